@@ -1,0 +1,183 @@
+"""The printed numbers were read out of a text that breaks cells apart; these tests are what makes them trustworthy."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_arms, paper_table, score_table_numbers
+
+PAPER_TEXT = Path(__file__).parents[1] / "../shared/paper/2310.00771.txt"
+AUTHORS_LOGS = Path(__file__).parents[1] / "../shared/reference/authors_dt_logs.csv.gz"
+
+ARMS = {
+    (1, 18): "DT, DT+Wiki, DT+Synthetic",
+    (2, 19): "DT, 1-MC, 2-MC, 5-MC",
+    (3, 20): "DT, S10, S100, S1000, S10000, S100000",
+    (4, 21): "DT, tau=0.01, tau=0.1, tau=1, tau=10, tau=100, IID uniform",
+    (5, 22): "DT, 1k, 10k, 20k, 40k, 60k, 80k",
+    (6, 23): "CQL, S=10, S=100, S=1000, S=10000, S=100000",
+    (7, 24): "CQL, tau=0.01, tau=0.1, tau=1, tau=10, tau=100, CQL+IID",
+    (8, 25): "CQL, 1K, 10K, 40K, 100K, 500K, 1M",
+    (26,): "DT, DT+20K more, DT+80K more, DT+Wiki, DT+Synthetic",
+    (27,): "DT, DT+Wiki, DT+Synthetic, DT+Identity, DT+Mapping",
+    (28,): "CQL, CQL+100K more, CQL+MDP, CQL+IID",
+    (29,): "CQL, CQL+MDP, CQL+Identity, CQL+Mapping",
+}
+ARMS_OF_TABLE = {number: tuple(arms.split(", ")) for numbers, arms in ARMS.items() for number in numbers}
+
+# Columns that are printed again under another name; (table, arm) of the first print, then the others.
+REPRINTED = {
+    (1, "DT"): [(2, "DT"), (3, "DT"), (4, "DT"), (5, "DT"), (27, "DT")],
+    (1, "DT+Wiki"): [(26, "DT+Wiki"), (27, "DT+Wiki")],
+    (1, "DT+Synthetic"): [
+        (2, "1-MC"),
+        (3, "S100"),
+        (4, "tau=1"),
+        (5, "20k"),
+        (26, "DT+Synthetic"),
+        (27, "DT+Synthetic"),
+    ],
+    (18, "DT"): [(19, "DT"), (20, "DT"), (21, "DT"), (22, "DT")],
+    (18, "DT+Synthetic"): [(19, "1-MC"), (20, "S100"), (21, "tau=1"), (22, "20k")],
+    (6, "CQL"): [(7, "CQL"), (8, "CQL")],
+    (6, "S=100"): [(7, "tau=1"), (8, "100K")],
+    (23, "CQL"): [(24, "CQL"), (25, "CQL")],
+    (23, "S=100"): [(24, "tau=1"), (25, "100K")],
+    (28, "CQL"): [(29, "CQL")],
+    (28, "CQL+MDP"): [(29, "CQL+MDP")],
+}
+
+# Twelve means, each rounded to 0.1, put up to 0.05 between their mean and the true one; the printed mean adds 0.05.
+ROUNDING = 0.1 + 1e-9
+
+
+def column(table, arm):
+    cells = paper_table(table).query("arm == @arm").set_index("dataset")[["mean", "std"]]
+    return cells.rename(index=dict.fromkeys(AVERAGE_ROWS, "average")).sort_index()
+
+
+def test_exactly_the_score_tables_are_there():
+    assert score_table_numbers() == (*range(1, 9), *range(18, 30)) == tuple(sorted(ARMS_OF_TABLE))
+
+
+@pytest.mark.parametrize("number", ARMS_OF_TABLE)
+def test_table_has_its_arms_times_twelve_datasets_and_an_average_row(number):
+    assert paper_arms(number) == ARMS_OF_TABLE[number]
+    table = paper_table(number)
+    assert not table.isna().any(axis=None)
+    average = "Average (All Settings)" if number in (26, 27) else "Average over datasets"
+    for arm, cells in table.groupby("arm"):
+        assert sorted(cells["dataset"]) == sorted((*DATASETS, average)), arm
+    # One printed decimal, and nothing that a lost or doubled digit would give.
+    for name in ("mean", "std"):
+        assert ((table[name] * 10).round(6) % 1 == 0).all()
+    assert table["mean"].between(30, 140).all()
+    assert table["std"].between(0.1, 26).all()
+
+
+@pytest.mark.parametrize("number", ARMS_OF_TABLE)
+def test_columns_reproduce_their_printed_average_row(number):
+    table = paper_table(number)
+    printed = table[table["dataset"].isin(AVERAGE_ROWS)].set_index("arm")[["mean", "std"]]
+    computed = table[table["dataset"].isin(DATASETS)].groupby("arm")[["mean", "std"]].mean()
+    gap = (computed.loc[printed.index] - printed).abs()
+    assert (gap <= ROUNDING).all(axis=None), f"largest gap {gap.to_numpy().max():.3f}\n{gap}"
+    # Faithfulness 8, last line: the largest gap of all is 0.06; a wrong tenth in one cell moves a mean by only 0.008.
+    assert gap.to_numpy().max() < 0.06
+
+
+@pytest.mark.parametrize("first", REPRINTED)
+def test_reprinted_columns_are_equal_cell_by_cell(first):
+    for other in REPRINTED[first]:
+        pd.testing.assert_frame_equal(column(*first), column(*other))
+
+
+@pytest.mark.skipif(not PAPER_TEXT.exists(), reason="the paper's text is not beside this checkout")
+def test_every_cell_stands_in_the_papers_text():
+    names = "|".join(re.escape(name) for name in (*sorted(DATASETS, key=len, reverse=True), *AVERAGE_ROWS))
+    printed = {number: [] for number in score_table_numbers()}
+    number = None
+    for line in PAPER_TEXT.read_text().splitlines():
+        if caption := re.match(r"Table (\d+): ", line):
+            number = int(caption[1])
+        elif (row := re.match(f"({names}) (?=\\d)", line)) and number in printed:
+            # The extraction loses and adds blanks, but one decimal per number makes the blanks needless.
+            cells = re.findall(r"(\d+\.\d)±(\d+\.\d)", line[row.end() :].replace(" ", ""))
+            printed[number] += [(row[1], float(mean), float(std)) for mean, std in cells]
+    for number, cells in printed.items():
+        ours = paper_table(number)[["dataset", "mean", "std"]].itertuples(index=False, name=None)
+        assert list(ours) == cells, f"Table {number}"
+
+
+def test_some_cells_as_a_reader_of_the_pdf_sees_them():
+    def cell(table, dataset, arm):
+        row = paper_table(table).query("dataset == @dataset and arm == @arm").iloc[0]
+        return row["mean"], row["std"]
+
+    assert cell(1, "ant-medium-expert", "DT+Synthetic") == (117.9, 8.7)
+    assert cell(6, "halfcheetah-medium-expert", "S=1000") == (66.2, 7.3)
+    assert cell(6, "Average over datasets", "S=1000") == (85.6, 3.0)
+    assert cell(21, "walker2d-medium-expert", "IID uniform") == (109.3, 0.5)  # "109.0±0.41 09.3±0.5" in the text
+    assert cell(26, "Average (All Settings)", "DT+80K more") == (70.7, 4.6)
+
+
+def test_an_unknown_table_is_refused_by_name():
+    with pytest.raises(KeyError, match="Table 9 is not a score table"):
+        paper_table(9)
+
+
+def test_a_caller_cannot_spoil_the_next_reader():
+    table = paper_table(1)
+    table["mean"] = 0.0
+    assert (paper_table(1)["mean"] > 0).all()
+
+
+# The authors' own runs: label of the arm in the log file -> where it is printed (faithfulness 9.4).
+LOGGED = {
+    "dt": [(1, "DT"), (2, "DT"), (3, "DT"), (4, "DT"), (5, "DT"), (27, "DT")],
+    "wiki": [(1, "DT+Wiki"), (26, "DT+Wiki"), (27, "DT+Wiki")],
+    "mc1-s100-t1-20k": [(1, "DT+Synthetic"), *REPRINTED[1, "DT+Synthetic"]],
+    "mc2": [(2, "2-MC")],
+    "mc5": [(2, "5-MC")],
+    "s10": [(3, "S10")],
+    "s1000": [(3, "S1000")],
+    "s10000": [(3, "S10000")],
+    "s100000": [(3, "S100000")],
+    "t0.01": [(4, "tau=0.01")],
+    "t0.1": [(4, "tau=0.1")],
+    "t10": [(4, "tau=10")],
+    "t100": [(4, "tau=100")],
+    "iid-20k": [(4, "IID uniform")],
+    "1k": [(5, "1k")],
+    "10k": [(5, "10k")],
+    "40k": [(5, "40k")],
+    "60k": [(5, "60k")],
+    "80k": [(5, "80k")],
+    "dt-3seeds": [(26, "DT")],
+    "dt-120k": [(26, "DT+20K more")],
+    "dt-180k": [(26, "DT+80K more")],
+    "identity": [(27, "DT+Identity")],
+    "mapping": [(27, "DT+Mapping")],
+}
+
+
+@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+def test_every_dt_cell_equals_the_authors_logs():
+    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score"])
+    runs = runs[runs["arm"].isin(LOGGED)].sort_values("updates").groupby(["arm", "dataset", "seed"])["score"]
+    scores = {"final": runs.apply(lambda run: run.iloc[-4:].mean()), "best": runs.max()}
+    compared = 0
+    for label, places in LOGGED.items():
+        best_twins = [(table + 17, arm) for table, arm in places if table <= 5]
+        for metric, columns in (("final", places), ("best", best_twins)):
+            seeds = scores[metric][label].groupby("dataset")
+            ours = pd.DataFrame({"mean": seeds.mean(), "std": seeds.std(ddof=0)}).round(1)
+            for table, arm in columns:
+                printed = column(table, arm).drop("average")
+                different = printed[(printed - ours).abs().gt(1e-6).any(axis=1)]
+                assert different.empty, f"Table {table}, {arm}:\n{different}"
+                compared += len(printed)
+    # 708 is the count without the 60 cells that Tables 26 and 27 reprint from Table 1.
+    assert compared == 708 + 60
