@@ -1,0 +1,347 @@
+"""Conservative Q-learning (CQL) as the paper fine-tunes with it: the readable version.
+
+One update moves, from one minibatch (s, a, r, s', d) of the data set and noise that is passed in:
+
+    alpha    the entropy temperature of the policy       (alpha_loss)
+    pi       a tanh-Gaussian policy                      (policy_loss)
+    Q1, Q2   two Q networks, TD plus conservative loss   (td_target, td_loss, conservative_loss)
+    Q1-, Q2- slow copies of the two for the TD target    (update_targets)
+
+Each equation stands in the docstring of the method that computes it. Source: paper A.2 and Table 16, and for what the
+authors' programs really did, faithfulness section 6. `cql_fast.FastCQL` computes the same update in less time.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
+
+# The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
+SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
+
+SAFE_Q = ("next_value", "target", "off")
+
+
+@dataclass(frozen=True)
+class CQLConfig:
+    """Hyperparameters of CQL; the defaults are those of the paper's Table 16.
+
+    Table 16's switches that are "False" (max target backup, entropy in the Q target, Lagrange, Q difference clip) have
+    no field, nor has its multiplier 1 of alpha; importance sampling ("True") is always on. The target entropy is always
+    -1 times the action width. Whoever draws the minibatches chooses their size (Table 16: 256).
+    """
+
+    sampled_actions: int = 3
+    """N: actions per source (uniform, pi(s'), pi(s)) in the conservative loss; the codebase's own default is 10."""
+    discount: float = 0.99
+    policy_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    alpha_learning_rate: float = 3e-4
+    """Not in Table 16; the authors' code has 3e-4 for all three (faithfulness 6.3)."""
+    conservative_weight: float = 5.0
+    """Table 16's "Min Q weight"."""
+    temperature: float = 1.0
+    """T of the logsumexp in the conservative loss."""
+    target_rate: float = 0.005
+    """Share of the new critics in the target networks after each update."""
+    safe_q: str = "next_value"
+    """What is capped at Qmax: "next_value" caps min Q-(s', a') before the Bellman backup, as the authors' code does;
+    "target" caps y itself, as the paper's A.2 says; "off" caps nothing."""
+    hidden: tuple[int, ...] = (256, 256)
+
+    def __post_init__(self):
+        if self.safe_q not in SAFE_Q:
+            raise ValueError(f"safe_q is {self.safe_q!r}; choose one of {', '.join(SAFE_Q)}")
+        if self.sampled_actions < 1:
+            raise ValueError(f"sampled_actions is {self.sampled_actions}; at least 1 is needed")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be positive")
+
+
+class Batch(NamedTuple):
+    """A minibatch of B transitions in the agent's dtype; actions in [-1, 1], dones 1 at a terminal step, else 0."""
+
+    observations: torch.Tensor  # (B, S)
+    actions: torch.Tensor  # (B, A)
+    rewards: torch.Tensor  # (B,)
+    next_observations: torch.Tensor  # (B, S)
+    dones: torch.Tensor  # (B,)
+
+
+class Noise(NamedTuple):
+    """All randomness of one update. ``uniform`` lies in [-1, 1] and is used as actions; the rest is standard normal."""
+
+    policy: torch.Tensor  # (B, A): a ~ pi(s) of the policy and alpha losses
+    target: torch.Tensor  # (B, A): a' ~ pi(s') of the TD target
+    uniform: torch.Tensor  # (B, N, A): the three sources of actions in the conservative loss
+    current: torch.Tensor  # (B, N, A)
+    next: torch.Tensor  # (B, N, A)
+
+
+class SampledActions(NamedTuple):
+    """The 3N actions per state of the conservative loss, in the order uniform, pi(s'), pi(s)."""
+
+    actions: torch.Tensor  # (B, 3N, A)
+    log_densities: torch.Tensor  # (B, 3N), of the distribution that each action came from
+
+
+def draw_noise(generator, batch_size, action_width, sampled_actions):
+    """Float32 :class:`Noise` of one update from a ``torch.Generator``, drawn in the order of the authors' program."""
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator)
+
+    single, several = (batch_size, action_width), (batch_size, sampled_actions, action_width)
+    policy, target = normal(*single), normal(*single)
+    uniform = torch.empty(several).uniform_(-1, 1, generator=generator)
+    return Noise(policy, target, uniform, current=normal(*several), next=normal(*several))
+
+
+class CQL:
+    """The agent: networks, targets, Adam moments.
+
+    ``q_max`` is the cap of safe-Q, 100 times the data set's largest reward (paper A.2); ``inf`` caps nothing.
+    ``critics`` is what ``CriticPretraining.critics()`` gave, or None for critics drawn from ``seed``. ``seed`` draws
+    the initial weights only: all other randomness comes in with each update.
+
+    Pre-trained critics are taken whole, their untrained Q head included, so all seeds of a pre-trained arm start from
+    the same Q functions, while the seeds of the baseline differ (faithfulness 5.6).
+    """
+
+    def __init__(self, observation_width, action_width, config, *, q_max, critics=None, seed, dtype=torch.float32):
+        if math.isnan(q_max):
+            raise ValueError("q_max is NaN; it is 100 times the largest reward, so look for NaN among the rewards")
+        self.config, self.q_max = config, float(q_max)
+        self.observation_width, self.action_width = observation_width, action_width
+        hidden = tuple(config.hidden)
+        with initial_weights(seed):
+            self.policy = TanhGaussianPolicy(observation_width, action_width, hidden).to(dtype)
+            self.q1 = QNetwork(observation_width, action_width, hidden).to(dtype)
+            self.q2 = QNetwork(observation_width, action_width, hidden).to(dtype)
+        if critics is not None:
+            for name in ("q1", "q2"):
+                # The prediction head stays behind: it has no part in Q and would get no gradient.
+                kept = {
+                    k: weight.to(dtype) for k, weight in critics[name].items() if not k.startswith("prediction_head")
+                }
+                copy_weights(dict(getattr(self, name).named_parameters()), kept, f"pre-trained critic {name}")
+        self.target_q1 = copy.deepcopy(self.q1).requires_grad_(False)
+        self.target_q2 = copy.deepcopy(self.q2).requires_grad_(False)
+        self.log_alpha = torch.zeros((), dtype=dtype, requires_grad=True)
+        self.updates = 0
+        self._make_optimiser()
+
+    def update(self, batch, noise):
+        """One update in place; returns its losses as detached scalars, all taken at the weights before the update.
+
+        Names as in the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
+        ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
+        mean Q of the three kinds of sampled actions. Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
+        """
+        check_shapes(batch, noise, self.observation_width, self.action_width, self.config.sampled_actions)
+        action, log_pi = self.policy.sample(batch.observations, noise.policy)
+        alpha_loss = self.alpha_loss(log_pi)
+        policy_loss = self.policy_loss(batch.observations, action, log_pi)
+        y, next_value = self.td_target(batch, noise.target)
+        td_1, q_data_1 = self.td_loss(self.q1, batch, y)
+        td_2, q_data_2 = self.td_loss(self.q2, batch, y)
+        sampled = self.sample_actions(batch, noise)
+        conservative_1, q_sampled_1 = self.conservative_loss(self.q1, batch.observations, sampled, q_data_1)
+        conservative_2, q_sampled_2 = self.conservative_loss(self.q2, batch.observations, sampled, q_data_2)
+        q_loss = td_1 + td_2 + conservative_1 + conservative_2
+
+        losses = {
+            "alpha_loss": alpha_loss,
+            "policy_loss": policy_loss,
+            "qf_loss_total": q_loss,
+            "qf1_loss": td_1,
+            "qf2_loss": td_2,
+            "cql_min_qf1_loss": conservative_1,
+            "cql_min_qf2_loss": conservative_2,
+            "alpha": self.log_alpha.exp(),
+            "log_pi": log_pi.mean(),
+            "average_qf1": q_data_1.mean(),
+            "average_qf2": q_data_2.mean(),
+            "average_target_q": next_value.mean(),
+            **_mean_q_per_source(1, q_sampled_1),
+            **_mean_q_per_source(2, q_sampled_2),
+        }
+        losses = {name: value.detach() for name, value in losses.items()}
+        self._step(alpha_loss, policy_loss, q_loss)
+        self.update_targets()
+        self.updates += 1
+        return losses
+
+    def alpha_loss(self, log_pi):
+        """-mean( log alpha * (log pi(a|s) + H) ) with target entropy H = -A; log pi is a constant here.
+
+        It is log alpha, not alpha, that multiplies: so does the authors' code (faithfulness 6.3 step 1).
+        """
+        target_entropy = -self.action_width
+        return -(self.log_alpha * (log_pi.detach() + target_entropy)).mean()
+
+    def policy_loss(self, observations, action, log_pi):
+        """mean( alpha log pi(a|s) - min(Q1, Q2)(s, a) ), a ~ pi(s); alpha is a constant here."""
+        alpha = self.log_alpha.exp().detach()
+        q = torch.minimum(self.q1(observations, action), self.q2(observations, action))
+        return (alpha * log_pi - q).mean()
+
+    @torch.no_grad()
+    def td_target(self, batch, noise):
+        """y = r + gamma (1 - d) min(Q1-, Q2-)(s', a'), a' ~ pi(s'), with safe-Q; no entropy term (Table 16).
+
+        The paper caps y at Qmax; the authors' code caps min Q- before it enters y, so there y may reach r + gamma Qmax
+        (faithfulness 8, row 12). The default is what made the paper's numbers. Returns y and the uncapped min Q-, (B,).
+        """
+        next_action, _ = self.policy.sample(batch.next_observations, noise)
+        next_value = torch.minimum(
+            self.target_q1(batch.next_observations, next_action), self.target_q2(batch.next_observations, next_action)
+        )
+        return bellman_target(batch, next_value, self.config, self.q_max), next_value
+
+    def td_loss(self, q, batch, y):
+        """mean (Q(s, a) - y)^2 over the data's actions, without a factor 1/2. Returns it and Q(s, a) (B,)."""
+        q_data = q(batch.observations, batch.actions)
+        return (q_data - y).square().mean(), q_data
+
+    @torch.no_grad()
+    def sample_actions(self, batch, noise):
+        """N uniform actions, N from pi(s') and N from pi(s), per state, with their log densities; all constants."""
+        n = self.config.sampled_actions
+        next_actions, next_log_pi = self.policy.sample(_repeat(batch.next_observations, n), noise.next)
+        current_actions, current_log_pi = self.policy.sample(_repeat(batch.observations, n), noise.current)
+        uniform_log_density = torch.full_like(next_log_pi, self.action_width * math.log(0.5))
+        return SampledActions(
+            torch.cat([noise.uniform, next_actions, current_actions], dim=1),
+            torch.cat([uniform_log_density, next_log_pi, current_log_pi], dim=1),
+        )
+
+    def conservative_loss(self, q, observations, sampled, q_data):
+        """w mean( T log sum_k exp( (Q(s, a_k) - log density(a_k)) / T ) - Q(s, a) ): pushes Q down where the policy or
+        chance would go, and up on the data.
+
+        All 3N actions are valued at s, also those sampled from pi(s'); the data's action is not among them; the sum is
+        not divided by 3N (faithfulness 6.3 step 5). Returns the loss and Q(s, a_k) (B, 3N).
+        """
+        q_sampled = q(_repeat(observations, sampled.actions.shape[1]), sampled.actions)
+        temperature = self.config.temperature
+        soft_maximum = temperature * torch.logsumexp((q_sampled - sampled.log_densities) / temperature, dim=1)
+        return self.config.conservative_weight * (soft_maximum - q_data).mean(), q_sampled
+
+    @torch.no_grad()
+    def update_targets(self):
+        """Q- <- (1 - rate) Q- + rate Q, with the new Q."""
+        for target, q in ((self.target_q1, self.q1), (self.target_q2, self.q2)):
+            for slow, new in zip(target.parameters(), q.parameters(), strict=True):
+                slow.lerp_(new, self.config.target_rate)
+
+    @torch.no_grad()
+    def act(self, observations):
+        """Deterministic actions tanh(mu(s)), float32 array (n, A), for observations (n, S); used in evaluation."""
+        states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype)
+        mean, _ = self.policy(states)
+        return mean.tanh().float().numpy()
+
+    def state_dict(self):
+        """Everything that a bit-identical resume needs, as ints and tensors (``torch.load(weights_only=True)``).
+
+        The same for :class:`CQL` and ``FastCQL``: either can go on from the other's.
+        """
+        return {
+            "updates": self.updates,
+            "weights": {name: weight.detach().clone() for name, weight in self._weights().items()},
+            "first_moments": {name: state["exp_avg"].clone() for name, state in self._adam.items()},
+            "second_moments": {name: state["exp_avg_sq"].clone() for name, state in self._adam.items()},
+        }
+
+    def load_state_dict(self, state):
+        """Go on from ``state``. Raises ValueError when a weight is missing or has another shape or dtype."""
+        copy_weights(self._weights(), state["weights"], "saved agent")
+        for saved, key in (("first_moments", "exp_avg"), ("second_moments", "exp_avg_sq")):
+            copy_weights({name: adam[key] for name, adam in self._adam.items()}, state[saved], f"saved {saved}")
+        self.updates = state["updates"]
+        for adam in self._adam.values():
+            adam["step"].fill_(self.updates)
+
+    def _make_optimiser(self):
+        rates = self.config
+        critics = [*self.q1.parameters(), *self.q2.parameters()]
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": [self.log_alpha], "lr": rates.alpha_learning_rate},
+                {"params": list(self.policy.parameters()), "lr": rates.policy_learning_rate},
+                {"params": critics, "lr": rates.critic_learning_rate},
+            ]
+        )
+        trained = {name: weight for name, weight in self._weights().items() if weight.requires_grad}
+        self._adam = {
+            name: {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+            for name, weight in trained.items()
+        }
+        for name, weight in trained.items():
+            self.optimiser.state[weight] = self._adam[name]
+
+    def _step(self, alpha_loss, policy_loss, q_loss):
+        """Adam on each loss with respect to its own weights only: the policy loss moves no Q, nor alpha."""
+        for loss, group in zip((alpha_loss, policy_loss, q_loss), self.optimiser.param_groups, strict=True):
+            gradients = torch.autograd.grad(loss, group["params"])
+            for weight, gradient in zip(group["params"], gradients, strict=True):
+                weight.grad = gradient
+        self.optimiser.step()
+
+    def _weights(self):
+        """All weights by name: "log_alpha", "policy.trunk.0.weight", "q1...", "target_q1..."."""
+        weights = {"log_alpha": self.log_alpha}
+        for network in ("policy", "q1", "q2", "target_q1", "target_q2"):
+            for name, weight in getattr(self, network).named_parameters():
+                weights[f"{network}.{name}"] = weight
+        return weights
+
+
+def bellman_target(batch, next_value, config, q_max):
+    """y (B,) from the uncapped value of s' (B,); ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
+    if config.safe_q == "next_value":
+        next_value = next_value.clamp(max=q_max)
+    y = batch.rewards + config.discount * (1 - batch.dones) * next_value
+    return y.clamp(max=q_max) if config.safe_q == "target" else y
+
+
+def check_shapes(batch, noise, observation_width, action_width, sampled_actions):
+    """Raises ValueError unless shapes are as :class:`Batch` and :class:`Noise` say: (B, 1) for (B,) would broadcast."""
+    size = batch.observations.shape[0]
+    state, action, several = (size, observation_width), (size, action_width), (size, sampled_actions, action_width)
+    expected = Batch(state, action, (size,), state, (size,)), Noise(action, action, several, several, several)
+    for given, shapes in zip((batch, noise), expected, strict=True):
+        for name, tensor, shape in zip(given._fields, given, shapes, strict=True):
+            if tensor.shape != shape:
+                kind = type(given).__name__
+                raise ValueError(f"{name} of the {kind} has shape {tuple(tensor.shape)}, not {shape}")
+
+
+def check_finite(losses):
+    """Raises FloatingPointError, naming the first of ``losses`` (name -> scalar) that is NaN or infinite."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {float(value)}: training has diverged, or the data hold NaN. Check the data set's "
+                'observations, rewards and q_max; if safe_q is "off" take the default, or lower the learning rates.'
+            )
+
+
+def _mean_q_per_source(i, q_sampled):
+    rand, next_actions, current = q_sampled.chunk(3, dim=1)
+    return {
+        f"cql_q{i}_rand": rand.mean(),
+        f"cql_q{i}_next_actions": next_actions.mean(),
+        f"cql_q{i}_current_actions": current.mean(),
+    }
+
+
+def _repeat(observations, times):
+    """(B, S) -> (B, times, S)."""
+    return observations.unsqueeze(1).expand(-1, times, -1)

@@ -1,0 +1,125 @@
+"""The two networks of the CQL experiments: a Q network that can also predict, and a tanh-Gaussian policy.
+
+Both are ReLU networks with two hidden layers of 256 (paper Tables 15 and 16). Their initial weights follow the authors'
+code draw by draw (faithfulness 5.1, 6.2), so a seed means the same weights here as there.
+"""
+
+import math
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LOG_STD_RANGE = (-20.0, 2.0)
+HEAD_GAIN = 0.01
+
+
+class QNetwork(nn.Module):
+    """Q(s, a), with an optional second head that predicts a vector from the same features (pre-training, paper 4.1).
+
+    ``trunk`` maps [s, a] to features (the last hidden layer after its ReLU); ``q_head`` maps them to one value,
+    ``prediction_head`` (None unless ``prediction_width`` is given) to ``prediction_width`` values.
+    """
+
+    def __init__(self, observation_width, action_width, hidden=(256, 256), prediction_width=None):
+        super().__init__()
+        self.trunk = _hidden_layers(observation_width + action_width, hidden)
+        self.q_head = nn.Linear(hidden[-1], 1)
+        self.prediction_head = nn.Linear(hidden[-1], prediction_width) if prediction_width else None
+        # Redrawn only after both heads exist: that is the authors' order, and a seed's weights depend on it.
+        _redraw_small(self.q_head)
+        if self.prediction_head is not None:
+            _redraw_small(self.prediction_head)
+
+    def features(self, observations, actions):
+        """(..., S) and (..., A) with equal leading axes -> (..., hidden[-1])."""
+        return self.trunk(torch.cat([observations, actions], dim=-1))
+
+    def forward(self, observations, actions):
+        """Q values (...) of (..., S) and (..., A)."""
+        return self.q_head(self.features(observations, actions)).squeeze(-1)
+
+    def predict(self, observations, actions):
+        """Predicted vectors (..., prediction_width) of (..., S) and (..., A)."""
+        return self.prediction_head(self.features(observations, actions))
+
+
+class TanhGaussianPolicy(nn.Module):
+    """a = tanh(u), u ~ N(mu(s), sigma(s)^2): a policy with actions in [-1, 1] and exact densities.
+
+    The network gives [mu, l]; log sigma = clip(m l + c, -20, 2) with two trained scalars m = 1 and c = -1
+    (``log_std_multiplier``, ``log_std_offset``).
+    """
+
+    def __init__(self, observation_width, action_width, hidden=(256, 256)):
+        super().__init__()
+        self.trunk = _hidden_layers(observation_width, hidden)
+        self.head = nn.Linear(hidden[-1], 2 * action_width)
+        _redraw_small(self.head)
+        self.log_std_multiplier = nn.Parameter(torch.tensor(1.0))
+        self.log_std_offset = nn.Parameter(torch.tensor(-1.0))
+
+    def forward(self, observations):
+        """Mean and log standard deviation of u, each (..., A), for observations (..., S)."""
+        mean, raw_log_std = self.head(self.trunk(observations)).chunk(2, dim=-1)
+        log_std = self.log_std_multiplier * raw_log_std + self.log_std_offset
+        return mean, log_std.clamp(*LOG_STD_RANGE)
+
+    def sample(self, observations, noise):
+        """Actions (..., A) and their log densities (...) for (..., S) and standard normal ``noise`` (..., A).
+
+        Differentiable with respect to the weights (reparameterisation): u = mu + sigma * noise.
+        """
+        mean, log_std = self(observations)
+        before_tanh = mean + log_std.exp() * noise
+        return before_tanh.tanh(), log_density(noise, log_std, before_tanh)
+
+
+def log_density(noise, log_std, before_tanh):
+    """log pi(a|s) (...) of a = tanh(u), u = mu + sigma * noise, all arguments (..., A).
+
+    log N(u; mu, sigma) - log |da/du|, with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)): exact even where
+    tanh(u) rounds to 1, as it never goes back from a to u.
+    """
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    log_slope = 2 * (math.log(2) - before_tanh - F.softplus(-2 * before_tanh))
+    return (gaussian - log_slope).sum(dim=-1)
+
+
+@contextmanager
+def initial_weights(seed):
+    """Networks made inside are drawn from ``seed``; the process's own torch generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def copy_weights(own, given, what):
+    """Copy the tensors of ``given`` into those of ``own`` (name -> tensor), in place.
+
+    Raises ValueError, beginning with ``what``, unless names, shapes and dtypes are the same on both sides.
+    """
+    if own.keys() != given.keys():
+        differing = ", ".join(sorted(own.keys() ^ given.keys()))
+        raise ValueError(f"{what}: these weights are on one side only: {differing}. It was made with other networks")
+    for name, tensor in given.items():
+        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
+            found, wanted = ((tuple(t.shape), str(t.dtype)) for t in (tensor, own[name]))
+            raise ValueError(f"{what}: {name} is {found}, not {wanted}. It was made for other widths or another dtype")
+    for name, tensor in given.items():
+        own[name].copy_(tensor)
+
+
+def _hidden_layers(inputs, hidden):
+    layers = []
+    for outputs in hidden:
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def _redraw_small(head):
+    nn.init.xavier_uniform_(head.weight, gain=HEAD_GAIN)
+    nn.init.zeros_(head.bias)
