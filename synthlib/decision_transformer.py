@@ -1,0 +1,229 @@
+"""The Decision Transformer in the two configurations behind the paper's Table 1 (faithfulness section 3).
+
+A trajectory becomes tokens (return-to-go, observation, action) per timestep; a GPT-2 trunk reads them causally, and
+the action is predicted from the *observation* token. The baseline and every pre-trained arm differ in more than
+their weights (faithfulness 0.4a): the pre-trained arms take the time embedding from GPT-2's position table and tie
+the output heads to the input embeddings. :func:`baseline_config` and :func:`pretrained_config` are these two; the
+matched control is the second one on the weights of an untrained GPT-2.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+GPT2_POSITIONS = 1024
+GPT2_STD = 0.02
+MASKED = -1e4  # what the reference writes into hidden attention scores (faithfulness 3.13)
+
+
+@dataclass(frozen=True)
+class DTConfig:
+    observation_width: int
+    action_width: int
+    width: int = 128
+    layers: int = 3
+    heads: int = 1
+    timesteps: int = 1000  # rows of the time embedding
+    wpe_as_time_embedding: bool = False  # the time embedding is GPT-2's position table (`extend_positions`)
+    tied_projections: bool = False  # heads are the transposed input embeddings (`share_input_output_proj`)
+    time_before_norm: bool = False  # as in the first Decision Transformer paper; the authors add it after the norm
+    residual_dropout: float = 0.2
+    attention_dropout: float = 0.1
+    embedding_dropout: float = 0.1
+
+
+def baseline_config(observation_width, action_width, **changes):
+    """The paper's "DT": own time embedding drawn from N(0, 1), heads of its own."""
+    return DTConfig(observation_width, action_width, **changes)
+
+
+def pretrained_config(observation_width, action_width, **changes):
+    """What every pre-trained arm and the matched control use: GPT-2's position table, tied heads."""
+    flags = {"timesteps": GPT2_POSITIONS, "wpe_as_time_embedding": True, "tied_projections": True}
+    return DTConfig(observation_width, action_width, **(flags | changes))
+
+
+class Predictions(NamedTuple):
+    """``action`` (B, K, A) in (-1, 1); ``observation`` (B, K, O) and ``return_to_go`` (B, K, 1) are the reference's
+    unused heads and carry no loss; ``embeddings`` (B, 3K, E) are the normalised tokens before the time is added."""
+
+    action: torch.Tensor
+    observation: torch.Tensor
+    return_to_go: torch.Tensor
+    embeddings: torch.Tensor
+
+
+def dropout(x, probability, generator):
+    """Dropout with its randomness as an argument; the identity when ``generator`` is None."""
+    if generator is None or probability == 0:
+        return x
+    keep = torch.empty_like(x).bernoulli_(1 - probability, generator=generator)
+    return x * keep / (1 - probability)
+
+
+class Projection(nn.Module):
+    """y = x W + b with W (in, out): GPT-2 stores its weights this way round."""
+
+    def __init__(self, inputs, outputs, std=GPT2_STD):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs) * std)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+class Attention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.c_attn = Projection(config.width, 3 * config.width)
+        self.c_proj = Projection(config.width, config.width, _residual_std(config))
+
+    def forward(self, x, mask, generator):
+        """x (B, T, E), mask (B, T) is 1 on real tokens -> (B, T, E)."""
+        batch, length, width = x.shape
+        head_shape = (batch, length, self.config.heads, width // self.config.heads)
+        query, key, value = (part.view(head_shape).transpose(1, 2) for part in self.c_attn(x).split(width, dim=2))
+        scores = query @ key.transpose(2, 3) / math.sqrt(head_shape[-1])
+        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        scores = scores.masked_fill(future, MASKED) + (1 - mask)[:, None, None, :] * MASKED
+        weights = dropout(scores.softmax(dim=-1), self.config.attention_dropout, generator)
+        mixed = (weights @ value).transpose(1, 2).reshape(batch, length, width)
+        return dropout(self.c_proj(mixed), self.config.residual_dropout, generator)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.c_fc = Projection(config.width, 4 * config.width)
+        self.c_proj = Projection(4 * config.width, config.width, _residual_std(config))
+
+    def forward(self, x, generator):
+        return dropout(self.c_proj(F.relu(self.c_fc(x))), self.config.residual_dropout, generator)
+
+
+class Block(nn.Module):
+    """One pre-norm GPT-2 layer; parameter names are GPT-2's."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.width)
+        self.mlp = FeedForward(config)
+
+    def forward(self, x, mask, generator):
+        x = x + self.attn(self.ln_1(x), mask, generator)
+        return x + self.mlp(self.ln_2(x), generator)
+
+
+class DecisionTransformer(nn.Module):
+    """The model, freshly initialised from the integer ``seed``; torch's global generator is left as it was."""
+
+    def __init__(self, config, seed):
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(config)
+
+    def _build(self, config):
+        width = config.width
+        self.time_embedding = nn.Embedding(config.timesteps, width)  # N(0, 1)
+        if config.wpe_as_time_embedding:
+            nn.init.normal_(self.time_embedding.weight, std=GPT2_STD)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(width)
+        self.embed_return = nn.Linear(1, width)
+        self.embed_state = nn.Linear(config.observation_width, width)
+        self.embed_action = nn.Linear(config.action_width, width)
+        self.embed_ln = nn.LayerNorm(width)
+        if not config.tied_projections:
+            self.predict_state = nn.Linear(width, config.observation_width)
+            self.predict_action = nn.Linear(width, config.action_width)
+            self.predict_return = nn.Linear(width, 1)
+
+    def embed(self, observations, actions, returns_to_go, timesteps):
+        """(tokens before the time is added (B, 3K, E), input of the trunk (B, 3K, E))."""
+        batch, steps = timesteps.shape
+        embedded = (self.embed_return(returns_to_go), self.embed_state(observations), self.embed_action(actions))
+        tokens = torch.stack(embedded, dim=2).reshape(batch, 3 * steps, self.config.width)
+        time = self.time_embedding(timesteps).repeat_interleave(3, dim=1)
+        if self.config.time_before_norm:
+            tokens = self.embed_ln(tokens + time)
+            return tokens, tokens
+        tokens = self.embed_ln(tokens)
+        return tokens, tokens + time
+
+    def hidden(self, observations, actions, returns_to_go, timesteps, mask, generator=None):
+        """(final hidden states (B, K, 3, E) of each step's return, observation and action token, embeddings)."""
+        batch, steps = timesteps.shape
+        embeddings, x = self.embed(observations, actions, returns_to_go, timesteps)
+        x = dropout(x, self.config.embedding_dropout, generator)
+        token_mask = mask.to(x.dtype).repeat_interleave(3, dim=1)
+        for block in self.h:
+            x = block(x, token_mask, generator)
+        return self.ln_f(x).view(batch, steps, 3, self.config.width), embeddings
+
+    def forward(self, observations, actions, returns_to_go, timesteps, mask, generator=None):
+        """:class:`Predictions` for K steps of B trajectories.
+
+        ``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``returns_to_go`` (B, K, 1) divided by the
+        return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Dropout acts only when ``generator``
+        is given. Predictions on padded steps mean nothing.
+        """
+        hidden, embeddings = self.hidden(observations, actions, returns_to_go, timesteps, mask, generator)
+        at_observation, at_action = hidden[:, :, 1], hidden[:, :, 2]
+        if self.config.tied_projections:
+            action = at_observation @ self.embed_action.weight
+            observation = at_action @ self.embed_state.weight
+            return_to_go = at_action @ self.embed_return.weight
+        else:
+            action = self.predict_action(at_observation)
+            observation = self.predict_state(at_action)
+            return_to_go = self.predict_return(at_action)
+        return Predictions(torch.tanh(action), observation, return_to_go, embeddings)
+
+    def backbone(self):
+        """The GPT-2 part as {GPT-2 name: parameter}; ``wpe.weight`` is in it only where it is the time embedding."""
+        parameters = {name: p for name, p in self.named_parameters() if name.startswith(("h.", "ln_f."))}
+        if self.config.wpe_as_time_embedding:
+            parameters["wpe.weight"] = self.time_embedding.weight
+        return parameters
+
+
+def load_backbone(model, weights):
+    """Copy GPT-2 ``weights`` ({GPT-2 name: tensor}) into ``model``; heads and embeddings stay as they are.
+
+    The token table ``wte.weight`` is of no use here and is ignored (faithfulness 3.6). Raises ValueError naming the
+    first tensor that is missing, has another shape, or holds NaN.
+    """
+    with torch.no_grad():
+        for name, parameter in model.backbone().items():
+            if name not in weights:
+                raise ValueError(
+                    f"the pre-trained weights have no {name!r}; are they a GPT-2 of {model.config.layers} layers?"
+                )
+            tensor = weights[name]
+            if tensor.shape != parameter.shape:
+                raise ValueError(
+                    f"pre-trained {name} has shape {tuple(tensor.shape)}, the model needs {tuple(parameter.shape)}; "
+                    "give DTConfig the width, layers and positions of the pre-training"
+                )
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"pre-trained {name} holds NaN or infinity: that pre-training has diverged")
+            parameter.copy_(tensor)
+    extra = [name for name in weights if name.startswith(f"h.{model.config.layers}.")]
+    if extra:
+        raise ValueError(f"the pre-trained weights have more than {model.config.layers} layers ({extra[0]})")
+
+
+def _residual_std(config):
+    """GPT-2 draws what feeds the residual stream smaller, by the square root of the number of such layers."""
+    return GPT2_STD / math.sqrt(2 * config.layers)

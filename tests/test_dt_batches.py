@@ -1,0 +1,132 @@
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from synthlib.dt_batches import (
+    Batch,
+    BatchBuilder,
+    draw,
+    prepare,
+    readable_batch,
+    returns_to_go,
+    subset,
+    update_generators,
+)
+
+GOLDEN = np.load(Path(__file__).parent / "golden/dt_batch.npz")
+GOLDEN_NAMES = Batch("states", "actions", "rewards", "dones", "rtg", "timesteps", "attention_mask")
+
+
+class Trajectory(NamedTuple):
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminals: np.ndarray
+
+
+def golden_trajectories():
+    return [Trajectory(*(GOLDEN[f"traj{i}/{name}"] for name in Trajectory._fields)) for i in range(GOLDEN["n_traj"])]
+
+
+def random_trajectories(lengths, seed=0, width=4):
+    rng = np.random.default_rng(seed)
+    made = []
+    for length in lengths:
+        observations, actions = rng.normal(2, 3, (length, width)), rng.uniform(-1, 1, (length, 2))
+        parts = observations, actions, rng.normal(1, 1, length)
+        made.append(Trajectory(*(part.astype(np.float32) for part in parts), np.arange(length) == length - 1))
+    return made
+
+
+def test_statistics_and_probabilities_equal_the_reference():
+    data = prepare(golden_trajectories())
+    for ours, name in (
+        (data.mean, "state_mean"),
+        (data.std, "state_std"),
+        (data.drawable, "sorted_inds"),
+        (data.probabilities, "p_sample"),
+    ):
+        np.testing.assert_array_equal(ours, GOLDEN[name], err_msg=name)
+
+
+def test_draws_and_batches_equal_the_reference():
+    data = prepare(golden_trajectories())
+    builder = BatchBuilder(data)
+    generators = np.random.RandomState(int(GOLDEN["numpy_seed"])), random.Random(int(GOLDEN["python_random_seed"]))
+    for j in range(6):
+        rows, starts = draw(data, int(GOLDEN["batch_size"]), *generators)
+        np.testing.assert_array_equal(rows, GOLDEN[f"batch{j}/traj_index"])
+        np.testing.assert_array_equal(starts, GOLDEN[f"batch{j}/start_index"])
+        for batch in (readable_batch(data, rows, starts), builder.batch(rows, starts)):
+            for ours, name in zip(batch, GOLDEN_NAMES, strict=True):
+                np.testing.assert_array_equal(ours, GOLDEN[f"batch{j}/{name}"], err_msg=f"batch {j} {name}")
+
+
+def test_twins_are_equal_over_every_window():
+    """Trajectories shorter than, as long as and longer than the context, and longer than the time limit."""
+    data = prepare(random_trajectories([1, 2, 19, 20, 21, 41, 1005]))
+    rows, starts = np.array([(i, s) for i, t in enumerate(data.trajectories) for s in range(len(t.rewards))]).T
+    slow, fast = readable_batch(data, rows, starts), BatchBuilder(data).batch(rows, starts)
+    for ours, theirs, name in zip(fast, slow, Batch._fields, strict=True):
+        assert ours.dtype == theirs.dtype, name
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    assert slow.timesteps.max() == 999 and slow.mask.min(axis=1).max() == 1
+
+
+def test_lowest_return_is_left_out_unless_asked():
+    trajectories = golden_trajectories()
+    lowest = int(np.argmin([t.rewards.sum() for t in trajectories]))
+    assert lowest not in prepare(trajectories).drawable
+    mended = prepare(trajectories, exclude_lowest=False)
+    assert sorted(mended.drawable) == list(range(8)) and mended.probabilities.sum() == pytest.approx(1)
+    assert prepare(trajectories[:1]).drawable.tolist() == [0]
+
+
+def test_windows_depend_on_seed_and_update_alone():
+    data = prepare(random_trajectories([30, 50, 70]))
+    first = draw(data, 64, *update_generators(42, 7))
+    again = draw(data, 64, *update_generators(42, 7))
+    other = draw(data, 64, *update_generators(42, 8))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    # Faithfulness 3.12: (seed + 9999 update) mod 9,999,999.
+    wrapped = (42 + 9999 * 99_999) % 9_999_999
+    assert update_generators(42, 99_999)[0].randint(2**31) == np.random.RandomState(wrapped).randint(2**31)
+
+
+def test_trajectories_are_drawn_by_length_and_starts_uniformly():
+    data = prepare(random_trajectories([5, 100, 300]), exclude_lowest=False)
+    rows, starts = draw(data, 40_000, np.random.RandomState(0), random.Random(0))
+    shares = np.bincount(rows, minlength=3) / len(rows)
+    assert shares == pytest.approx(np.array([5, 100, 300]) / 405, abs=0.01)
+    counts = np.bincount(starts[rows == 2], minlength=300)
+    assert len(counts) == 300 and counts.min() > 50
+
+
+def test_returns_to_go():
+    np.testing.assert_array_equal(returns_to_go([1, 2, 4]), [7, 6, 4])
+
+
+def test_subset_is_fixed_and_whole():
+    trajectories = random_trajectories([3] * 25)
+    kept = subset(trajectories, 0.5)
+    assert len(kept) == 12 and len({id(t) for t in kept}) == 12
+    assert [id(t) for t in subset(trajectories, 0.5)] == [id(t) for t in kept]
+    assert subset(trajectories, 1.0) == trajectories
+    for ratio in (0, 0.01, 1.5):
+        with pytest.raises(ValueError, match="data ratio"):
+            subset(trajectories, ratio)
+
+
+def test_bad_data_is_refused():
+    with pytest.raises(ValueError, match="no complete trajectory"):
+        prepare([])
+    with pytest.raises(ValueError, match="trajectory 1 is empty"):
+        prepare(random_trajectories([3, 0]))
+    broken = random_trajectories([3, 4])
+    broken[1].observations[2, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        prepare(broken)
