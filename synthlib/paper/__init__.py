@@ -16,6 +16,15 @@ DATASETS = tuple(
 )
 AVERAGE_ROWS = ("Average over datasets", "Average (All Settings)")  # the second in Tables 26 and 27
 
+# Fine-tuning seeds behind a column, where it is not 20 (faithfulness 3.16, 6.5, 8.13-8.15). Table 27's text says 20.
+_FEWER_SEEDS = {
+    (26, "DT"): 3,
+    (27, "DT+Identity"): 5,
+    (27, "DT+Mapping"): 5,
+    **{(28, arm): 5 for arm in ("CQL", "CQL+100K more", "CQL+MDP", "CQL+IID")},
+    **{(29, arm): 5 for arm in ("CQL", "CQL+MDP", "CQL+Identity", "CQL+Mapping")},
+}
+
 
 @cache
 def _score_tables():
@@ -46,3 +55,14 @@ def paper_table(number):
 def paper_arms(number):
     """Arms (columns) of score table ``number`` from left to right; KeyError as :func:`paper_table`."""
     return tuple(paper_table(number)["arm"].unique())
+
+
+def paper_seeds(number, arm):
+    """How many fine-tuning seeds stand behind a column of a score table: 20, 5 or 3.
+
+    Not printed; the five of Tables 28 and 29 follow from the authors' table script (faithfulness 8.13). Raises
+    KeyError for a table or an arm that is not there.
+    """
+    if arm not in paper_arms(number):
+        raise KeyError(f"Table {number} has no arm {arm!r}; its arms: {', '.join(paper_arms(number))}")
+    return _FEWER_SEEDS.get((number, arm), 20)

@@ -1,0 +1,255 @@
+"""From evaluations to the numbers that a table shows: the paper's own arithmetic, and what it leaves out.
+
+The paper's (faithfulness 0.2, confirmed on all its Decision Transformer cells): score of a seed = mean of its last
+four evaluations, or the best; cell = mean ± population standard deviation over seeds; average row = mean over data
+sets of the means, and of the standard deviations. Beside it: intervals, interquartile mean, probability of improvement
+and performance profile after Agarwal et al. (2021).
+
+Frames are long. Evaluations have the columns ``arm, dataset, seed, updates, score``; scores (one row per run)
+``arm, dataset, seed, score``; cells ``arm, dataset, mean, std, n``. Scores are D4RL-normalised, x 100. Where a function
+takes the ``scores`` of one arm it wants an array of shape (runs, tasks) or, with unequal numbers of runs, a list with
+one (runs,) array per task; :func:`by_task` makes that list.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+METRICS = ("final", "best")
+FINAL_EVALUATIONS = 4  # paper 3.3: after 85K, 90K, 95K and 100K updates for DT
+RUN = ["arm", "dataset", "seed"]
+
+
+class Interval(NamedTuple):
+    """Lower and upper end: floats, or arrays of one shape. NaN where one run leaves no interval."""
+
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+def seed_scores(evaluations, metric="final", until=None):
+    """One score per run: mean of its last four evaluations ("final") or its best one ("best").
+
+    ``until`` cuts every run after that many fine-tuning updates, so that a longer run can serve as a shorter one;
+    without it each run counts up to its own end. Returns the columns ``arm, dataset, seed, score, updates``, the last
+    being the updates at the last evaluation that entered.
+
+    Raises ValueError for an unknown metric, a score that is not finite, two evaluations of one run at the same
+    updates, and a run that has fewer than four evaluations or none at ``until``.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
+    _refuse_bad_evaluations(evaluations)
+    if until is not None:
+        evaluations = evaluations[evaluations["updates"] <= until]
+    runs = evaluations.sort_values("updates").groupby(RUN, sort=False, as_index=False)
+    last = runs["updates"].agg(["max", "size"])
+    if until is not None and (unfinished := last[last["max"] < until]).size:
+        raise ValueError(
+            f"{len(unfinished)} runs have no evaluation at {until} updates, the first: {_name(unfinished)}"
+        )
+    if metric == "final" and (short := last[last["size"] < FINAL_EVALUATIONS]).size:
+        raise ValueError(
+            f"{len(short)} runs have fewer than {FINAL_EVALUATIONS} evaluations, the first: {_name(short)}"
+        )
+    if metric == "final":
+        runs = runs.tail(FINAL_EVALUATIONS).groupby(RUN, sort=False, as_index=False)
+    scores = runs["score"].agg("mean" if metric == "final" else "max")
+    return scores.merge(last.rename(columns={"max": "updates"})[[*RUN, "updates"]], on=RUN)
+
+
+def score_cells(scores, confidence=0.95):
+    """Mean and spread over seeds per arm and data set: columns ``arm, dataset, mean, std, n, low, high``.
+
+    ``std`` is the population standard deviation (ddof 0) as in the paper; ``low, high`` is Student's t interval of
+    the mean. With one seed ``std``, ``low`` and ``high`` are NaN: one run shows no spread.
+    """
+    if not np.isfinite(scores["score"]).all():
+        raise ValueError("a score is not finite: leave a failed run out and say so, or repeat it")
+    if scores.duplicated(RUN).any():
+        raise ValueError(f"a run is there twice: {_name(scores[scores.duplicated(RUN)])}")
+    grouped = scores.groupby(["arm", "dataset"], sort=False)["score"]
+    cells = pd.DataFrame({"mean": grouped.mean(), "std": grouped.std(ddof=0), "n": grouped.size()})
+    cells["std"] = cells["std"].where(cells["n"] > 1)
+    # Population sd / sqrt(n - 1) is the standard error: sample sd / sqrt(n).
+    half_width = stats.t.ppf((1 + confidence) / 2, cells["n"] - 1) * cells["std"] / np.sqrt(cells["n"] - 1)
+    cells["low"], cells["high"] = cells["mean"] - half_width, cells["mean"] + half_width
+    return cells.reset_index()
+
+
+def average_rows(cells, confidence=0.95):
+    """The average row: per arm the mean over its data sets of ``mean`` and of ``std``.
+
+    Returns ``arm, mean, std, n, datasets, low, high``: ``n`` is the smallest number of seeds in a cell, ``datasets``
+    how many entered (an average over fewer than twelve is not the paper's). The interval is of the mean of means, with
+    the seeds of each data set independent: variance sum_d s_d^2 / n_d over datasets^2, Satterthwaite's degrees of
+    freedom. It says nothing about other data sets or other pre-training runs.
+    """
+    rows = []
+    for arm, cell in cells.groupby("arm", sort=False):
+        mean, error, freedom = average_with_error(cell["mean"], cell["std"], cell["n"])
+        half_width = stats.t.ppf((1 + confidence) / 2, freedom) * error
+        spread = cell["std"].mean(skipna=False)
+        rows.append((arm, mean, spread, cell["n"].min(), len(cell), mean - half_width, mean + half_width))
+    return pd.DataFrame(rows, columns=["arm", "mean", "std", "n", "datasets", "low", "high"])
+
+
+def average_with_error(mean, std, n):
+    """Mean over the last axis of cell means, its standard error, its degrees of freedom (Satterthwaite).
+
+    ``mean, std, n``: (..., datasets), ``std`` with ddof 0. Three arrays (...). NaN error where a cell has one seed.
+    """
+    mean, std, n = np.asarray(mean), np.asarray(std, dtype=float), np.asarray(n)
+    freedom = np.where(n > 1, n - 1, np.nan)
+    variance = std**2 / freedom
+    total = variance.sum(-1)
+    with np.errstate(invalid="ignore"):
+        combined = total**2 / (variance**2 / freedom).sum(-1)
+    # No spread anywhere: any number of degrees gives the same empty interval.
+    combined = np.where(total == 0, freedom.sum(-1), combined)
+    return mean.mean(-1), np.sqrt(total) / mean.shape[-1], combined
+
+
+def updates_to_target(evaluations, baseline, fraction=0.9, last=1):
+    """Updates until a run first reaches a share of the baseline's final return (Tables 11 and 13).
+
+    The target of a data set is ``fraction`` x the mean over the baseline arm's seeds of the raw ``return``, averaged
+    over the ``last`` evaluations: 1 in Table 11, 4 in Table 13 (faithfulness 3.19, 6.8). It is rounded to 0.1: in one
+    of Table 11's 720 runs a return lies 0.01 under the unrounded target, and the authors' stored value counts it.
+
+    Needs the column ``return``. Returns ``arm, dataset, seed, updates``; ``updates`` is NaN for a run that never
+    reaches the target. (The paper's Table 13 counts such a run as 0 and every other one 5,000 too low; we do neither.)
+    """
+    _refuse_bad_evaluations(evaluations, "return")
+    runs = evaluations.sort_values("updates")
+    of_baseline = runs[runs["arm"] == baseline]
+    if of_baseline.empty:
+        raise ValueError(f"no run of the baseline {baseline!r}; arms here: {', '.join(runs['arm'].unique())}")
+    final = of_baseline.groupby(RUN).tail(last).groupby(["dataset", "seed"])["return"].mean()
+    targets = (fraction * final.groupby("dataset").mean()).round(1)
+    if missing := sorted(set(runs["dataset"]) - set(targets.index)):
+        raise ValueError(f"the baseline {baseline!r} has no run on {', '.join(missing)}")
+    reached = runs[runs["return"] >= runs["dataset"].map(targets)].groupby(RUN)["updates"].min()
+    return runs[RUN].drop_duplicates().merge(reached.reset_index(), on=RUN, how="left").reset_index(drop=True)
+
+
+def by_task(scores, arm, datasets):
+    """Scores of one arm as a list with one (runs,) float64 array per data set, in the order of ``datasets``.
+
+    Raises ValueError naming the data sets on which the arm has no run.
+    """
+    of_arm = scores[scores["arm"] == arm]
+    tasks = [of_arm.loc[of_arm["dataset"] == dataset, "score"].to_numpy(dtype=float) for dataset in datasets]
+    if missing := [dataset for dataset, task in zip(datasets, tasks, strict=True) if not len(task)]:
+        raise ValueError(f"arm {arm!r} has no run on {', '.join(missing)}")
+    return tasks
+
+
+def iqm(scores):
+    """Interquartile mean: mean of the middle half of all runs of all tasks (a quarter of them cut at either end)."""
+    return stats.trim_mean(np.concatenate(_tasks(scores), axis=-1), 0.25, axis=-1)
+
+
+def probability_of_improvement(scores, other):
+    """P(a run of ``scores`` beats one of ``other`` on the same task), ties half, averaged over tasks."""
+    return _improvement(_tasks(scores), _tasks(other))
+
+
+def iqm_interval(scores, generator, **options):
+    """Bootstrap :class:`Interval` of :func:`iqm`; ``options`` as in :func:`stratified_bootstrap`."""
+    return stratified_bootstrap(iqm, [_tasks(scores)], generator, **options)
+
+
+def improvement_interval(scores, other, generator, **options):
+    """Bootstrap :class:`Interval` of :func:`probability_of_improvement`; runs of both arms are resampled."""
+    return stratified_bootstrap(_improvement, [_tasks(scores), _tasks(other)], generator, **options)
+
+
+def performance_profile(scores, thresholds, generator=None, **options):
+    """Share of runs above each threshold, every task weighing the same: (thresholds,) array.
+
+    With a ``generator`` returns (profile, :class:`Interval` of pointwise bootstrap bounds, arrays (thresholds,)).
+    """
+    thresholds = np.asarray(thresholds)[:, None]
+    above = [(task > thresholds).astype(float) for task in _tasks(scores)]
+    profile = _mean_over_tasks(above)
+    return (
+        profile
+        if generator is None
+        else (profile, stratified_bootstrap(_mean_over_tasks, [above], generator, **options))
+    )
+
+
+def stratified_bootstrap(statistic, arms, generator, resamples=2000, confidence=0.95, method="percentile"):
+    """Bootstrap :class:`Interval` of a statistic, with the runs of each arm and task resampled among themselves.
+
+    ``arms``: per arm a list with one (..., runs) array per task. ``statistic`` gets as many such lists and reduces
+    the last axis. ``method`` as in ``scipy.stats.bootstrap``. NaN ends when a task has only one run.
+
+    With few runs the percentile interval is too short. Measured on twelve tasks with the spreads of the paper's DT
+    column, 1,000 simulations: the 95 % interval of an interquartile mean holds it in 76, 84, 89, 92, 92 % for 2, 3, 5,
+    10, 20 runs (BCa is no better), that of the probability of improvement in 88, 92, 95, 94, 95 %. The t interval of
+    the average row (:func:`average_rows`) keeps its 95 % throughout.
+    """
+    strata = [task for tasks in arms for task in tasks]
+    if any(task.shape[-1] < 2 for task in strata):
+        nothing = np.full(strata[0].shape[:-1], np.nan)[()]
+        return Interval(nothing, nothing)
+    ends = np.cumsum([len(tasks) for tasks in arms])[:-1]
+
+    def of_resample(*resampled, axis):
+        assert axis == -1
+        bounds = (0, *ends, len(resampled))
+        return statistic(*[list(resampled[first:last]) for first, last in itertools.pairwise(bounds)])
+
+    result = stats.bootstrap(
+        strata,
+        of_resample,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method=method,
+        vectorized=True,
+        axis=-1,
+        rng=generator,
+    )
+    return Interval(*result.confidence_interval)
+
+
+def _tasks(scores):
+    tasks = list(scores.T) if isinstance(scores, np.ndarray) and scores.ndim == 2 else list(scores)
+    tasks = [np.asarray(task, dtype=float) for task in tasks]
+    if not tasks or not all(task.shape[-1:] > (0,) for task in tasks):
+        raise ValueError("scores want an array (runs, tasks) or a list with one non-empty array of runs per task")
+    if not all(np.isfinite(task).all() for task in tasks):
+        raise ValueError("a score is not finite: leave a failed run out and say so, or repeat it")
+    return tasks
+
+
+def _improvement(tasks, others):
+    if len(tasks) != len(others):
+        raise ValueError(f"{len(tasks)} tasks cannot be compared with {len(others)}; both arms need the same tasks")
+    per_task = []
+    for task, other in zip(tasks, others, strict=True):
+        difference = np.sign(task[..., :, None] - other[..., None, :])
+        per_task.append((1 + difference.mean((-2, -1))) / 2)
+    return np.mean(per_task, axis=0)
+
+
+def _mean_over_tasks(tasks):
+    return np.mean([task.mean(-1) for task in tasks], axis=0)
+
+
+def _refuse_bad_evaluations(evaluations, value="score"):
+    if not np.isfinite(evaluations[value]).all():
+        bad = evaluations[~np.isfinite(evaluations[value])]
+        raise ValueError(f"{len(bad)} evaluations have no finite {value}, the first: {_name(bad)}")
+    if (twice := evaluations[evaluations.duplicated([*RUN, "updates"])]).size:
+        raise ValueError(f"{len(twice)} evaluations are there twice, the first: {_name(twice)}")
+
+
+def _name(frame):
+    first = frame.iloc[0]
+    return f"arm {first['arm']!r}, {first['dataset']}, seed {first['seed']}"
