@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
+from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights, start_moments
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
@@ -278,13 +278,9 @@ class CQL:
                 {"params": critics, "lr": rates.critic_learning_rate},
             ]
         )
+        start_moments(self.optimiser)
         trained = {name: weight for name, weight in self._weights().items() if weight.requires_grad}
-        self._adam = {
-            name: {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
-            for name, weight in trained.items()
-        }
-        for name, weight in trained.items():
-            self.optimiser.state[weight] = self._adam[name]
+        self._adam = {name: self.optimiser.state[weight] for name, weight in trained.items()}
 
     def _step(self, alpha_loss, policy_loss, q_loss):
         """Adam on each loss with respect to its own weights only: the policy loss moves no Q, nor alpha."""

@@ -112,6 +112,32 @@ def copy_weights(own, given, what):
         own[name].copy_(tensor)
 
 
+def flatten(weights):
+    """Move ``weights`` into one contiguous parameter and return it; each weight and its ``grad`` become views of it.
+
+    One Adam step over it then moves them all. Gradients start at zero and are to be written, or accumulated, in place.
+    """
+    flat = nn.Parameter(torch.cat([weight.detach().reshape(-1) for weight in weights]))
+    flat.grad = torch.zeros_like(flat)
+    for weight, value, gradient in zip(weights, views(flat.data, weights), views(flat.grad, weights), strict=True):
+        weight.data, weight.grad = value, gradient
+    return flat
+
+
+def views(flat, weights):
+    """Views of the 1-D tensor ``flat``, one after the other, in the shapes of ``weights``."""
+    pieces = flat.split([weight.numel() for weight in weights])
+    return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
+
+
+def start_moments(optimiser):
+    """Make the moments and step counts of an Adam now, at zero, and not at its first step: they can then be loaded."""
+    for group in optimiser.param_groups:
+        for weight in group["params"]:
+            moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+            optimiser.state[weight] = {"step": torch.zeros(()), **moments}
+
+
 def _hidden_layers(inputs, hidden):
     layers = []
     for outputs in hidden:

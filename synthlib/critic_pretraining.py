@@ -1,0 +1,179 @@
+"""Pre-training of both critics on synthetic MDP data by forward dynamics (paper 4.1, Table 15; faithfulness section 5).
+
+Each Q network gets a second head on its features that predicts the next state's vector from those of state and action.
+The Q heads, the policy and alpha learn nothing here. CQL then starts from both critics as they are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.networks import QNetwork, copy_weights, flatten, initial_weights, start_moments
+
+LOG_EVERY = 100
+
+
+@dataclass(frozen=True)
+class CriticPretrainingConfig:
+    """What to pre-train on and how; the defaults are those of the paper's Table 15.
+
+    The number of updates is no setting: the learning rate is constant, so that one run passes through all the paper's
+    checkpoints (1K, 10K, 40K, 100K, 500K, 1M).
+    """
+
+    observation_width: int
+    action_width: int
+    mdp: MDPConfig
+    seed: int = 42
+    """Of the initial weights. The batches do not depend on it (see :class:`CriticPretraining`)."""
+    learning_rate: float = 3e-4
+    batch_size: int = 256
+    hidden: tuple[int, ...] = (256, 256)
+
+
+class CriticPretraining:
+    """One pre-training run, which can stop anywhere and go on bit for bit, also in another process.
+
+    ``fast`` computes the gradients by hand instead of by autograd: the same numbers to rounding, in less time. It needs
+    two hidden layers (ValueError otherwise).
+
+    Batches are drawn with replacement by NumPy's legacy generator seeded with 0, after the draws that made the tables
+    of vectors: there the authors' development code is, whatever ``seed`` (faithfulness 5.4). So all recipes with
+    equally large tables see the same rows in the same order.
+    """
+
+    def __init__(self, config, fast=True):
+        if fast and len(config.hidden) != 2:
+            raise ValueError(f"hidden is {config.hidden}: only two layers have a fast version; pass fast=False")
+        self.config, self.fast = config, fast
+        widths = config.observation_width, config.action_width
+        self.transitions = generate(config.mdp)
+        self.state_table, self.action_table = vectors(config.mdp, *widths)
+        self.batches = np.random.RandomState(0)
+        self.batches.random_sample(self.state_table.size + self.action_table.size)
+        with initial_weights(config.seed):
+            self.q1, self.q2 = (
+                QNetwork(*widths, tuple(config.hidden), prediction_width(config.mdp, *widths)) for _ in range(2)
+            )
+        for critic in (self.q1, self.q2):
+            critic.q_head.requires_grad_(False)
+        self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
+        self.optimiser = torch.optim.Adam([self._trained], lr=config.learning_rate, fused=True)
+        start_moments(self.optimiser)
+        self.updates = 0
+        self.losses = []
+        """One dict per LOG_EVERY updates: ``updates`` so far, and the block's mean ``qf1_loss`` and ``qf2_loss``."""
+        self._block = torch.zeros(2, dtype=torch.float64)
+
+    def run(self, until, progress=None):
+        """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
+
+        Raises ValueError when the run is already further, FloatingPointError when a loss is not finite.
+        """
+        if until < self.updates:
+            raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
+        while self.updates < until:
+            rows = self.batches.randint(len(self.transitions.observations), size=self.config.batch_size)
+            self._block += self.update(*self.batch(rows))
+            if self.updates % LOG_EVERY == 0:
+                self._log()
+                if progress is not None:
+                    progress(self.updates)
+
+    def batch(self, rows):
+        """Float32 state vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
+        states = self.state_table[self.transitions.observations[rows]]
+        actions = self.action_table[self.transitions.actions[rows]]
+        wanted = targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
+        return tuple(map(torch.from_numpy, (states, actions, wanted)))
+
+    def update(self, states, actions, wanted):
+        """One Adam step on MSE of Q1's prediction + MSE of Q2's, means over batch and dimensions; returns both (2,)."""
+        inputs = torch.cat([states, actions], dim=1)
+        gradients = _gradients_by_hand if self.fast else _gradients
+        losses = torch.stack([gradients(critic, inputs, wanted) for critic in (self.q1, self.q2)])
+        self.optimiser.step()
+        self.updates += 1
+        return losses
+
+    def critics(self):
+        """Weights of both critics, for ``CQL(critics=...)``: {"q1": {name: tensor}, "q2": ...}, heads included.
+
+        After zero updates these are the initial weights of ``seed``: what the control arm "CQL, matched" starts from.
+        """
+        return {
+            name: {key: weight.detach().clone() for key, weight in critic.named_parameters()}
+            for name, critic in (("q1", self.q1), ("q2", self.q2))
+        }
+
+    def state_dict(self):
+        """Everything that going on bit for bit needs, as numbers and tensors (``torch.load(weights_only=True)``)."""
+        adam = self.optimiser.state[self._trained]
+        stream = self.batches.get_state(legacy=False)["state"]
+        return {
+            "updates": self.updates,
+            "weights": {name: weight.detach().clone() for name, weight in self._weights().items()},
+            "first_moment": adam["exp_avg"].clone(),
+            "second_moment": adam["exp_avg_sq"].clone(),
+            "batches": {"key": torch.from_numpy(stream["key"].astype(np.int64)), "pos": stream["pos"]},
+            "losses": [dict(row) for row in self.losses],
+            "block": self._block.clone(),
+        }
+
+    def load_state_dict(self, state):
+        """Go on from ``state``; raises ValueError when it is of a run with other networks."""
+        copy_weights(self._weights(), state["weights"], "saved pre-training")
+        adam = self.optimiser.state[self._trained]
+        adam["exp_avg"].copy_(state["first_moment"])
+        adam["exp_avg_sq"].copy_(state["second_moment"])
+        adam["step"].fill_(state["updates"])
+        key = state["batches"]["key"].numpy().astype(np.uint32)
+        self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": state["batches"]["pos"]}})
+        self.updates = state["updates"]
+        self.losses = [dict(row) for row in state["losses"]]
+        self._block = state["block"].clone()
+
+    def _weights(self):
+        critics = (("q1", self.q1), ("q2", self.q2))
+        return {f"{q}.{name}": weight for q, critic in critics for name, weight in critic.named_parameters()}
+
+    def _log(self):
+        first, second = (self._block / LOG_EVERY).tolist()
+        if not np.isfinite(first + second):
+            raise FloatingPointError(f"losses {first}, {second} before update {self.updates}: lower the learning rate")
+        self.losses.append({"updates": self.updates, "qf1_loss": first, "qf2_loss": second})
+        self._block.zero_()
+
+
+def _gradients(critic, inputs, wanted):
+    """Loss of one critic; its gradients go into the weights' ``grad``. The readable version."""
+    loss = F.mse_loss(critic.prediction_head(critic.trunk(inputs)), wanted)
+    weights = [weight for weight in critic.parameters() if weight.requires_grad]
+    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        weight.grad.copy_(gradient)  # in place: grad is a view of one long tensor that Adam reads
+    return loss.detach()
+
+
+@torch.no_grad()
+def _gradients_by_hand(critic, inputs, wanted):
+    """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
+    first, second, head = critic.trunk[0], critic.trunk[2], critic.prediction_head
+    hidden_1 = torch.addmm(first.bias, inputs, first.weight.t()).relu_()
+    hidden_2 = torch.addmm(second.bias, hidden_1, second.weight.t()).relu_()
+    error = torch.addmm(head.bias, hidden_2, head.weight.t()).sub_(wanted)
+    loss = error.square().mean()
+    delta = error.mul_(2 / error.numel())
+    _write_gradients(head, delta, hidden_2)
+    delta = torch.ops.aten.threshold_backward(delta @ head.weight, hidden_2, 0)
+    _write_gradients(second, delta, hidden_1)
+    delta = torch.ops.aten.threshold_backward(delta @ second.weight, hidden_1, 0)
+    _write_gradients(first, delta, inputs)
+    return loss
+
+
+def _write_gradients(layer, delta, inputs):
+    torch.mm(delta.t(), inputs, out=layer.weight.grad)
+    torch.sum(delta, dim=0, out=layer.bias.grad)
