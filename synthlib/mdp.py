@@ -8,6 +8,7 @@ softmax(u / temperature) with u drawn from a generator seeded by the state (poli
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from synthlib import mdp_fast
 KINDS = ("mdp", "iid", "identity", "mapping")
 ROWS = ("authors", "independent")
 _LARGEST_SEED = 2**32 - 1  # of NumPy's legacy generator
+_LEGACY_GENERATOR = np.random.RandomState()
 _ONLY_MDP = {"policy_temperature": 1.0, "transition_temperature": 1.0, "random_start": False, "rows": "authors"}
 
 
@@ -98,25 +100,21 @@ def generate(config):
         return _generate_iid(config)
     time = np.arange(config.length)
     trajectory = np.arange(config.trajectories)[:, None]
-    policy, transition = mdp_fast.samplers(
+    last_row = _transition_row(config, config.states - 1, config.actions - 1)
+    draw_action, draw_next_state = mdp_fast.samplers(
+        mdp_fast.Rows(config.states, config.actions, config.policy_temperature, partial(_policy_uniforms, config)),
         mdp_fast.Rows(
-            config.states, config.actions, config.policy_temperature, lambda state: policy_uniforms(config, state)
-        ),
-        mdp_fast.Rows(
-            _transition_row(config, config.states - 1, config.actions - 1) + 1,
-            config.states,
-            config.transition_temperature,
-            lambda row: _transition_row_uniforms(config, row),
+            last_row + 1, config.states, config.transition_temperature, partial(_transition_uniforms, config)
         ),
         _action_seed(trajectory, time),
         _next_state_seed(trajectory, time),
     )
     observations = np.empty((config.length + 1, config.trajectories), dtype=np.int64)
     actions = np.empty((config.length, config.trajectories), dtype=np.int64)
-    observations[0] = [_start_state(config, j) for j in range(config.trajectories)]
+    observations[0] = _start_states(config)
     for t in range(config.length):
-        actions[t] = policy(observations[t], t)
-        observations[t + 1] = transition(_transition_row(config, observations[t], actions[t]), t)
+        actions[t] = draw_action(observations[t], t)
+        observations[t + 1] = draw_next_state(_transition_row(config, observations[t], actions[t]), t)
     return Transitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
 
 
@@ -125,8 +123,7 @@ def generate_readable(config):
     if config.kind != "mdp":
         return _generate_iid(config)
     observations, actions, next_observations = [], [], []
-    for j in range(config.trajectories):
-        state = _start_state(config, j)
+    for j, state in enumerate(_start_states(config)):
         for t in range(config.length):
             action = _draw(_action_seed(j, t), config.actions, policy_probabilities(config, state))
             next_state = _draw(_next_state_seed(j, t), config.states, transition_probabilities(config, state, action))
@@ -139,20 +136,24 @@ def generate_readable(config):
 
 def policy_probabilities(config, state):
     """pi(. | state), float32 of shape (A,), or None where the temperature is infinite (uniform)."""
-    return mdp_fast.softmax(policy_uniforms(config, state), config.policy_temperature)
+    if math.isinf(config.policy_temperature):
+        return None
+    return mdp_fast.softmax(_policy_uniforms(config, state, config.actions), config.policy_temperature)
 
 
 def transition_probabilities(config, state, action):
     """p(. | state, action), float32 of shape (S,), or None where the temperature is infinite (uniform)."""
-    uniforms = _transition_row_uniforms(config, _transition_row(config, state, action))
-    return mdp_fast.softmax(uniforms, config.transition_temperature)
+    if math.isinf(config.transition_temperature):
+        return None
+    row = _transition_row(config, state, action)
+    return mdp_fast.softmax(_transition_uniforms(config, row, config.states), config.transition_temperature)
 
 
-def policy_uniforms(config, state):
-    """The uniforms behind pi(. | state), float64 of shape (A,); the authors seed them with the state (A.2)."""
+def _policy_uniforms(config, state, count):
+    """The first ``count`` uniforms behind pi(. | state), float64; the authors seed them with the state (A.2)."""
     if config.rows == "independent":
-        return np.random.default_rng([config.seed, 0, state]).random(config.actions)
-    return np.random.RandomState(state).random_sample(config.actions)
+        return np.random.default_rng([config.seed, 0, state]).random(count)
+    return _seeded(state).random_sample(count)
 
 
 def _transition_row(config, state, action):
@@ -162,16 +163,24 @@ def _transition_row(config, state, action):
     return 8 * state + 7 * action
 
 
-def _transition_row_uniforms(config, row):
+def _transition_uniforms(config, row, count):
+    """The first ``count`` uniforms behind the transition row of that number, float64."""
     if config.rows == "independent":
-        return np.random.default_rng([config.seed, 1, *divmod(row, config.actions)]).random(config.states)
-    return np.random.RandomState(111 * row).random_sample(config.states)
+        return np.random.default_rng([config.seed, 1, *divmod(row, config.actions)]).random(count)
+    return _seeded(111 * row).random_sample(count)
 
 
-def _start_state(config, trajectory):
-    # As executed: without random_start the seed is the number of trajectories, hence the same state for all.
-    seed = trajectory if config.random_start else config.trajectories
-    return np.random.RandomState(seed).randint(config.states)
+def _start_states(config):
+    if config.random_start:
+        return [_seeded(j).randint(config.states) for j in range(config.trajectories)]
+    # As executed: the seed is the number of trajectories, for every one of them.
+    return [_seeded(config.trajectories).randint(config.states)] * config.trajectories
+
+
+def _seeded(seed):
+    """The legacy generator, freshly seeded. Seeding again is ten times as quick as a new object."""
+    _LEGACY_GENERATOR.seed(seed)
+    return _LEGACY_GENERATOR
 
 
 def _action_seed(trajectory, time):
@@ -183,12 +192,12 @@ def _next_state_seed(trajectory, time):
 
 
 def _draw(seed, size, probabilities):
-    return np.random.RandomState(seed).choice(size, p=probabilities)
+    return _seeded(seed).choice(size, p=probabilities)
 
 
 def _generate_iid(config):
     """Uniform states in one long chain, uniform actions (faithfulness 4.5); identity, mapping ignore next states."""
-    generator = np.random.RandomState(config.seed)
+    generator = _seeded(config.seed)
     size = config.trajectories * config.length
     states = generator.randint(config.states, size=size)
     next_states = np.append(states[1:], generator.randint(config.states, size=1))
@@ -201,7 +210,7 @@ def vectors(config, observation_width, action_width):
     Shapes (S, observation_width) and (A, action_width). Mapping has 2S and 2A rows, whose second halves are targets.
     """
     copies = 2 if config.kind == "mapping" else 1
-    generator = np.random.RandomState(0)
+    generator = _seeded(0)
     state_table = 2 * generator.random_sample((copies * config.states, observation_width)) - 1
     action_table = 2 * generator.random_sample((copies * config.actions, action_width)) - 1
     return state_table.astype(np.float32), action_table.astype(np.float32)

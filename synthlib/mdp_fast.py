@@ -1,13 +1,14 @@
 """The quick parts of :mod:`synthlib.mdp`; every trick is exact, so the data are the same integers.
 
-Per step the authors seed a Mersenne Twister four times and build two rows. Here (figures: one core, one thread):
+Per step the authors seed a Mersenne Twister four times and build two rows, one number per action or state. Here:
 
-* First numbers in bulk. A draw only uses the first double of a freshly seeded generator. That needs 5 of the 624
-  words of its state, and seeding is one recursion, done here for many seeds at once: 0.15 us instead of 5 us.
+* First numbers in bulk. A draw uses only the first double of a freshly seeded generator. That needs 5 of the 624
+  words of its state, and seeding is one recursion, done for 65,536 seeds at once: 0.15 us each instead of 5 us.
 * Rows in a table, where all of them fit :data:`TABLE_BYTES`: a thousand trajectories are searched together.
-* Otherwise a row is drawn when it is visited and forgotten. Softmax, rounding and running sums of the full row are
-  only needed when the drawn number is nearly on a boundary; else block sums of a rough row settle the index, because
-  the distance to the boundary exceeds what rounding can do. A row of 100,000 then costs little more than its uniforms.
+* Otherwise a row is made when it is visited and only the running sums of its blocks are kept, one number for 1000
+  entries, while :data:`TABLE_BYTES` last. They settle the block, and the uniforms up to its end settle the index.
+  Both ignore the float32 roundings of the exact row, so an index is believed only where the drawn number is further
+  from the index's boundaries than those roundings can move them; else (1 in 50) the exact row decides.
 """
 
 import math
@@ -16,31 +17,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-TABLE_BYTES = 256 * 2**20  # of one table; S = A = 1000 needs 120 MB
+TABLE_BYTES = 256 * 2**20  # for each of policy and transitions; S = A = 1000 needs 120 MB
 _SEEDS_AT_ONCE = 65536
-_BLOCK = 250  # entries of a row summed at once: about the square root of the longest row
+_BLOCK = 1000
 
 
 class Rows(NamedTuple):
-    """A family of ``count`` distributions over ``width`` indices: softmax(uniforms(row) / temperature)."""
+    """A family of ``count`` distributions over ``width`` indices: softmax(uniforms(row, width) / temperature)."""
 
     count: int
     width: int
     temperature: float
-    uniforms: Callable[[int], np.ndarray]
+    uniforms: Callable[[int, int], np.ndarray]  # (row, n) -> the row's first n uniforms, float64 (n,)
 
 
 def softmax(uniforms, temperature):
-    """softmax(uniforms / temperature) in float32, or None for an infinite temperature.
+    """softmax(uniforms / temperature), float32, same shape.
 
-    The authors round u / T to float32 and take a float32 softmax. Its last bit depends on the processor, so it is
-    taken in float64 and rounded once, which gives their million transitions (the golden digests).
+    The authors round u / T to float32 and take a float32 softmax, whose last bits depend on the processor. Here the
+    exponential and the sum are taken in float64 and then rounded, so that any processor gives the golden transitions.
     """
-    if math.isinf(temperature):
-        return None
-    logits = (uniforms / temperature).astype(np.float32).astype(np.float64)
-    weights = np.exp(logits - logits.max())
-    return (weights / weights.sum()).astype(np.float32)
+    logits = (uniforms / temperature).astype(np.float32)
+    weights = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
+    return weights * (1 / weights.sum(dtype=np.float64).astype(np.float32))
 
 
 def cumulative(uniforms, temperature):
@@ -50,24 +49,23 @@ def cumulative(uniforms, temperature):
 
 
 def samplers(policy, transition, action_seeds, next_state_seeds):
-    """Two functions (rows (J,), time t) -> drawn indices (J,); the seeds (J, L) hold one seed per draw."""
-    seeds = np.stack([action_seeds, next_state_seeds])
+    """Two functions (rows (J,), time t) -> drawn indices (J,), one for each of the two :class:`Rows`.
+
+    ``action_seeds``, ``next_state_seeds`` (J, L) hold the legacy generator's seed for every draw.
+    """
+    seeds = np.stack([action_seeds.T, next_state_seeds.T])
     draws = first_doubles(seeds.reshape(-1)).reshape(seeds.shape)
-    return tuple(
-        _sampler(rows, np.ascontiguousarray(u.T), s.T)
-        for rows, u, s in zip((policy, transition), draws, seeds, strict=True)
-    )
+    return _sampler(policy, draws[0], seeds[0]), _sampler(transition, draws[1], seeds[1])
 
 
 def _sampler(rows, draws, seeds):
     if math.isinf(rows.temperature):
         return lambda ids, t: [np.random.RandomState(seed).randint(rows.width) for seed in seeds[t]]
     if rows.count * rows.width * 8 <= TABLE_BYTES:
-        table = np.stack([cumulative(rows.uniforms(row), rows.temperature) for row in range(rows.count)])
+        table = np.stack([cumulative(rows.uniforms(row, rows.width), rows.temperature) for row in range(rows.count)])
         return lambda ids, t: search_table(table, ids, draws[t])
-    return lambda ids, t: [
-        search_row(rows.uniforms(row), rows.temperature, u) for row, u in zip(ids.tolist(), draws[t], strict=True)
-    ]
+    search = row_search(rows)
+    return lambda ids, t: [search(row, draw) for row, draw in zip(ids.tolist(), draws[t].tolist(), strict=True)]
 
 
 def search_table(table, rows, draws):
@@ -77,43 +75,58 @@ def search_table(table, rows, draws):
     found = np.zeros(len(rows), dtype=np.int64)
     step = 1 << (width.bit_length() - 1)
     while step:
-        # An index beyond the row reads its last entry, which is 1 and above every draw.
+        # A probe beyond the row reads its last entry, which is 1 and above every draw.
         probe = np.minimum(found + (step - 1), width - 1)
         found += step * (flat[start + probe] <= draws)
         step >>= 1
     return found
 
 
-def search_row(uniforms, temperature, draw):
-    """Index drawn from softmax(uniforms / temperature) by ``draw``, a float in [0, 1): searchsorted(cumulative)."""
-    rough = np.multiply(uniforms, 1 / temperature, dtype=np.float32)
-    rough -= np.float32(1 / temperature)
-    np.exp(rough, out=rough)
-    ends = np.add.reduceat(rough, np.arange(0, len(rough), _BLOCK), dtype=np.float64).cumsum()
-    aim = draw * ends[-1]
-    block = min(int(ends.searchsorted(aim, side="right")), len(ends) - 1)
-    inside = rough[block * _BLOCK : (block + 1) * _BLOCK].cumsum(dtype=np.float64)
-    before = ends[block - 1] if block else 0.0
-    inside += before
-    index = min(int(inside.searchsorted(aim, side="right")), len(inside) - 1)
-    below = inside[index - 1] if index else before
-    # Weights are off by a relative 2**-21 at most for rounding and exp in float32, and by 2**-22 / T for the argument.
-    margin = ends[-1] * (2**-21 + 2**-22 / temperature)
-    if below + margin < aim < inside[index] - margin:
-        return block * _BLOCK + index
-    return int(cumulative(uniforms, temperature).searchsorted(draw, side="right"))
+def row_search(rows):
+    """A function (row, draw in [0, 1)) -> ``searchsorted(cumulative(row), draw, "right")``."""
+    starts = np.arange(0, rows.width, _BLOCK)
+    sums_of_row = {}
+    room = TABLE_BYTES // (8 * len(starts) + 300)  # 300: what a small array and its key take besides
+    # float32 moves a weight by 2**-24 of itself (exponential), 2**-24 (product) and 2**-25 / T twice (argument), at
+    # most; a quotient of sums of weights by half of that. The 1.1 covers float64.
+    margin = 1.1 * (2**-24 + 2**-25 / rows.temperature)
+
+    def weigh(uniforms):
+        # In place: fresh pages for a long row cost as much as the exponential.
+        return np.exp(np.divide(uniforms, rows.temperature, out=uniforms), out=uniforms)
+
+    def search(row, draw):
+        sums, weights = sums_of_row.get(row), None
+        if sums is None:
+            weights = weigh(rows.uniforms(row, rows.width))
+            sums = np.add.reduceat(weights, starts).cumsum()
+            if len(sums_of_row) < room:
+                sums_of_row[row] = sums
+        aim = draw * sums[-1]
+        block = min(int(sums.searchsorted(aim, side="right")), len(sums) - 1)
+        first, end = block * _BLOCK, min((block + 1) * _BLOCK, rows.width)
+        inside = weigh(rows.uniforms(row, end)[first:]) if weights is None else weights[first:end]
+        before = sums[block - 1] if block else 0.0
+        inside = before + inside.cumsum()
+        index = min(int(inside.searchsorted(aim, side="right")), len(inside) - 1)
+        below = inside[index - 1] if index else before
+        if below + margin * sums[-1] < aim < inside[index] - margin * sums[-1]:
+            return first + index
+        return int(cumulative(rows.uniforms(row, rows.width), rows.temperature).searchsorted(draw, side="right"))
+
+    return search
 
 
 def first_doubles(seeds):
-    """``RandomState(seed).random_sample()`` for each of ``seeds``, int64 (n,), in [0, 2**32): float64 (n,)."""
+    """``RandomState(seed).random_sample()`` of every seed, int64 (n,) in [0, 2**32): float64 (n,)."""
     low, high = int(seeds.min()), int(seeds.max())
-    if high - low < len(seeds):  # seeds repeat: the draws of trajectory j + 42 meet again in trajectory j
-        return first_doubles_of_distinct(np.arange(low, high + 1))[seeds - low]
-    return first_doubles_of_distinct(seeds)
+    if high - low < len(seeds):  # then seeds repeat: an action's of trajectory j + 42 is a next state's of j
+        return first_doubles_in_bulk(np.arange(low, high + 1))[seeds - low]
+    return first_doubles_in_bulk(seeds)
 
 
-def first_doubles_of_distinct(seeds):
-    """As :func:`first_doubles`, without looking for repeated seeds."""
+def first_doubles_in_bulk(seeds):
+    """As :func:`first_doubles`, each seed on its own."""
     parts = [_first_doubles(seeds[i : i + _SEEDS_AT_ONCE]) for i in range(0, len(seeds), _SEEDS_AT_ONCE)]
     return np.concatenate(parts)
 
