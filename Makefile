@@ -1,0 +1,70 @@
+# Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 and a package registry.
+#   PRESET=smoke|quick|overnight|paper   how big (params/presets.yaml)
+#   DATA=replica|d4rl|path:DIR           which offline data
+#   WORKERS=n                            processes, default one per core
+
+PRESET ?= quick
+DATA ?= replica
+WORKERS ?= 0
+PYTHON ?= python3.11
+BIN := .venv/bin
+# One thread per process: two on a busy machine are many times slower than one.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+SYNTHLIB := $(BIN)/python -m synthlib
+OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS)
+
+.PHONY: help install lab doctor test test-quick lint format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make reproduce-table6   train what is missing, execute the notebook, print the table"
+	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
+	@echo "make run-table6         only train"
+	@echo "make lab                open JupyterLab on the notebooks"
+	@echo "make doctor             check the installation"
+	@echo "make test               the whole test suite (test-quick: under 3 minutes)"
+	@echo "options: PRESET=smoke|quick|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
+
+install: .venv/installed
+
+# The stamp is newer than the lock exactly when what is installed is what the lock says.
+.venv/installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+plan-%: .venv/installed
+	@$(SYNTHLIB) plan $* $(OPTIONS)
+
+run-%: .venv/installed
+	@$(SYNTHLIB) run $* $(OPTIONS)
+
+reproduce-%: .venv/installed
+	@$(SYNTHLIB) reproduce $* $(OPTIONS)
+
+lab: .venv/installed
+	$(BIN)/jupyter lab notebooks
+
+doctor: .venv/installed
+	@$(SYNTHLIB) doctor
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2
+
+test-quick: .venv/installed
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Generators, models and trainers of the companion to "Pre-training with Synthetic Data Helps Offline RL"."""

@@ -1,0 +1,207 @@
+"""The two trainings behind the paper's CQL tables, as jobs of the store: critic pre-training and CQL fine-tuning.
+
+Fine-tuning follows faithfulness section 6: one minibatch stream for all seeds and arms (the data seed is always 0), the
+run's seed for initial weights and action noise, an evaluation every ``every`` updates.
+"""
+
+import time
+from dataclasses import asdict, replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from synthlib.cql import SEEDS as SEEDS
+from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
+from synthlib.cql import CQL as FastCQL
+from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.datasets import cql_arrays, load
+from synthlib.evaluation import Evaluator, evaluation_seed
+from synthlib.mdp import MDPConfig
+from synthlib.paths import data_cache
+from synthlib.physics import DIMENSIONS, physics_version
+from synthlib.store import Job
+
+PRETRAINING_UPDATES = 100_000  # paper 4.2
+PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
+CHECKPOINT_SECONDS = 60
+_PRETRAINING_STRIDE = 1_000
+_BATCH_SIZE = 256
+
+
+def pretraining_job(environment, arm, settings):
+    """Job of the critic pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
+
+    The pre-training depends on the environment only through the widths, so halfcheetah and walker2d share it.
+    """
+    observation_width, action_width = DIMENSIONS[environment]
+    mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
+    mdp = replace(mdp, **arm.get("mdp", {}))
+    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed=arm.get("pretraining_seed", 42))
+    scale = settings["pretraining_scale"]
+    updates = round(arm.get("pretraining_updates", PRETRAINING_UPDATES) * scale)
+    passed = {round(checkpoint * scale) for checkpoint in PRETRAINING_CHECKPOINTS}
+    keep = sorted({updates} | {checkpoint for checkpoint in passed if checkpoint < updates})
+    return Job("critic_pretraining", asdict(config), updates, keep=tuple(keep))
+
+
+def finetuning_job(arm, dataset, seed, settings, source):
+    """Job of one CQL run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``."""
+    environment, checksum, masses = _data_identity(dataset, source)
+    critics, requires = None, ()
+    if arm.get("pretraining") != "none":
+        pretraining = pretraining_job(environment, arm, settings)
+        critics, requires = {"pretraining": pretraining.config, "updates": pretraining.updates}, (pretraining,)
+    config = {
+        "dataset": {"name": dataset, "checksum": checksum},
+        "physics": physics_version(environment, masses),
+        "seed": seed,
+        "cql": asdict(CQLConfig(**arm.get("cql", {}))),
+        "critics": critics,
+        "data_ratio": 1.0,
+        "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
+    }
+    return Job("cql", config, settings["updates"], requires=requires, context={"source": source})
+
+
+@cache
+def _data_identity(dataset, source):
+    """Environment, content checksum and capsule masses of a data set."""
+    data = load(dataset, source, cache=data_cache())
+    return data.environment, data.checksum, data.masses
+
+
+def pretrain_critics(job, session, store, report):
+    """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances.
+
+    One run passes through all checkpoints that are to be kept. When a shorter one is asked for after a longer run,
+    it is trained again from the start and the longer run's state stays.
+    """
+    training = CriticPretraining(_pretraining_config(job.config))
+    saved = session.resume()
+    missing = [updates for updates in job.keep if not session.has_weights(updates)]
+    if saved is not None and all(saved["updates"] <= updates for updates in missing):
+        training.load_state_dict(saved["training"])
+    longest = saved["updates"] if saved else -1
+    last_save = time.monotonic()
+    for stop in missing:
+        while training.updates < stop:
+            training.run(min(training.updates + _PRETRAINING_STRIDE, stop), report)
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
+                _save_pretraining(training, session)
+                last_save = time.monotonic()
+        session.save_weights(stop, training.critics())
+        if stop > longest:
+            _save_pretraining(training, session)
+
+
+def _save_pretraining(training, session):
+    state = {"training": training.state_dict(), "updates": training.updates}
+    session.save(state, training.updates, losses=training.losses)
+
+
+def _pretraining_config(config):
+    return CriticPretrainingConfig(**{**config, "mdp": MDPConfig(**config["mdp"]), "hidden": tuple(config["hidden"])})
+
+
+def finetune(job, session, store, report):
+    """Train one CQL run of a "cql" job, evaluating as it goes; bit-identical however often it is interrupted."""
+    run = _FineTuning(job, store)
+    run.restore(session.resume())
+    last_save = time.monotonic()
+    every = job.config["evaluation"]["every"]
+    while run.updates < job.updates:
+        run.update()
+        if run.updates % every == 0:
+            run.evaluate()
+        if run.updates % every == 0 or time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            session.save(run.state(), run.updates, run.evaluations, run.losses)
+            last_save = time.monotonic()
+        if run.updates % 10 == 0:
+            report(run.updates)
+    session.save(run.state(), run.updates, run.evaluations, run.losses)
+
+
+class _FineTuning:
+    """The state of one CQL run between two updates."""
+
+    def __init__(self, job, store):
+        config = job.config
+        self.config = config
+        name = config["dataset"]["name"]
+        data = load(name, job.context["source"], cache=data_cache())
+        if data.checksum != config["dataset"]["checksum"]:
+            raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
+        self.data = cql_arrays(data, config["data_ratio"])
+        self.batches = self.data.generator
+        critics = None
+        if job.requires:
+            (pretraining,) = job.requires
+            critics = store.weights(pretraining)
+        cql = CQLConfig(**config["cql"])
+        widths = DIMENSIONS[data.environment]
+        self.agent = FastCQL(*widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"])
+        self.noise = torch.Generator().manual_seed(config["seed"])
+        self.noise_shape = (_BATCH_SIZE, widths[1], cql.sampled_actions)
+        evaluation = config["evaluation"]
+        self.evaluator = Evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
+        self.updates, self.evaluations, self.losses = 0, [], []
+        self.sums = {}
+
+    def update(self):
+        data = self.data
+        rows = self.batches.randint(len(data.rewards), size=_BATCH_SIZE)
+        columns = (data.observations, data.actions, data.rewards, data.next_observations, data.terminals)
+        batch = Batch(*(torch.from_numpy(column[rows]) for column in columns))
+        losses = self.agent.update(batch, draw_noise(self.noise, *self.noise_shape))
+        self.updates += 1
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if self.updates % self.config["evaluation"]["every"] == 0:
+            self._log(losses)
+
+    def _log(self, last):
+        """One row of losses: means since the last row, and the last minibatch's combined loss (faithfulness 6.6)."""
+        every = self.config["evaluation"]["every"]
+        means = {name: float(value) / every for name, value in self.sums.items()}
+        check_finite(means)
+        row = {"updates": self.updates, "combined_loss_last_minibatch": float(last["qf_loss_total"])}
+        self.losses.append(row | means)
+        self.sums = {}
+
+    def evaluate(self):
+        seed = evaluation_seed(self.config["seed"], self.updates)
+        result = self.evaluator.evaluate(self.agent.act, seed)
+        self.evaluations.append(
+            {
+                "updates": self.updates,
+                "score": result.score,
+                "return_mean": float(result.returns.mean()),
+                "return_std": float(result.returns.std()),
+                "length_mean": float(result.lengths.mean()),
+                "environment_seed": seed,
+            }
+        )
+
+    def state(self):
+        generator = self.batches.get_state(legacy=False)["state"]
+        return {
+            "updates": self.updates,
+            "agent": self.agent.state_dict(),
+            "noise": self.noise.get_state(),
+            "batches": {"key": torch.from_numpy(generator["key"].astype(np.int64)), "pos": generator["pos"]},
+            "sums": {name: torch.as_tensor(value) for name, value in self.sums.items()},
+            "evaluations": self.evaluations,
+            "losses": self.losses,
+        }
+
+    def restore(self, saved):
+        """Go on from ``saved`` (what :meth:`state` gave), or from the start when it is None."""
+        if saved is None:
+            return
+        self.updates = saved["updates"]
+        self.agent.load_state_dict(saved["agent"])
+        self.noise.set_state(saved["noise"])
+        key = saved["batches"]["key"].numpy().astype(np.uint32)
+        self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": saved["batches"]["pos"]}})
+        self.sums, self.evaluations, self.losses = saved["sums"], saved["evaluations"], saved["losses"]

@@ -1,0 +1,110 @@
+"""``make doctor``: check the installation, one line each, and say at the end in one line what is missing."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+
+import numpy as np
+
+from synthlib.data_sources import DATASETS, checksum, find_files
+from synthlib.paths import NOTEBOOKS, ROOT, outputs
+from synthlib.physics import ENVIRONMENTS, make_environment
+
+_LEAST_FREE_GB = 1
+
+
+def examine(source="replica"):
+    """Print the findings; 0 when a table can be reproduced here, else 1."""
+    problems = []
+    for name, check in (
+        ("python", _python),
+        ("packages", _packages),
+        ("physics", _physics),
+        ("data", lambda: _data(source)),
+        ("notebooks", _notebooks),
+        ("disk", _disk),
+        ("threads", _threads),
+    ):
+        try:
+            print(f"  ok       {name}: {check()}")
+        except Exception as error:
+            problems.append(name)
+            print(f"  MISSING  {name}: {error}")
+    if problems:
+        print(f"not ready: {', '.join(problems)} (see above)")
+        return 1
+    print("ready: make reproduce-table6")
+    return 0
+
+
+def _python():
+    if sys.version_info[:2] != (3, 11):
+        raise RuntimeError(f"this is Python {sys.version.split()[0]}; use 3.11")
+    return sys.version.split()[0]
+
+
+def _packages():
+    wrong = []
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        locked = re.match(r"([A-Za-z0-9_.-]+)==([^ ;]+)", line)
+        if not locked:
+            continue
+        name, version = locked.groups()
+        try:
+            installed = importlib.metadata.version(name).split("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            installed = "nothing"
+        if installed != version:
+            wrong.append(f"{name} {version} is locked, {installed} is installed")
+    if wrong:
+        raise RuntimeError(f"{'; '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}; run: make -B install")
+    return "as in requirements.lock"
+
+
+def _physics():
+    for environment in ENVIRONMENTS:
+        env = make_environment(environment)
+        env.reset(seed=0)
+        env.step(np.zeros(env.action_space.shape))
+        env.close()
+    return f"{', '.join(ENVIRONMENTS)} step in MuJoCo {importlib.metadata.version('mujoco')}"
+
+
+def _data(source):
+    present = []
+    for name in DATASETS:
+        try:
+            find_files(name, source)
+        except FileNotFoundError:
+            continue
+        checksum(name, source)
+        present.append(name)
+    if not present:
+        raise RuntimeError(f"no data set found in source {source!r}")
+    return f"{len(present)} of {len(DATASETS)} {source} data sets, checksums as in their manifest"
+
+
+def _notebooks():
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    KernelSpecManager().get_kernel_spec("python3")
+    return f"{len(list(NOTEBOOKS.glob('*.ipynb')))} in {NOTEBOOKS.name}/, kernel python3"
+
+
+def _disk():
+    folder = outputs()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < _LEAST_FREE_GB:
+        raise RuntimeError(f"{free:.1f} GB free for {outputs()}; {_LEAST_FREE_GB} GB are needed at least")
+    return f"{free:.0f} GB free for {outputs()}"
+
+
+def _threads():
+    wanted = os.environ.get("OMP_NUM_THREADS")
+    if wanted != "1":
+        raise RuntimeError(f"OMP_NUM_THREADS is {wanted}; workers use one thread each, set it to 1 (make does)")
+    return f"one per process, {os.cpu_count()} cores"

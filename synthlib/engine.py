@@ -1,0 +1,160 @@
+"""The local engine: a process per core, one torch thread each, all working through one list of jobs.
+
+There is no scheduler. Every worker walks the list and takes the first job that is not done, not claimed and whose
+requirements are done; so workers on other machines that share the disk may join with the same command.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing import get_context
+
+from tqdm.auto import tqdm
+
+from synthlib.claims import ClaimLost
+from synthlib.cql_jobs import finetune, pretrain_critics
+from synthlib.store import Store
+
+TRAINERS = {"critic_pretraining": pretrain_critics, "cql": finetune}
+_WAIT_SECONDS = 0.5
+
+
+class JobsFailed(RuntimeError):
+    """Some trainings did not finish; the message lists them with their last line and where the traceback lies."""
+
+
+def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
+    """Train every job that is not done, with a progress bar; returns when all are done.
+
+    ``jobs`` come requirements first. ``seconds`` maps a job's key to its expected duration and weighs the bar.
+    ``shard`` (i, n) trains the i-th of n parts of the fine-tunings, for clusters without a queue.
+    Raises JobsFailed when a training failed (the others are finished first) and KeyboardInterrupt at Ctrl-C;
+    either way every training keeps its last checkpoint.
+    """
+    wanted = [job for job in jobs if not store.is_done(job)]
+    index, count = shard
+    wanted = [job for job in wanted if not job.requires or int(job.key, 16) % count == index]
+    if not wanted:
+        return
+    seconds = seconds or {}
+    weights = {job.key: max(seconds.get(job.key, 1.0), 1e-3) for job in wanted}
+    done_before = {job.key: store.fraction_done(job) * weights[job.key] for job in wanted}
+    context = get_context("spawn")
+    reports = context.SimpleQueue()
+    processes = [
+        context.Process(target=_work, args=(wanted, store.root, reports, time.time()), daemon=True)
+        for _ in range(min(workers, len(wanted)))
+    ]
+    with tqdm(
+        total=sum(weights.values()),
+        initial=sum(done_before.values()),
+        bar_format="{percentage:3.0f} %|{bar}| {elapsed} elapsed, about {remaining} to go{postfix}",
+        mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
+    ) as bar:
+        reached = dict(done_before)
+        for process in processes:
+            process.start()
+        try:
+            while any(process.is_alive() for process in processes) or not reports.empty():
+                _show_reports(reports, bar, reached, weights)
+                time.sleep(0.1)
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+    killed = [process for process in processes if process.exitcode < 0 and process.exitcode != -signal.SIGTERM]
+    _raise_if_unfinished(wanted, store, killed)
+
+
+def _show_reports(reports, bar, reached, weights):
+    while not reports.empty():
+        key, fraction = reports.get()
+        bar.update(max(fraction * weights[key] - reached[key], 0))
+        reached[key] = max(fraction * weights[key], reached[key])
+    finished = sum(reached[key] >= weights[key] * 0.999 for key in reached)
+    bar.set_postfix_str(f"{finished} of {len(reached)} trainings", refresh=False)
+    bar.update(0)
+
+
+def _raise_if_unfinished(jobs, store, killed):
+    unfinished = [job for job in jobs if not store.is_done(job)]
+    if not unfinished:
+        return
+    lines = [f"{len(unfinished)} of {len(jobs)} trainings did not finish:"]
+    for job in unfinished:
+        failure = store.failure(job)
+        if failure:
+            lines.append(f"  {describe(job)}: {failure['error']}\n    traceback: {store.folder(job) / 'FAILED.json'}")
+    if killed:
+        lines.append(f"  {len(killed)} worker(s) were killed (signal {-killed[0].exitcode}); out of memory?")
+    lines.append("Run the same command again: finished work is kept and the rest goes on from its last checkpoint.")
+    raise JobsFailed("\n".join(lines))
+
+
+def describe(job):
+    """One phrase that tells a person which training this is."""
+    if job.kind == "critic_pretraining":
+        mdp = job.config["mdp"]
+        return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
+    return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
+
+
+def _work(jobs, root, reports, started):
+    """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
+
+    A job that failed before ``started`` is tried again; what needs one that has failed since then is left out.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
+    _die_with_parent()
+    store = Store(root)
+    tried = set()
+    while True:
+        left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
+        left = [job for job in left if not any(_failed_since(started, required, store) for required in job.requires)]
+        if not left:
+            return
+        if not any(_train(job, store, reports, tried) for job in left if all(map(store.is_done, job.requires))):
+            time.sleep(_WAIT_SECONDS)
+
+
+def _train(job, store, reports, tried):
+    """Train one job if it is free. True when it was ours to try, done or failed."""
+    session = store.open(job)
+    if session is None:
+        return False
+    if store.is_done(job):  # finished by another worker between our look and our claim
+        session.release()
+        return True
+    tried.add(job.key)
+    try:
+        with session.recording_failure():
+            TRAINERS[job.kind](job, session, store, lambda updates: reports.put((job.key, updates / job.updates)))
+        reports.put((job.key, 1.0))
+    except ClaimLost as lost:
+        print(lost)
+    except Exception:  # recorded in FAILED.json; the parent lists it, the other jobs go on
+        pass
+    return True
+
+
+def _failed_since(started, job, store):
+    failure = store.failure(job)
+    return failure is not None and failure["time"] >= started
+
+
+def _die_with_parent():
+    """End this process soon after its parent was killed, so that its claims become free."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,99 @@
+"""Run a notebook headless through papermill, strictly.
+
+Papermill itself only warns about a parameter that the notebook does not have, and starts whichever kernel is called
+``python3`` on the machine. Here an unknown or wrongly typed parameter is an error, and the kernel is the interpreter
+that is running now.
+"""
+
+import ast
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from synthlib.atomic_files import write_text
+
+KERNEL = "python3"
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised; the message names the cell, its last line and the kept notebook."""
+
+
+def notebook_parameters(path):
+    """Names and default values in the cell tagged ``parameters``. ValueError when the notebook has no such cell."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+            return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+    raise ValueError(f"{path} has no cell tagged 'parameters'")
+
+
+def check_parameters(path, parameters):
+    """ValueError listing the known parameters when one of ``parameters`` is unknown or of another type."""
+    known = notebook_parameters(path)
+    listing = ", ".join(f"{name}={value!r}" for name, value in known.items())
+    for name, value in parameters.items():
+        if name not in known:
+            raise ValueError(f"{Path(path).name} has no parameter {name!r}; it has: {listing}")
+        if type(value) is not type(known[name]):
+            wanted = type(known[name]).__name__
+            raise ValueError(f"{Path(path).name}: {name} must be {wanted}, not {value!r}; defaults: {listing}")
+
+
+def run_notebook(path, folder, parameters):
+    """Execute ``path`` with ``parameters``; returns the executed copy in ``folder``, beside its HTML page.
+
+    Raises ValueError (parameters) and NotebookFailed; the notebook is kept in either case of the latter.
+    """
+    path, folder = Path(path), Path(folder)
+    check_parameters(path, parameters)
+    folder.mkdir(parents=True, exist_ok=True)
+    executed = folder / path.name
+    with _kernel_of_this_interpreter():
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(executed),
+                parameters=parameters,
+                kernel_name=KERNEL,
+                cwd=str(path.parent),
+                progress_bar=False,
+            )
+        except PapermillExecutionError as error:
+            last_line = str(error.source).strip().splitlines()[-1]
+            raise NotebookFailed(
+                f"{path.name} failed in cell {error.cell_index + 1}, at: {last_line}\n"
+                f"  {error.ename}: {error.evalue}\n  kept with its output: {executed}"
+            ) from error
+    page, _ = HTMLExporter().from_filename(str(executed))
+    write_text(executed.with_suffix(".html"), page)
+    return executed
+
+
+@contextlib.contextmanager
+def _kernel_of_this_interpreter():
+    """While open, the kernel called python3 is ``sys.executable``, whatever the user's Jupyter has under that name."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "kernels" / KERNEL / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        # Errors only: it would warn at every start that its loopback connection is not encrypted.
+        argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before

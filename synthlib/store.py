@@ -1,0 +1,222 @@
+"""The run store: every training is kept once, under the hash of its full configuration.
+
+    outputs/store/<kind>/<key>/
+        config.json        everything that decides the numbers
+        environment.json   versions, processor, host and date: everything that does not
+        evaluations.csv    one row per evaluation
+        losses.csv         one row per logging interval
+        checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to go on
+        weights_<n>.pt     weights after n updates, kept for the trainings that start from them
+        progress.json      updates done so far
+        FAILED.json        the traceback, if the last attempt raised
+        claim.json         who is training it now
+
+Length is a schedule, not an identity: a job for 100,000 updates is done when its folder has reached them, a longer
+one goes on from there, and both read the same rows.
+"""
+
+import contextlib
+import hashlib
+import json
+import platform
+import secrets
+import shutil
+import socket
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from synthlib.atomic_files import read_json, write_atomically, write_json, write_text
+from synthlib.claims import is_claimed, try_claim
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training of ``kind`` with a full, JSON-able ``config``, wanted up to ``updates`` updates.
+
+    ``keep`` lists the numbers of updates whose weights others start from; ``requires`` are jobs that must be done first
+    (the pre-training that a fine-tuning starts from); ``context`` says where things lie on this machine. Only ``kind``
+    and ``config`` are the identity.
+    """
+
+    kind: str
+    config: dict
+    updates: int
+    keep: tuple = ()
+    requires: tuple = ()
+    context: dict = field(default_factory=dict)
+
+    @property
+    def key(self):
+        """16 hex digits: what makes two jobs the same training, whatever their length."""
+        canonical = json.dumps([self.kind, self.config], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Store:
+    """The trainings under ``root`` (a path; made when first written to)."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+
+    def folder(self, job):
+        return self.root / job.kind / job.key
+
+    def updates_done(self, job):
+        """Updates that the job's training has reached and saved, 0 when it was never started."""
+        path = self.folder(job) / "progress.json"
+        return read_json(path)["updates"] if path.exists() else 0
+
+    def fraction_done(self, job):
+        """Share of the job's updates that are saved, 0 to 1."""
+        return min(self.updates_done(job) / job.updates, 1.0) if job.updates else float(self.is_done(job))
+
+    def is_done(self, job):
+        folder = self.folder(job)
+        reached = (folder / "progress.json").exists() and self.updates_done(job) >= job.updates
+        return reached and all((folder / weights_name(updates)).exists() for updates in job.keep)
+
+    def weights(self, job):
+        """The weights that a done job kept at its end."""
+        return torch.load(self.folder(job) / weights_name(job.updates), weights_only=True)
+
+    def failure(self, job):
+        """The record of a failed attempt ({"error", "traceback", ...}), or None."""
+        path = self.folder(job) / "FAILED.json"
+        return read_json(path) if path.exists() and not self.is_done(job) else None
+
+    def status(self, job):
+        """One of done, running, failed, started, missing."""
+        if self.is_done(job):
+            return "done"
+        folder = self.folder(job)
+        if not folder.exists():
+            return "missing"
+        if is_claimed(folder):
+            return "running"
+        if self.failure(job):
+            return "failed"
+        return "started" if self.updates_done(job) else "missing"
+
+    def evaluations(self, job):
+        """The evaluations up to the job's length: columns updates, score, return_mean, ... (empty if none)."""
+        return self._rows(job, "evaluations.csv")
+
+    def losses(self, job):
+        """The logged losses up to the job's length, columns updates and one per loss."""
+        return self._rows(job, "losses.csv")
+
+    def _rows(self, job, name):
+        path = self.folder(job) / name
+        if not path.exists() or path.stat().st_size < 2:
+            return pd.DataFrame({"updates": []})
+        rows = pd.read_csv(path)
+        return rows[rows["updates"] <= job.updates]
+
+    def open(self, job):
+        """A :class:`Session` that may train this job, or None when another living process has it."""
+        folder = self.folder(job)
+        if not folder.exists():
+            self._create(folder, job)
+        claim = try_claim(folder)
+        return Session(folder, job, claim) if claim else None
+
+    def _create(self, folder, job):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        temporary.mkdir()
+        try:
+            write_json(temporary / "config.json", {"kind": job.kind, **job.config})
+            write_json(temporary / "environment.json", describe_environment())
+            temporary.rename(folder)
+        except OSError:
+            shutil.rmtree(temporary)
+            if not folder.exists():  # else another process was quicker, which is fine
+                raise
+
+
+class Session:
+    """A claimed training: the only way to write into its folder."""
+
+    def __init__(self, folder, job, claim):
+        self.folder = folder
+        self.job = job
+        self._claim = claim
+
+    def resume(self):
+        """The last saved state, or None at the start. An unreadable checkpoint is set aside and said so."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, weights_only=True)
+        except Exception as error:
+            aside = path.with_name("checkpoint.unreadable.pt")
+            path.rename(aside)
+            print(f"{path} cannot be read ({error}); kept as {aside.name}, training starts again from 0")
+            return None
+
+    def save(self, state, updates, evaluations=(), losses=()):
+        """Save ``state`` (tensors and plain values) reached after ``updates`` updates, with all rows so far."""
+        self._claim.check()
+        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        for name, rows in (("evaluations.csv", evaluations), ("losses.csv", losses)):
+            if rows:
+                write_text(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
+        write_json(self.folder / "progress.json", {"updates": updates})
+
+    def has_weights(self, updates):
+        return (self.folder / weights_name(updates)).exists()
+
+    def save_weights(self, updates, weights):
+        """Keep the ``weights`` reached after ``updates`` updates for the jobs that start from them."""
+        self._claim.check()
+        write_atomically(self.folder / weights_name(updates), lambda path: torch.save(weights, path))
+
+    def release(self):
+        self._claim.release()
+
+    @contextlib.contextmanager
+    def recording_failure(self):
+        """Write FAILED.json when the body raises, remove an older one when it does not; always release the claim."""
+        try:
+            yield self
+            (self.folder / "FAILED.json").unlink(missing_ok=True)
+        except Exception as error:
+            record = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            with contextlib.suppress(OSError):  # a full disk must not hide the error itself
+                write_json(self.folder / "FAILED.json", record | {"time": time.time(), "host": socket.gethostname()})
+            raise
+        finally:
+            self.release()
+
+
+def weights_name(updates):
+    return f"weights_{updates}.pt"
+
+
+def describe_environment():
+    """What a reader needs to know about where a run was made; no part of its identity."""
+    from importlib.metadata import version
+
+    packages = ("synthlib", "torch", "numpy", "gymnasium", "mujoco", "transformers")
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **{package: version(package) for package in packages},
+    }
+
+
+def _processor():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,73 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from synthlib.claims import STALE_SECONDS, ClaimLost, is_claimed, try_claim
+
+CLAIM_AND_DIE = "import os, sys; from synthlib.claims import try_claim; try_claim(sys.argv[1]); os.kill(os.getpid(), 9)"
+CLAIM_WHEN_TOLD = """
+import sys
+from synthlib.claims import try_claim
+sys.stdin.readline()
+claim = try_claim(sys.argv[1])
+print("mine" if claim else "taken", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_only_one_holds_a_claim_until_it_is_released(tmp_path):
+    first = try_claim(tmp_path)
+    assert first and is_claimed(tmp_path)
+    assert try_claim(tmp_path) is None
+    first.release()
+    assert not is_claimed(tmp_path)
+    second = try_claim(tmp_path)
+    assert second
+    second.release()
+
+
+def test_the_claim_of_a_killed_process_is_taken_over_at_once(tmp_path):
+    subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(tmp_path)], check=False)
+    assert (tmp_path / "claim.json").exists()
+    assert not is_claimed(tmp_path)
+    claim = try_claim(tmp_path)
+    assert claim
+    claim.release()
+
+
+def test_of_many_processes_that_see_a_dead_claim_one_takes_it(tmp_path):
+    subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(tmp_path)], check=False)
+    command = [sys.executable, "-c", CLAIM_WHEN_TOLD, str(tmp_path)]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    answers = [racer.stdout.readline().strip() for racer in racers]
+    for racer in racers:
+        racer.communicate("done\n")
+    assert sorted(answers) == ["mine"] + ["taken"] * 5
+
+
+def test_another_hosts_claim_is_stale_only_when_its_heart_has_stopped(tmp_path):
+    path = tmp_path / "claim.json"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "theirs"}))
+    assert try_claim(tmp_path) is None
+    long_ago = time.time() - STALE_SECONDS - 10
+    os.utime(path, (long_ago, long_ago))
+    claim = try_claim(tmp_path)
+    assert claim
+    claim.release()
+
+
+def test_who_lost_the_claim_writes_no_more(tmp_path):
+    claim = try_claim(tmp_path)
+    claim.check()
+    (tmp_path / "claim.json").write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "theirs"}))
+    with pytest.raises(ClaimLost, match="taken over"):
+        claim.check()
+    claim.release()
+    assert json.loads((tmp_path / "claim.json").read_text())["token"] == "theirs"

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+import torch
+
+from synthlib.store import Job, Store
+
+
+def job(updates=10, keep=(), **config):
+    return Job("cql", {"seed": 1, **config}, updates, keep=keep)
+
+
+def save(store, one, updates, rows=()):
+    session = store.open(one)
+    with session.recording_failure():
+        session.save({"weights": torch.ones(3), "updates": updates}, updates, evaluations=rows)
+
+
+def test_identity_is_the_configuration_and_not_its_length_or_place():
+    assert job(10).key == job(20).key
+    assert job().key == Job("cql", {"seed": 1}, 10, context={"source": "path:/elsewhere"}).key
+    assert job(seed=1, ratio=0.5).key == job(ratio=0.5, seed=1).key
+    assert job(seed=2).key != job(seed=1).key
+    assert Job("critic_pretraining", {"seed": 1}, 10).key != job().key
+
+
+def test_a_longer_job_goes_on_from_a_shorter_one_and_reads_its_rows(tmp_path):
+    store = Store(tmp_path)
+    rows = [{"updates": 5, "score": 1.0}, {"updates": 10, "score": 2.0}]
+    save(store, job(10), 10, rows)
+    assert store.status(job(10)) == "done" and store.is_done(job(5))
+    assert store.status(job(20)) == "started" and store.fraction_done(job(20)) == 0.5
+    assert list(store.evaluations(job(5))["score"]) == [1.0]
+    session = store.open(job(20))
+    assert session.resume()["updates"] == 10
+    session.release()
+
+
+def test_a_job_whose_kept_weights_are_missing_is_not_done(tmp_path):
+    store = Store(tmp_path)
+    save(store, job(10), 10)
+    wanted = job(10, keep=(4,))
+    assert not store.is_done(wanted)
+    session = store.open(wanted)
+    session.save_weights(4, {"q1": torch.zeros(2)})
+    session.release()
+    assert store.is_done(wanted)
+
+
+def test_zero_updates_are_done_only_once_saved(tmp_path):
+    store = Store(tmp_path)
+    assert store.status(job(0)) == "missing"
+    save(store, job(0), 0)
+    assert store.status(job(0)) == "done"
+
+
+def test_two_writers_cannot_open_one_training(tmp_path):
+    store = Store(tmp_path)
+    session = store.open(job())
+    assert store.open(job(99)) is None
+    assert store.status(job()) == "running"
+    session.release()
+
+
+def test_a_failure_leaves_its_traceback_and_is_forgotten_after_success(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(FloatingPointError), store.open(job()).recording_failure():
+        raise FloatingPointError("loss is NaN")
+    assert store.status(job()) == "failed"
+    failure = store.failure(job())
+    assert failure["error"] == "FloatingPointError: loss is NaN" and "Traceback" in failure["traceback"]
+    save(store, job(), 10)
+    assert store.status(job()) == "done" and store.failure(job()) is None
+
+
+def test_a_truncated_checkpoint_is_set_aside_and_training_starts_again(tmp_path, capsys):
+    store = Store(tmp_path)
+    save(store, job(20), 10)
+    path = store.folder(job()) / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    session = store.open(job(20))
+    assert session.resume() is None
+    session.release()
+    assert "cannot be read" in capsys.readouterr().out
+    assert (path.parent / "checkpoint.unreadable.pt").exists()
+
+
+def test_the_record_holds_the_full_configuration(tmp_path):
+    store = Store(tmp_path)
+    save(store, job(ratio=0.5), 10)
+    folder = store.folder(job(ratio=0.5))
+    assert json.loads((folder / "config.json").read_text()) == {"kind": "cql", "seed": 1, "ratio": 0.5}
+    assert json.loads((folder / "environment.json").read_text())["torch"].startswith("2.13.0")
