@@ -13,11 +13,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from synthlib.atomic_files import write_atomically
 from synthlib.physics import DIMENSIONS, pad_observation
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 FLAGS = ("terminals", "timeouts")
+# Instead of next_observations, in the embedded files: only those that are not the next row, one for each episode.
+FINAL = "infos/final_next_observations"
 ACTION_LIMIT = 1.01  # the four tasks take actions in [-1, 1]; the slack is for float16 files
 
 
@@ -56,11 +59,32 @@ def read_d4rl_file(path, environment, names=REQUIRED + OPTIONAL):
     with open_hdf5(path) as file:
         _check_names(path, file)
         arrays = {name: file[name][()] for name in names if name in file}
+        if "next_observations" in names and FINAL in file:
+            arrays["next_observations"] = _shifted(file)
         metadata = {key: _plain(value) for key, value in file.attrs.items()}
         if isinstance(file.get("metadata"), h5py.Group):
             scalars = {key: item for key, item in file["metadata"].items() if isinstance(item, h5py.Dataset)}
             metadata |= {key: _plain(item[()]) for key, item in scalars.items() if item.size == 1}
     return check_arrays(arrays, environment, path), metadata
+
+
+def write_d4rl_file(path, arrays, attributes):
+    """Write arrays (names may have a group, ``infos/qpos``) as compressed HDF5, whole or not at all."""
+
+    def write(temporary):
+        with h5py.File(temporary, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True)
+            file.attrs.update(attributes)
+
+    write_atomically(path, write)
+
+
+def compact(arrays):
+    """The arrays without ``infos`` and with :data:`FINAL` for ``next_observations``; nothing else is lost."""
+    ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"])
+    kept = {name: array for name, array in arrays.items() if name in REQUIRED or name == "timeouts"}
+    return kept | {FINAL: arrays["next_observations"][ends]}
 
 
 def check_arrays(arrays, environment, where):
@@ -84,6 +108,13 @@ def check_arrays(arrays, environment, where):
     if largest > ACTION_LIMIT:
         raise DataFileError(f"{where}: actions reach {largest:.3g}, but they must lie in [-1, 1]; rescale them first")
     return arrays
+
+
+def _shifted(file):
+    """``next_observations`` of a compact file: the next row, and at episode ends what :data:`FINAL` says."""
+    following = np.roll(file["observations"][()], -1, axis=0)
+    following[np.flatnonzero(file["terminals"][()] | file["timeouts"][()])] = file[FINAL][()]
+    return following
 
 
 def _check_names(path, file):
