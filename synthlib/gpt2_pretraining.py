@@ -1,0 +1,297 @@
+"""Pre-training of the Decision Transformer's backbone: GPT-2 on tokens, as a language model (faithfulness section 2).
+
+The model is Hugging Face's own GPT-2 at the paper's size (Table 9), so that any run here can be read by plain
+``transformers`` and any GPT-2 of that shape can be fine-tuned here. Tokens come from a Markov chain, from text, or
+from anywhere else: all that is asked for is a function from the number of an update to its (B, T) integer tokens.
+"""
+
+import math
+import random
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
+SHUFFLE_SEED = 666
+MAPPING_SEED = 666
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class GPT2PretrainingConfig:
+    """The defaults are the paper's Table 9, with what the released code adds to it."""
+
+    vocabulary: int
+    """Number of different tokens; there are no special ones."""
+    objective: str = "next_token"
+    sequence_length: int = 1024
+    batch_size: int = 64
+    width: int = 128
+    layers: int = 3
+    heads: int = 1
+    positions: int = 1024
+    dropout: float = 0.1
+    seed: int = 0
+    """Of initial weights and dropout. The authors left both unseeded and have one model per setting."""
+    learning_rate: float = 3e-4
+    warmup_updates: int = 10_000
+    schedule_updates: int = 80_000
+    """Where the rate reaches 0. Part of a run's identity: the paper's 20K models are 80K runs cut at 20K."""
+    decay: str = "linear"
+    """Table 9 names the warm-up only; the code decays ("linear"). "constant" is the table's wording."""
+    schedule_speedup: int = 1
+    """2 is the authors' two-process launcher, which advanced the schedule twice per update (faithfulness 2.5)."""
+    weight_decay: float = 0.01
+    eps: float = 1e-6
+
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"objective={self.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
+        if self.decay not in ("linear", "constant"):
+            raise ValueError(f"decay={self.decay!r} is unknown; choose linear or constant")
+        if self.sequence_length > self.positions:
+            raise ValueError(f"{self.sequence_length} tokens do not fit into {self.positions} positions")
+
+
+class TransformersAdamW(torch.optim.Optimizer):
+    """AdamW as the Transformers library had it until version 4: two differences from PyTorch's.
+
+    ``eps`` is added to the square root of the *uncorrected* second moment, and the decay multiplies the weights after
+    the step instead of before it. Decay acts on every parameter, biases and layer norms too.
+    """
+
+    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            (beta_1, beta_2), rate = group["betas"], group["lr"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state.update(step=0, first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
+                state["step"] += 1
+                first, second = state["first"], state["second"]
+                first.lerp_(parameter.grad, 1 - beta_1)
+                second.mul_(beta_2).addcmul_(parameter.grad, parameter.grad, value=1 - beta_2)
+                correction = math.sqrt(1 - beta_2 ** state["step"]) / (1 - beta_1 ** state["step"])
+                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate * correction)
+                parameter.mul_(1 - rate * group["weight_decay"])
+
+
+def learning_rate(config, update):
+    """Of 0-based ``update``: linear from 0 over the warm-up (the first update moves nothing), then to 0."""
+    step, warmup, total = config.schedule_speedup * update, config.warmup_updates, config.schedule_updates
+    if step < warmup:
+        return config.learning_rate * step / warmup
+    if config.decay == "constant":
+        return config.learning_rate
+    return config.learning_rate * max(0.0, (total - step) / (total - warmup))
+
+
+class GPT2Pretraining:
+    """One pre-training run, which can stop anywhere and go on exactly, also in another process.
+
+    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``micro_batch`` sequences are held in
+    memory at a time; it changes nothing but which dropout masks are drawn. Before the first update the weights are
+    those of an untrained GPT-2: what the matched control of every DT table starts from.
+    """
+
+    def __init__(self, config, batches, micro_batch=None):
+        self.config = config
+        self.updates = 0
+        self.losses = []
+        """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
+        self._block = 0.0
+        self._batches = batches
+        self._micro_batch = micro_batch or config.batch_size
+        with _seeded(config.seed, 0):
+            self.model = GPT2LMHeadModel(huggingface_config(config))
+        self._optimiser = TransformersAdamW(
+            self.model.parameters(), config.learning_rate, eps=config.eps, weight_decay=config.weight_decay
+        )
+        self._target_table = mapping(config)
+
+    def run(self, until, progress=None):
+        """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
+
+        Raises ValueError when the run is already further, FloatingPointError when the loss is no number.
+        """
+        if until < self.updates:
+            raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
+        while self.updates < until:
+            self._block += self.update(self._batches(self.updates))
+            if self.updates % LOG_EVERY == 0:
+                self.losses.append({"updates": self.updates, "loss": self._block / LOG_EVERY})
+                self._block = 0.0
+                if progress is not None:
+                    progress(self.updates)
+
+    def update(self, tokens):
+        """One update on ``tokens`` (B, T); returns the loss before it, in nats per predicted token."""
+        tokens = self._checked(tokens)
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
+        total = 0.0
+        # A generator state per update, not per run: so a resumed run needs none saved.
+        with _seeded(self.config.seed, self.updates + 1):
+            for part in tokens.split(self._micro_batch):
+                loss = self._loss(part) * (len(part) / len(tokens))
+                loss.backward()
+                total += loss.item()
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"the loss of update {self.updates} is {total}; lower the learning rate ({self.config.learning_rate})"
+            )
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.updates)
+        self._optimiser.step()
+        self.updates += 1
+        return total
+
+    @torch.no_grad()
+    def validate(self, tokens):
+        """{"updates", "loss", "perplexity"} on held-out sequences (n, T), without dropout."""
+        tokens = self._checked(tokens)
+        self.model.eval()
+        total = sum(self._loss(part).item() * len(part) for part in tokens.split(self._micro_batch))
+        loss = total / len(tokens)
+        return {"updates": self.updates, "loss": loss, "perplexity": math.exp(loss)}
+
+    def weights(self):
+        """A copy as {GPT-2 name: tensor}, for ``load_backbone`` of the Decision Transformer."""
+        return {name: tensor.clone() for name, tensor in self.model.transformer.state_dict().items()}
+
+    def save_pretrained(self, folder):
+        """Write the model as Hugging Face does; ``GPT2LMHeadModel.from_pretrained(folder)`` reads it."""
+        self.model.save_pretrained(folder)
+
+    def state_dict(self):
+        """Everything that going on exactly needs, as numbers and tensors."""
+        return {
+            "updates": self.updates,
+            "model": self.weights(),
+            "optimiser": self._optimiser.state_dict(),
+            "losses": [dict(row) for row in self.losses],
+            "block": self._block,
+        }
+
+    def load_state_dict(self, state):
+        self.model.transformer.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.updates, self._block = state["updates"], state["block"]
+        self.losses = [dict(row) for row in state["losses"]]
+
+    def _loss(self, tokens):
+        logits = self.model(tokens, use_cache=False).logits
+        if self.config.objective == "next_token":
+            logits, wanted = logits[:, :-1], tokens[:, 1:]
+        else:
+            wanted = self._target_table[tokens]
+        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+    def _checked(self, tokens):
+        tokens = torch.as_tensor(np.asarray(tokens, dtype=np.int64))
+        length = self.config.sequence_length
+        if tokens.ndim != 2 or tokens.shape[1] != length or not len(tokens):
+            raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (n, {length}) with n > 0")
+        low, high = tokens.min().item(), tokens.max().item()
+        if low < 0 or high >= self.config.vocabulary:
+            raise ValueError(f"tokens go from {low} to {high}; a vocabulary of {self.config.vocabulary} starts at 0")
+        return tokens
+
+
+def huggingface_config(config):
+    """The ``GPT2Config`` of a :class:`GPT2PretrainingConfig`: ReLU, untouched initialisation, tied output head."""
+    outputs = 2 * config.vocabulary if config.objective == "mapping" else config.vocabulary
+    return GPT2Config(
+        vocab_size=outputs,
+        n_positions=config.positions,
+        n_embd=config.width,
+        n_layer=config.layers,
+        n_head=config.heads,
+        activation_function="relu",
+        resid_pdrop=config.dropout,
+        embd_pdrop=config.dropout,
+        attn_pdrop=config.dropout,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+
+def mapping(config):
+    """What each token has to be answered with (vocabulary,), or None when the next token is to be predicted.
+
+    ``identity``: itself. ``mapping``: a fixed one-to-one image among as many further tokens; ``mapping_within``: among
+    the same tokens. The authors released neither; these are readings of the paper's appendix F (faithfulness 1.13).
+    """
+    if config.objective == "next_token":
+        return None
+    if config.objective == "identity":
+        return torch.arange(config.vocabulary)
+    images = torch.from_numpy(np.random.default_rng(MAPPING_SEED).permutation(config.vocabulary))
+    return images + config.vocabulary if config.objective == "mapping" else images
+
+
+def stream_batches(sequences, batch_size, rows=None):
+    """Batches from ``sequences(first, count) -> (count, T)``, in order; after ``rows`` sequences it starts again.
+
+    The sequences of a generated chain are independent, so that shuffling them would change nothing.
+    """
+    per_epoch = None if rows is None else _batches_per_epoch(rows, batch_size)
+
+    def batches(update):
+        place = update if per_epoch is None else update % per_epoch
+        return sequences(place * batch_size, batch_size)
+
+    return batches
+
+
+def shuffled_batches(rows, batch_size, seed=SHUFFLE_SEED, workers=1):
+    """Batches from an array of sequences (R, T), in an order that is shuffled once and the same every epoch.
+
+    ``workers=4`` is the authors' loader: each worker has a contiguous quarter of the order, they take turns, and what
+    does not fill a batch is dropped per worker (faithfulness 2.7).
+    """
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    shares = np.array_split(np.array(order), workers)
+    turns = max(len(share) for share in shares) // batch_size
+    places = [
+        share[turn * batch_size : (turn + 1) * batch_size]
+        for turn in range(turns)
+        for share in shares
+        if (turn + 1) * batch_size <= len(share)
+    ]
+    _batches_per_epoch(max(map(len, shares)), batch_size)
+    return lambda update: rows[places[update % len(places)]]
+
+
+def read_weights(folder):
+    """{GPT-2 name: tensor} of any GPT-2 that Hugging Face's ``save_pretrained`` wrote to ``folder``.
+
+    Raises OSError, as ``transformers`` does, when there is no model.
+    """
+    return dict(GPT2LMHeadModel.from_pretrained(folder).transformer.state_dict())
+
+
+def _batches_per_epoch(rows, batch_size):
+    if rows < batch_size:
+        raise ValueError(f"{rows} sequences do not fill one batch of {batch_size}; give more data or a smaller batch")
+    return rows // batch_size
+
+
+@contextmanager
+def _seeded(seed, stream):
+    """Hugging Face draws from torch's global generator: set it for the body, and put it back."""
+    state = np.random.SeedSequence([seed, stream]).generate_state(1, dtype=np.uint64)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(state >> np.uint64(1)))
+        yield
