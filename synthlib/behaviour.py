@@ -1,0 +1,96 @@
+"""Train the behaviour policies of the replica data, and pick the medium and the expert policy of each training.
+
+``python -m synthlib.behaviour train hopper`` goes on where an earlier training stopped (folder: ``--folder``); ``pick``
+evaluates saved policies over many noisy episodes, since one evaluation of five says little, and stores the two chosen.
+"""
+
+import argparse
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from synthlib.atomic_files import read_json
+from synthlib.behaviour_policy import collect_episode, environment_of, policy_from_torch, save_policy
+from synthlib.data_sources import REPLICA_FOLDER
+from synthlib.physics import ENVIRONMENTS, normalised_score
+from synthlib.td3 import TD3Config, train
+
+STEPS = {"halfcheetah": 700_000, "hopper": 320_000, "walker2d": 1_000_000, "ant": 1_000_000}
+MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}  # D4RL's own levels, about
+PICK_SEED = 1000  # not the seed of any data set: the score of the data is then not the one that was selected on
+
+
+def learning_curve(folder):
+    """(steps, score) rows of a training, one for each evaluation; a resumed training may repeat a step."""
+    table = np.loadtxt(Path(folder) / "evaluations.csv", delimiter=",", ndmin=2)
+    return table[:, 0].astype(int), table[:, 1]
+
+
+def saved_policy(folder, steps):
+    """The policy that a training saved after ``steps`` steps."""
+    config = read_json(Path(folder) / "config.json")
+    facts = {name: config[name] for name in ("environment", "masses", "seed", "exploration_noise")}
+    state = torch.load(Path(folder) / "policies" / f"{steps}.pt", weights_only=True)
+    return policy_from_torch(state, facts | {"algorithm": "TD3", "steps": int(steps)})
+
+
+def noisy_scores(policies, episodes, processes=None):
+    """Normalised scores (P, episodes) of stochastic episodes; the same seeds for every policy."""
+    jobs = [(policy, index) for policy in policies for index in range(episodes)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        scores = pool.map(_noisy_score, jobs, chunksize=4)
+    return np.array(scores).reshape(len(policies), episodes)
+
+
+def _noisy_score(job):
+    policy, index = job
+    episode = collect_episode(policy, environment_of(policy), PICK_SEED, index)
+    return normalised_score(policy.facts["environment"], episode.rewards.sum())
+
+
+def pick(folder, target=None, candidates=8, first=20, final=100, processes=None, report=print):
+    """The policy whose noisy episodes score nearest to ``target`` on average, or highest without one.
+
+    ``candidates`` are taken by the learning curve, evaluated over ``first`` episodes, and the best three again over
+    ``final``. Its facts get the ``noisy_score`` and its standard error.
+    """
+    steps, curve = learning_curve(folder)
+    distance = (lambda score: -score) if target is None else (lambda score: np.abs(score - target))
+    chosen = steps[np.argsort(distance(curve), kind="stable")[:candidates]]
+    policies = [saved_policy(folder, step) for step in chosen]
+    for episodes, left in ((first, 3), (final, 1)):
+        scores = noisy_scores(policies, episodes, processes)
+        for policy, row in zip(policies, scores, strict=True):
+            error = row.std(ddof=1) / np.sqrt(episodes)
+            policy.facts.update(noisy_score=round(float(row.mean()), 2), noisy_score_error=round(float(error), 2))
+            report(
+                f"{policy.facts['steps']:>9,} steps: {row.mean():6.1f} +- {error:.1f} over {episodes} noisy episodes"
+            )
+        policies = [policies[i] for i in np.argsort(distance(scores.mean(axis=1)), kind="stable")[:left]]
+    return policies[0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("train", "pick"))
+    parser.add_argument("environments", nargs="+", choices=ENVIRONMENTS)
+    parser.add_argument("--folder", type=Path, default=Path("outputs/behaviour"), help="holds one folder per training")
+    parser.add_argument("--steps", type=int, help="length of the training; default depends on the environment")
+    parser.add_argument("--processes", type=int)
+    arguments = parser.parse_args()
+    for environment in arguments.environments:
+        folder = arguments.folder / environment
+        if arguments.command == "train":
+            train(TD3Config(environment=environment, steps=arguments.steps or STEPS[environment]), folder)
+            continue
+        for tier, target in (("medium", MEDIUM_SCORES[environment]), ("expert", None)):
+            print(f"{environment} {tier} (wanted: {'the highest' if target is None else f'near {target}'})")
+            policy = pick(folder, target, processes=arguments.processes)
+            save_policy(REPLICA_FOLDER / f"{environment}_{tier}.npz", policy)
+            print(f"-> {policy.facts['steps']:,} steps\n")
+
+
+if __name__ == "__main__":
+    main()
