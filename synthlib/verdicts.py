@@ -9,13 +9,14 @@ the average row is one question and is not corrected. The tests simulate these e
 What no rule here can know: every paper arm has ONE pre-trained file, so these are statements about fine-tuning seeds.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from synthlib.paper import AVERAGE_ROWS, paper_seeds, paper_table
+from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_seeds, paper_table
 from synthlib.statistics import average_with_error
 
 LEVEL = 0.05
@@ -34,6 +35,8 @@ UNDECIDED = "undecided"
 NOT_ENOUGH_RUNS = "not enough runs"
 REPLICA = "replica data, not comparable"
 OWN_DATA = "own data, not comparable"
+HOLDS = "holds"
+FAILS = "fails"
 AVERAGE = AVERAGE_ROWS[0]
 CELL = ("arm", "dataset", "mean", "std", "n")
 
@@ -166,6 +169,60 @@ def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVER
         table["verdict"] = REPLICA if source == "replica" else OWN_DATA
         table[list(Comparison._fields)] = np.nan
     return table
+
+
+def judge_claim(claim, cells, margin=CELL_MARGIN, average_margin=AVERAGE_MARGIN):
+    """Apply the comparisons of one of :func:`~synthlib.paper.paper_claims` to cells of any one source of runs.
+
+    ``cells``: columns ``table, arm, dataset, mean, std, n`` with the paper's arm names, data sets only. Each
+    comparison is answered by :func:`claim_answer`; the claim holds when all hold (so none needs a correction), fails
+    when one fails, and else is undecided or has not enough runs. Returns (word, frame): one row per comparison with
+    ``must`` and ``answer`` beside the columns of :func:`against_baseline`.
+
+    Raises ValueError for a claim without ``compare`` (it is not about scores).
+    """
+    if "compare" not in claim:
+        raise ValueError(f"claim {claim['id']!r} is not about scores; see its costs or shown_in")
+    tests = []
+    for rule in claim["compare"]:
+        baseline_table = rule.get("baseline_table", rule["table"])
+        for arm, baseline in itertools.product(rule["arms"], rule["baselines"]):
+            pair = {}
+            for role, table, name in (("arm", rule["table"], arm), ("baseline", baseline_table, baseline)):
+                chosen = cells[(cells["table"] == table) & (cells["arm"] == name)]
+                # Every data set, so that one without runs is seen, and an average over fewer than twelve never made.
+                pair[role] = chosen.set_index("dataset").reindex(DATASETS)[["mean", "std", "n"]].fillna({"n": 0})
+            pairs = pair["arm"].join(pair["baseline"].add_prefix("baseline_")).reset_index()
+            pairs.insert(0, "arm", arm)
+            pairs["baseline"] = baseline
+            column = _judge_column(pairs, "baseline", margin, average_margin)
+            rows = [AVERAGE] if rule["rows"] == "average" else DATASETS if rule["rows"] == "each" else rule["rows"]
+            column = column[column["dataset"].isin(rows)]
+            tests.append(column.assign(table=rule["table"], baseline_table=baseline_table, must=rule["must"]))
+    tests = pd.concat(tests, ignore_index=True)
+    margins = np.where(tests["dataset"] == AVERAGE, average_margin, margin)
+    tests["answer"] = [claim_answer(row, size) for row, size in zip(tests.itertuples(), margins, strict=True)]
+    answers = set(tests["answer"])
+    return next((word for word in (FAILS, NOT_ENOUGH_RUNS, UNDECIDED) if word in answers), HOLDS), tests
+
+
+def claim_answer(row, margin, level=LEVEL):
+    """Rule for one comparison of a claim: ``row`` with must, difference, low, high, p_different, p_equivalent, verdict.
+
+    "higher" holds when the 95 % interval lies above 0; it fails when the arm is shown to be lower, or shown to differ
+    by less than the margin. "not lower" holds when the interval lies above minus the margin, and fails when the arm is
+    shown to be lower; "not higher" is its mirror. What is neither is undecided.
+    """
+    if row.verdict == NOT_ENOUGH_RUNS:
+        return NOT_ENOUGH_RUNS
+    sign = -1 if row.must == "not higher" else 1
+    worst = row.low if sign > 0 else -row.high
+    if worst > (0 if row.must == "higher" else -margin):
+        return HOLDS
+    shown_otherwise = row.p_different < level and sign * row.difference < 0
+    if shown_otherwise or (row.must == "higher" and row.p_equivalent < level):
+        return FAILS
+    return UNDECIDED
 
 
 def _judge_column(pairs, other, margin, average_margin):

@@ -6,7 +6,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_arms, paper_table, score_table_numbers
+from synthlib.paper import (
+    AVERAGE_ROWS,
+    DATASETS,
+    corl_scores,
+    logged_figures,
+    matched_control,
+    paper_arms,
+    paper_claims,
+    paper_contradictions,
+    paper_costs,
+    paper_hyperparameters,
+    paper_table,
+    score_table_numbers,
+)
+from synthlib.physics import REFERENCE_RETURNS
 
 PAPER_TEXT = Path(__file__).parents[1] / "../shared/paper/2310.00771.txt"
 AUTHORS_LOGS = Path(__file__).parents[1] / "../shared/reference/authors_dt_logs.csv.gz"
@@ -181,3 +195,151 @@ def test_every_dt_cell_equals_the_authors_logs():
                 compared += len(printed)
     # 708 is the count without the 60 cells that Tables 26 and 27 reprint from Table 1.
     assert compared == 708 + 60
+
+
+# --- everything else that the paper prints
+
+
+@pytest.mark.parametrize(
+    ("number", "arms", "unit", "rows"),
+    [
+        (11, ("DT", "DT+Wiki", "DT+Synthetic"), "thousand updates", 12),
+        (12, ("DT", "DT+Wiki", "DT+Synthetic"), "minutes", 4),
+        (13, ("CQL", "CQL+MDP", "CQL+IID"), "thousand updates", 12),
+        (14, ("Synthetic Pre-training", "Fine-tuning"), "minutes", 4),
+    ],
+)
+def test_costs_reproduce_their_average_row(number, arms, unit, rows):
+    table = paper_costs(number)
+    assert tuple(table["arm"].unique()) == arms and set(table["unit"]) == {unit}
+    rounding = 1.0 if number in (12, 14) else 0.1
+    for _, cells in table.groupby("arm"):
+        assert len(cells) == rows + 1 and set(cells["dataset"]) <= {*DATASETS, AVERAGE_ROWS[0]}
+        printed = cells[cells["dataset"] == AVERAGE_ROWS[0]]["value"].item()
+        assert cells[cells["dataset"] != AVERAGE_ROWS[0]]["value"].mean() == pytest.approx(printed, abs=rounding)
+    with pytest.raises(KeyError, match=r"Table 6 is not in costs\.csv; there: 11, 12, 13, 14"):
+        paper_costs(6)
+
+
+def test_hyperparameters_are_text_and_departures_have_a_source():
+    sizes = {number: len(paper_hyperparameters(number)) for number in (9, 10, 15, 16, 17)}
+    assert sizes == {9: 10, 10: 12, 15: 16, 16: 27, 17: 4}
+    for number in sizes:
+        table = paper_hyperparameters(number)
+        assert table["name"].is_unique and (table["printed"] != "").all()
+        assert ((table["executed"] == "") == (table["source"] == "")).all()
+
+
+def test_table_17_is_what_our_scores_are_normalised_with():
+    for row in paper_hyperparameters(17).itertuples():
+        printed = tuple(float(number) for number in row.printed.strip("()").split(", "))
+        assert printed == REFERENCE_RETURNS[row.name.removesuffix("-v2")]
+
+
+def test_every_claim_points_at_arms_that_the_paper_prints():
+    claims = paper_claims()
+    assert len({claim["id"] for claim in claims}) == len(claims)
+    for claim in claims:
+        assert {"compare", "costs", "shown_in"} & set(claim), claim["id"]
+        for rule in claim.get("compare", []):
+            assert set(rule["arms"]) <= set(paper_arms(rule["table"])), claim["id"]
+            assert set(rule["baselines"]) <= set(paper_arms(rule.get("baseline_table", rule["table"]))), claim["id"]
+            assert rule["rows"] in ("average", "each") or set(rule["rows"]) <= set(DATASETS), claim["id"]
+            assert rule["must"] in ("higher", "not lower", "not higher"), claim["id"]
+        if costs := claim.get("costs"):
+            average = paper_costs(costs["table"]).query("dataset == @AVERAGE_ROWS[0]").set_index("arm")["value"]
+            ratio = average[costs["arm"]] / average[costs["baseline"]]
+            assert ratio == pytest.approx(costs["ratio"], abs=0.012), claim["id"]
+
+
+def test_gains_that_the_claims_quote_follow_from_the_tables():
+    for claim in paper_claims():
+        gain = claim.get("figure", {}).get("relative_gain")
+        if gain is None:
+            continue
+        (rule,) = claim["compare"]
+        means = paper_table(rule["table"]).set_index(["arm", "dataset"])["mean"]
+        expected = gain if isinstance(gain, dict) else {AVERAGE_ROWS[0]: gain}
+        for row, value in expected.items():
+            ratio = means[rule["arms"][0], row] / means[rule["baselines"][0], row]
+            assert ratio - 1 == pytest.approx(value, abs=0.006), (claim["id"], row)
+
+
+def test_contradictions_are_numbered_and_say_what_we_do():
+    contradictions = paper_contradictions()
+    assert [entry["number"] for entry in contradictions] == list(range(1, 35))
+    for entry in contradictions:
+        assert set(entry) == {"number", "issue", "evidence", "default", "option"}
+        assert all(isinstance(entry[key], str) and entry[key] for key in ("issue", "evidence", "default"))
+        assert entry["option"] is None or isinstance(entry["option"], str)
+
+
+def test_corl_averages_are_those_that_corl_prints():
+    scores = corl_scores()
+    assert set(scores["dataset"]) == {dataset for dataset in DATASETS if not dataset.startswith("ant")}
+    averages = scores.groupby(["metric", "arm"])["mean"].mean().round(2).to_dict()
+    assert averages == {
+        ("final", "CQL"): 78.28,
+        ("final", "DT"): 73.84,
+        ("best", "CQL"): 84.68,
+        ("best", "DT"): 77.49,
+    }
+
+
+FIGURE_ARMS = {
+    "DT": "dt",
+    "DT+Wiki": "wiki",
+    "DT+Synthetic": "mc1-s100-t1-20k",
+    "2-MC": "mc2",
+    "5-MC": "mc5",
+    "S10": "s10",
+    "S1000": "s1000",
+    "S10000": "s10000",
+    "tau=0.1": "t0.1",
+    "tau=10": "t10",
+    "IID uniform": "iid-20k",
+    "DT, matched": "control-mc-step1",
+    "DT+80K more": "dt-180k",
+    "DT+Synthetic+60K more": "mc1-160k",
+}
+RATIO_ARMS = {**FIGURE_ARMS, "S100": "s100", "tau=0.1": "t0.1", "tau=10": "t10.0", "IID uniform": "tiid"}
+
+
+@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+def test_logged_figures_follow_from_the_authors_logs():
+    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score", "train_loss"])
+    at = runs.groupby(["arm", "updates", "dataset"])[["score", "train_loss"]].mean().groupby(["arm", "updates"]).mean()
+    last_four = runs.sort_values("updates").groupby(["arm", "dataset", "seed"]).tail(4)
+    final = last_four.groupby(["arm", "dataset", "seed"])["score"].mean().groupby(["arm", "dataset"]).mean()
+    final = final.groupby("arm").mean()
+    for row in logged_figures().itertuples():
+        if row.figure == "Figure 11":
+            ours = final[f"{RATIO_ARMS[row.arm]}@ratio{row.x}"]
+        else:
+            ours = at.loc[(FIGURE_ARMS[row.arm], row.x), "train_loss" if row.value_name == "training loss" else "score"]
+        assert ours == pytest.approx(row.value, abs=0.000051 if row.value_name == "training loss" else 0.0501), row
+
+
+def test_matched_control_has_the_averages_of_faithfulness():
+    final = matched_control().query("metric == 'final'")
+    averages = final.groupby("arm")["mean"].mean()
+    assert averages["DT, matched"] == pytest.approx(70.41, abs=0.006)
+    assert averages["DT, matched (IID side)"] == pytest.approx(70.70, abs=0.006)
+    printed = dict(
+        zip(DATASETS, (45.4, 91.3, 104.6, 111.8, 39.2, 55.8, 55.4, 83.2, 42.5, 58.8, 69.9, 87.1), strict=True)
+    )
+    assert final[final["arm"] == "DT, matched"].set_index("dataset")["mean"].round(1).to_dict() == printed
+
+
+@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+def test_matched_control_follows_from_the_authors_logs():
+    labels = {"control-mc-step1": "DT, matched", "control-iid-step1": "DT, matched (IID side)"}
+    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score"])
+    runs = runs[runs["arm"].isin(labels)].replace({"arm": labels}).sort_values("updates")
+    by_run = ["arm", "dataset", "seed"]
+    scores = {"final": runs.groupby(by_run).tail(4).groupby(by_run)["score"].mean()}
+    scores["best"] = runs.groupby(by_run)["score"].max()
+    for row in matched_control().itertuples():
+        seeds = scores[row.metric][row.arm, row.dataset]
+        assert len(seeds) == 20
+        assert (seeds.mean(), seeds.std(ddof=0)) == pytest.approx((row.mean, row.std), abs=0.0051)
