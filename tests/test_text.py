@@ -115,6 +115,6 @@ def test_the_offline_corpus_and_the_gpt2_vocabulary(tmp_path):
     assert tokenizer("Hello world, pre-training helps")["input_ids"] == [15496, 995, 11, 662, 12, 34409, 5419]
     assert tokenizer.eos_token_id == 50_256
     lines = corpus.training + corpus.validation
-    assert len(lines) == 10_365 and sum(map(len, lines)) == 4_874_617
+    assert len(lines) == 10_365 and sum(map(len, lines)) == 4_874_680
     rows = token_rows(tokenizer, corpus.validation)
     assert rows.max() < 50_257 and 40 < len(rows) < 60

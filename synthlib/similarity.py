@@ -1,0 +1,72 @@
+"""How far fine-tuning moves weights and features: the cosine similarities of the paper's appendix H, Figure 12.
+
+"PT vs FT" compares a model right after loading its pre-trained weights with the same model after fine-tuning, "RI vs
+FT" an untrained initialisation with the fine-tuned model. Definitions as in the authors' code (faithfulness 3.20).
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from synthlib.dt_batches import CONTEXT, BatchBuilder, subset
+
+FEATURE_BATCH = 64
+FEATURE_RATIO = 0.1
+
+
+def weight_similarity(first, second):
+    """Cosine of two models' backbone weights, all laid end to end.
+
+    Layer norms' weights count, biases do not, nor do the token and position tables: everything outside the blocks and
+    the final norm depends on the data set or has no pre-trained counterpart.
+    """
+    return float(F.cosine_similarity(_weights(first), _weights(second), dim=0))
+
+
+def feature_windows(data, ratio=FEATURE_RATIO, batch_size=FEATURE_BATCH):
+    """Batches of consecutive, non-overlapping windows from a fixed ``ratio`` of the trajectories.
+
+    ``data`` is a :class:`synthlib.dt_batches.SequenceData`, which also says how observations are normalised. The last
+    batch is left out when it is not full. Raises ValueError when not even one is.
+    """
+    places = list(range(len(data.trajectories)))
+    windows = [
+        (row, start)
+        for row in subset(places, ratio)
+        for start in range(0, len(data.trajectories[row].rewards), CONTEXT)
+    ]
+    full = len(windows) // batch_size
+    if not full:
+        raise ValueError(
+            f"{len(windows)} windows do not fill a batch of {batch_size}; use more of the data than {ratio}"
+        )
+    builder = BatchBuilder(data)
+    for batch in range(full):
+        rows, starts = np.array(windows[batch * batch_size : (batch + 1) * batch_size]).T
+        yield builder.batch(rows, starts)
+
+
+def feature_similarity(first, second, batches):
+    """Mean cosine of two models' final hidden states at the observation tokens.
+
+    Padded steps count as 0 in the mean, as in the authors' code, so that short windows lower it for every arm alike.
+    """
+    means = []
+    for batch in batches:
+        mask = torch.from_numpy(batch.mask)
+        one, other = (_features(model, batch, mask) for model in (first, second))
+        means.append((F.cosine_similarity(one, other, dim=-1) * mask).mean().item())
+    return float(np.mean(means))
+
+
+def _weights(model):
+    named = model.backbone().items()
+    chosen = [p.detach().flatten() for name, p in named if name.endswith("weight") and name != "wpe.weight"]
+    return torch.cat(chosen).double()
+
+
+@torch.no_grad()
+def _features(model, batch, mask):
+    parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps)
+    hidden, _ = model.hidden(*map(torch.from_numpy, parts), mask)
+    return hidden[:, :, 1]
