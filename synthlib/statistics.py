@@ -168,19 +168,14 @@ def improvement_interval(scores, other, generator, **options):
     return stratified_bootstrap(_improvement, [_tasks(scores), _tasks(other)], generator, **options)
 
 
-def performance_profile(scores, thresholds, generator=None, **options):
-    """Share of runs above each threshold, every task weighing the same: (thresholds,) array.
+def performance_profile(scores, thresholds):
+    """Share of runs above each threshold, every task weighing the same: (thresholds,) array."""
+    return _mean_over_tasks(_above(scores, thresholds))
 
-    With a ``generator`` returns (profile, :class:`Interval` of pointwise bootstrap bounds, arrays (thresholds,)).
-    """
-    thresholds = np.asarray(thresholds)[:, None]
-    above = [(task > thresholds).astype(float) for task in _tasks(scores)]
-    profile = _mean_over_tasks(above)
-    return (
-        profile
-        if generator is None
-        else (profile, stratified_bootstrap(_mean_over_tasks, [above], generator, **options))
-    )
+
+def profile_interval(scores, thresholds, generator, **options):
+    """Pointwise bootstrap :class:`Interval` of :func:`performance_profile`, arrays (thresholds,)."""
+    return stratified_bootstrap(_mean_over_tasks, [_above(scores, thresholds)], generator, **options)
 
 
 def stratified_bootstrap(statistic, arms, generator, resamples=2000, confidence=0.95, method="percentile"):
@@ -200,8 +195,7 @@ def stratified_bootstrap(statistic, arms, generator, resamples=2000, confidence=
         return Interval(nothing, nothing)
     ends = np.cumsum([len(tasks) for tasks in arms])[:-1]
 
-    def of_resample(*resampled, axis):
-        assert axis == -1
+    def of_resample(*resampled, axis):  # SciPy passes axis -1, which every statistic here reduces
         bounds = (0, *ends, len(resampled))
         return statistic(*[list(resampled[first:last]) for first, last in itertools.pairwise(bounds)])
 
@@ -236,6 +230,10 @@ def _improvement(tasks, others):
         difference = np.sign(task[..., :, None] - other[..., None, :])
         per_task.append((1 + difference.mean((-2, -1))) / 2)
     return np.mean(per_task, axis=0)
+
+
+def _above(scores, thresholds):
+    return [(task > np.asarray(thresholds)[:, None]).astype(float) for task in _tasks(scores)]
 
 
 def _mean_over_tasks(tasks):

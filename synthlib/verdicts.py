@@ -136,6 +136,8 @@ def against_baseline(cells, baseline, arms=None, margin=CELL_MARGIN, average_mar
 def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVERAGE_MARGIN):
     """Compare our cells with score table ``number`` of the paper; our arms carry the paper's names for that table.
 
+    Average rows in ``cells`` are not used: the one shown is made of the twelve cells.
+
     ``source`` is the data our runs were fine-tuned on: "d4rl" is tested, "authors" (the authors' own runs) is compared
     digit by digit, "replica" and "path" are not compared at all: their difference and p-values are NaN.
 
@@ -174,7 +176,7 @@ def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVER
 def judge_claim(claim, cells, margin=CELL_MARGIN, average_margin=AVERAGE_MARGIN):
     """Apply the comparisons of one of :func:`~synthlib.paper.paper_claims` to cells of any one source of runs.
 
-    ``cells``: columns ``table, arm, dataset, mean, std, n`` with the paper's arm names, data sets only. Each
+    ``cells``: columns ``table, arm, dataset, mean, std, n`` with the paper's arm names; average rows are not used. Each
     comparison is answered by :func:`claim_answer`; the claim holds when all hold (so none needs a correction), fails
     when one fails, and else is undecided or has not enough runs. Returns (word, frame): one row per comparison with
     ``must`` and ``answer`` beside the columns of :func:`against_baseline`.

@@ -10,7 +10,6 @@ from synthlib.paper import (
     AVERAGE_ROWS,
     DATASETS,
     corl_scores,
-    logged_figures,
     matched_control,
     paper_arms,
     paper_claims,
@@ -23,7 +22,6 @@ from synthlib.paper import (
 from synthlib.physics import REFERENCE_RETURNS
 
 PAPER_TEXT = Path(__file__).parents[1] / "../shared/paper/2310.00771.txt"
-AUTHORS_LOGS = Path(__file__).parents[1] / "../shared/reference/authors_dt_logs.csv.gz"
 
 ARMS = {
     (1, 18): "DT, DT+Wiki, DT+Synthetic",
@@ -148,55 +146,6 @@ def test_a_caller_cannot_spoil_the_next_reader():
     assert (paper_table(1)["mean"] > 0).all()
 
 
-# The authors' own runs: label of the arm in the log file -> where it is printed (faithfulness 9.4).
-LOGGED = {
-    "dt": [(1, "DT"), (2, "DT"), (3, "DT"), (4, "DT"), (5, "DT"), (27, "DT")],
-    "wiki": [(1, "DT+Wiki"), (26, "DT+Wiki"), (27, "DT+Wiki")],
-    "mc1-s100-t1-20k": [(1, "DT+Synthetic"), *REPRINTED[1, "DT+Synthetic"]],
-    "mc2": [(2, "2-MC")],
-    "mc5": [(2, "5-MC")],
-    "s10": [(3, "S10")],
-    "s1000": [(3, "S1000")],
-    "s10000": [(3, "S10000")],
-    "s100000": [(3, "S100000")],
-    "t0.01": [(4, "tau=0.01")],
-    "t0.1": [(4, "tau=0.1")],
-    "t10": [(4, "tau=10")],
-    "t100": [(4, "tau=100")],
-    "iid-20k": [(4, "IID uniform")],
-    "1k": [(5, "1k")],
-    "10k": [(5, "10k")],
-    "40k": [(5, "40k")],
-    "60k": [(5, "60k")],
-    "80k": [(5, "80k")],
-    "dt-3seeds": [(26, "DT")],
-    "dt-120k": [(26, "DT+20K more")],
-    "dt-180k": [(26, "DT+80K more")],
-    "identity": [(27, "DT+Identity")],
-    "mapping": [(27, "DT+Mapping")],
-}
-
-
-@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
-def test_every_dt_cell_equals_the_authors_logs():
-    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score"])
-    runs = runs[runs["arm"].isin(LOGGED)].sort_values("updates").groupby(["arm", "dataset", "seed"])["score"]
-    scores = {"final": runs.apply(lambda run: run.iloc[-4:].mean()), "best": runs.max()}
-    compared = 0
-    for label, places in LOGGED.items():
-        best_twins = [(table + 17, arm) for table, arm in places if table <= 5]
-        for metric, columns in (("final", places), ("best", best_twins)):
-            seeds = scores[metric][label].groupby("dataset")
-            ours = pd.DataFrame({"mean": seeds.mean(), "std": seeds.std(ddof=0)}).round(1)
-            for table, arm in columns:
-                printed = column(table, arm).drop("average")
-                different = printed[(printed - ours).abs().gt(1e-6).any(axis=1)]
-                assert different.empty, f"Table {table}, {arm}:\n{different}"
-                compared += len(printed)
-    # 708 is the count without the 60 cells that Tables 26 and 27 reprint from Table 1.
-    assert compared == 708 + 60
-
-
 # --- everything else that the paper prints
 
 
@@ -286,40 +235,6 @@ def test_corl_averages_are_those_that_corl_prints():
     }
 
 
-FIGURE_ARMS = {
-    "DT": "dt",
-    "DT+Wiki": "wiki",
-    "DT+Synthetic": "mc1-s100-t1-20k",
-    "2-MC": "mc2",
-    "5-MC": "mc5",
-    "S10": "s10",
-    "S1000": "s1000",
-    "S10000": "s10000",
-    "tau=0.1": "t0.1",
-    "tau=10": "t10",
-    "IID uniform": "iid-20k",
-    "DT, matched": "control-mc-step1",
-    "DT+80K more": "dt-180k",
-    "DT+Synthetic+60K more": "mc1-160k",
-}
-RATIO_ARMS = {**FIGURE_ARMS, "S100": "s100", "tau=0.1": "t0.1", "tau=10": "t10.0", "IID uniform": "tiid"}
-
-
-@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
-def test_logged_figures_follow_from_the_authors_logs():
-    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score", "train_loss"])
-    at = runs.groupby(["arm", "updates", "dataset"])[["score", "train_loss"]].mean().groupby(["arm", "updates"]).mean()
-    last_four = runs.sort_values("updates").groupby(["arm", "dataset", "seed"]).tail(4)
-    final = last_four.groupby(["arm", "dataset", "seed"])["score"].mean().groupby(["arm", "dataset"]).mean()
-    final = final.groupby("arm").mean()
-    for row in logged_figures().itertuples():
-        if row.figure == "Figure 11":
-            ours = final[f"{RATIO_ARMS[row.arm]}@ratio{row.x}"]
-        else:
-            ours = at.loc[(FIGURE_ARMS[row.arm], row.x), "train_loss" if row.value_name == "training loss" else "score"]
-        assert ours == pytest.approx(row.value, abs=0.000051 if row.value_name == "training loss" else 0.0501), row
-
-
 def test_matched_control_has_the_averages_of_faithfulness():
     final = matched_control().query("metric == 'final'")
     averages = final.groupby("arm")["mean"].mean()
@@ -329,17 +244,3 @@ def test_matched_control_has_the_averages_of_faithfulness():
         zip(DATASETS, (45.4, 91.3, 104.6, 111.8, 39.2, 55.8, 55.4, 83.2, 42.5, 58.8, 69.9, 87.1), strict=True)
     )
     assert final[final["arm"] == "DT, matched"].set_index("dataset")["mean"].round(1).to_dict() == printed
-
-
-@pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
-def test_matched_control_follows_from_the_authors_logs():
-    labels = {"control-mc-step1": "DT, matched", "control-iid-step1": "DT, matched (IID side)"}
-    runs = pd.read_csv(AUTHORS_LOGS, usecols=["arm", "dataset", "seed", "updates", "score"])
-    runs = runs[runs["arm"].isin(labels)].replace({"arm": labels}).sort_values("updates")
-    by_run = ["arm", "dataset", "seed"]
-    scores = {"final": runs.groupby(by_run).tail(4).groupby(by_run)["score"].mean()}
-    scores["best"] = runs.groupby(by_run)["score"].max()
-    for row in matched_control().itertuples():
-        seeds = scores[row.metric][row.arm, row.dataset]
-        assert len(seeds) == 20
-        assert (seeds.mean(), seeds.std(ddof=0)) == pytest.approx((row.mean, row.std), abs=0.0051)

@@ -13,6 +13,7 @@ from synthlib.statistics import (
     iqm_interval,
     performance_profile,
     probability_of_improvement,
+    profile_interval,
     score_cells,
     seed_scores,
     stratified_bootstrap,
@@ -209,13 +210,15 @@ def test_bootstrap_of_a_mean_has_the_width_that_theory_gives():
 
 def test_one_run_leaves_no_bootstrap_interval():
     assert np.isnan(iqm_interval([[1.0], [2.0, 3.0]], np.random.default_rng(0))).all()
-    _, interval = performance_profile([[1.0]], [0.0, 2.0], np.random.default_rng(0))
+    interval = profile_interval([[1.0]], [0.0, 2.0], np.random.default_rng(0))
     assert interval.low.shape == (2,) and np.isnan(interval.low).all()
 
 
 def test_profile_bounds_enclose_the_profile():
     scores = np.random.default_rng(0).normal(50, 10, (8, 4))
-    profile, interval = performance_profile(scores, np.arange(20, 80, 10), np.random.default_rng(0))
+    thresholds = np.arange(20, 80, 10)
+    profile = performance_profile(scores, thresholds)
+    interval = profile_interval(scores, thresholds, np.random.default_rng(0))
     assert profile.shape == interval.low.shape == interval.high.shape == (6,)
     assert (interval.low <= profile).all() and (profile <= interval.high).all()
     assert (np.diff(profile) <= 0).all()

@@ -280,7 +280,8 @@ def claim(identity):
 
 
 def test_the_printed_cells_bear_the_papers_claims_out():
-    words = {one["id"]: judge_claim(one, printed_cells())[0] for one in paper_claims() if "compare" in one}
+    cells = printed_cells()
+    words = {one["id"]: judge_claim(one, cells)[0] for one in paper_claims() if "compare" in one}
     assert len(words) >= 30
     # Five seeds per arm are too few for the two side studies; everything else the tables do say.
     undecided = {"dt-identity-and-mapping", "cql-identity-and-mapping"}

@@ -66,6 +66,7 @@ def paper_table(number):
     return chosen.reset_index(drop=True)
 
 
+@cache
 def paper_arms(number):
     """Arms (columns) of score table ``number`` from left to right; KeyError as :func:`paper_table`."""
     return tuple(paper_table(number)["arm"].unique())
