@@ -71,7 +71,8 @@ def compare_averages(first, second, margin=AVERAGE_MARGIN, confidence=0.95):
         freedom = np.where(total == 0, np.sum(freedoms, axis=0), freedom)
         error = np.sqrt(total)
         distance = np.abs(difference)
-        p_different = 2 * stats.t.sf(distance / error, freedom)
+        # Equal means without any spread are 0 / 0, and no sign of a difference.
+        p_different = 2 * stats.t.sf(np.where(distance == 0, 0.0, distance / error), freedom)
         # The nearer of the two bounds decides, so one tail at the nearer bound is both one-sided tests.
         p_equivalent = stats.t.sf((margin - distance) / error, freedom)
     half_width = stats.t.ppf((1 + confidence) / 2, freedom) * error
@@ -113,7 +114,8 @@ def against_baseline(cells, baseline, arms=None, margin=CELL_MARGIN, average_mar
     """Compare arms of ours with a baseline of ours on the same data (any data: paper, replica or other).
 
     ``cells`` from :func:`~synthlib.statistics.score_cells`. Call it once per baseline, e.g. ``"CQL"`` and
-    ``"CQL, matched"``. Returns one row per arm and data set that both have, and an average row over these:
+    ``"CQL, matched"``. Returns one row per arm and data set that both have, and an average row over these (none for an
+    arm that shares no data set with the baseline yet):
     ``arm, dataset, mean, std, n, baseline, baseline_mean, baseline_std, baseline_n, difference, low, high,
     p_different, p_equivalent, verdict``. The p-values are corrected after Holm over the data sets of an arm.
 
@@ -229,6 +231,8 @@ def claim_answer(row, margin, level=LEVEL):
 
 def _judge_column(pairs, other, margin, average_margin):
     """Append the average row, the :class:`Comparison` and the verdict to the paired cells of one arm."""
+    if pairs.empty:  # nothing to compare, and no average of nothing
+        return pairs.reindex(columns=[*pairs, *Comparison._fields, "verdict"])
     names = (("mean", "std", "n"), tuple(f"{other}_{name}" for name in ("mean", "std", "n")))
     average = pairs.iloc[:1].assign(dataset=AVERAGE)
     for mean, std, n in names:

@@ -84,6 +84,12 @@ def test_average_of_one_dataset_is_the_cell_and_of_equals_is_their_mean():
     assert four.p_different == pytest.approx(2 * stats.t.sf(2 * abs(result.statistic), 4 * result.df))
 
 
+def test_runs_without_any_spread_are_compared_too():
+    same, apart = (compare_cells((5.0, 0.0, 3), (mean, 0.0, 3), margin=1.0) for mean in (5.0, 8.0))
+    assert (same.p_different, same.p_equivalent) == (1.0, 0.0)
+    assert (apart.p_different, apart.p_equivalent) == (0.0, 1.0)
+
+
 def test_one_seed_decides_nothing():
     comparison = compare_cells((5.0, np.nan, 1), (6.0, 1.0, 20))
     assert comparison.difference == -1.0
@@ -196,6 +202,9 @@ def test_against_baseline_takes_the_datasets_that_both_have():
     cells = cells_of(np.random.default_rng(0).normal(50, 1, (2, 3, 12)), ["CQL", "CQL+MDP"])
     partial = cells[(cells["arm"] == "CQL") | (cells["dataset"] == "ant-medium")]
     assert list(against_baseline(partial, "CQL")["dataset"]) == ["ant-medium", AVERAGE]
+    apart = cells[(cells["arm"] == "CQL") ^ (cells["dataset"] == "ant-medium")]
+    nothing = against_baseline(apart, "CQL")
+    assert nothing.empty and list(nothing) == list(against_baseline(cells, "CQL"))
     with pytest.raises(ValueError, match="no cell of 'DT'"):
         against_baseline(cells, "DT")
 
