@@ -6,6 +6,7 @@ import sys
 
 from synthlib.engine import JobsFailed
 from synthlib.paths import NOTEBOOKS
+from synthlib.runner import NotebookFailed, run_notebook
 from synthlib.study import ParameterError, artefact_names, load_artefact, presets
 
 
@@ -66,7 +67,6 @@ def _run(plan, workers, shard):
 
 def _execute_notebook(plan):
     from synthlib.report import table_folder
-    from synthlib.runner import run_notebook
 
     artefact = load_artefact(plan.artefact.name)
     folder = table_folder(plan)

@@ -4,6 +4,8 @@ Fine-tuning follows faithfulness section 6: one minibatch stream for all seeds a
 run's seed for initial weights and action noise, an evaluation every ``every`` updates.
 """
 
+import hashlib
+import json
 import time
 from dataclasses import asdict, replace
 from functools import cache
@@ -11,13 +13,14 @@ from functools import cache
 import numpy as np
 import torch
 
+from synthlib.atomic_files import write_atomically
 from synthlib.cql import SEEDS as SEEDS
 from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
 from synthlib.cql import CQL as FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import cql_arrays, load
 from synthlib.evaluation import Evaluator, evaluation_seed
-from synthlib.mdp import MDPConfig
+from synthlib.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
 from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.store import Job
@@ -77,7 +80,8 @@ def pretrain_critics(job, session, store, report):
     One run passes through all checkpoints that are to be kept. When a shorter one is asked for after a longer run,
     it is trained again from the start and the longer run's state stays.
     """
-    training = CriticPretraining(_pretraining_config(job.config))
+    config = _pretraining_config(job.config)
+    training = CriticPretraining(config, transitions=_mdp_data(config.mdp))
     saved = session.resume()
     missing = [updates for updates in job.keep if not session.has_weights(updates)]
     if saved is not None and all(saved["updates"] <= updates for updates in missing):
@@ -102,6 +106,23 @@ def _save_pretraining(training, session):
 
 def _pretraining_config(config):
     return CriticPretrainingConfig(**{**config, "mdp": MDPConfig(**config["mdp"]), "hidden": tuple(config["hidden"])})
+
+
+def _mdp_data(config):
+    """``generate(config)``, kept on disk: the same data serve every environment, and 100,000 states take minutes."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
+    path = data_cache() / "mdp" / f"{digest}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = {name: column.astype(np.int32) for name, column in generate(config)._asdict().items()}
+        write_atomically(path, lambda temporary: _save_columns(temporary, columns))
+    with np.load(path) as columns:
+        return Transitions(**{name: columns[name].astype(np.int64) for name in Transitions._fields})
+
+
+def _save_columns(path, columns):
+    with open(path, "wb") as file:  # a path without .npz would get that ending
+        np.savez(file, **columns)
 
 
 def finetune(job, session, store, report):

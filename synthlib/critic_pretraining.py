@@ -38,19 +38,19 @@ class CriticPretraining:
     """One pre-training run, which can stop anywhere and go on bit for bit, also in another process.
 
     ``fast`` computes the gradients by hand instead of by autograd: the same numbers to rounding, in less time. It needs
-    two hidden layers (ValueError otherwise).
+    two hidden layers (ValueError otherwise). ``transitions`` saves making ``generate(config.mdp)`` again.
 
     Batches are drawn with replacement by NumPy's legacy generator seeded with 0, after the draws that made the tables
     of vectors: there the authors' development code is, whatever ``seed`` (faithfulness 5.4). So all recipes with
     equally large tables see the same rows in the same order.
     """
 
-    def __init__(self, config, fast=True):
+    def __init__(self, config, fast=True, transitions=None):
         if fast and len(config.hidden) != 2:
             raise ValueError(f"hidden is {config.hidden}: only two layers have a fast version; pass fast=False")
         self.config, self.fast = config, fast
         widths = config.observation_width, config.action_width
-        self.transitions = generate(config.mdp)
+        self.transitions = generate(config.mdp) if transitions is None else transitions
         self.state_table, self.action_table = vectors(config.mdp, *widths)
         self.batches = np.random.RandomState(0)
         self.batches.random_sample(self.state_table.size + self.action_table.size)

@@ -31,7 +31,8 @@ def learning_curves(
     styles = arm_styles(arms)
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.4 * rows), squeeze=False, sharex=True)
+    size = (4.6 * columns, 3.4 * rows + 0.5)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, layout="constrained")
     ends = []
     for axis, dataset in zip(axes.flat, datasets, strict=False):
         for arm in arms:
@@ -52,9 +53,8 @@ def learning_curves(
     for axis in axes.flat[len(datasets) :]:
         axis.set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 7), frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4 * columns), frameon=False)
     sns.despine(figure)
-    figure.tight_layout(rect=(0, 0.07 / rows + 0.03, 1, 1))
     alt = f"Learning curves, {label} against {xlabel}; at the end: {'; '.join(ends)}."
     return figure, alt
 

@@ -65,6 +65,7 @@ def run_notebook(path, folder, parameters):
                 str(executed),
                 parameters=parameters,
                 kernel_name=KERNEL,
+                language="python",
                 cwd=str(path.parent),
                 progress_bar=False,
             )

@@ -6,20 +6,19 @@ are one job, whichever table asks.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import yaml
 
 from synthlib import cql_jobs
-from synthlib.datasets import DATASETS
+from synthlib.data_sources import DATASETS
+from synthlib.paths import PARAMS
 from synthlib.store import Job
-
-PARAMS = Path(__file__).resolve().parent.parent / "params"
 
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
 _PRESET_KEYS = {
     "cql": {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale", "mdp_trajectories"}
 }
+_ARM_KEYS = {"cql": {"pretraining", "pretraining_updates", "pretraining_seed", "mdp", "cql"}}
 _JOBS = {"cql": cql_jobs.finetuning_job}
 _SEEDS = {"cql": cql_jobs.SEEDS}
 
@@ -94,6 +93,10 @@ def load_artefact(name):
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
     fields = yaml.safe_load((PARAMS / f"{name}.yaml").read_text())
     _check_keys(fields, _ARTEFACT_KEYS, f"params/{name}.yaml")
+    for arm, settings in fields["arms"].items():
+        unknown = set(settings) - _ARM_KEYS[fields["algorithm"]]
+        if unknown:
+            raise ParameterError(f"params/{name}.yaml, arm {arm!r}: unknown {sorted(unknown)}")
     for special in ("baseline", "control"):
         if fields[special] not in fields["arms"]:
             raise ParameterError(f"params/{name}.yaml: {special} {fields[special]!r} is not among its arms")
@@ -134,12 +137,19 @@ def make_plan(artefact_name, preset, source):
     make_job = _JOBS[artefact.algorithm]
     seeds = _SEEDS[artefact.algorithm][: settings["seeds"]]
     cells = tuple(
-        Cell(arm, dataset, seed, make_job(arm_settings or {}, dataset, seed, settings, source))
+        Cell(arm, dataset, seed, _job_of_arm(arm, arm_settings, make_job, dataset, seed, settings, source))
         for dataset in settings["datasets"]
         for seed in seeds
         for arm, arm_settings in artefact.arms.items()
     )
     return Plan(artefact, preset, settings, source, cells)
+
+
+def _job_of_arm(arm, arm_settings, make_job, *arguments):
+    try:
+        return make_job(arm_settings, *arguments)
+    except TypeError as error:  # a keyword that the configuration does not have
+        raise ParameterError(f"arm {arm!r}: {error}") from error
 
 
 def _check_keys(fields, known, where):

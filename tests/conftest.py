@@ -1,0 +1,35 @@
+import h5py
+import numpy as np
+import pytest
+
+from synthlib.physics import make_environment
+
+
+@pytest.fixture(scope="session")
+def random_hopper_data(tmp_path_factory):
+    """A folder with real hopper episodes of a random policy in D4RL's layout, as ``path:<folder>``."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    env = make_environment("hopper")
+    rows = {name: [] for name in ("observations", "actions", "rewards", "terminals", "timeouts")}
+    for episode in range(30):
+        observation, ended = env.reset(seed=episode)[0], False
+        while not ended:
+            action = rng.uniform(-1, 1, 3)
+            following, reward, terminal, timeout, _ = env.step(action)
+            for name, value in zip(rows, (observation, action, reward, terminal, timeout), strict=True):
+                rows[name].append(value)
+            observation, ended = following, terminal or timeout
+    for tier in ("medium_expert", "medium"):
+        with h5py.File(folder / f"hopper_{tier}-v2.hdf5", "w") as file:
+            for name, values in rows.items():
+                file[name] = np.array(values, dtype=bool if name in ("terminals", "timeouts") else np.float32)
+    return f"path:{folder}"
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """An empty outputs folder, for this process and for those it starts."""
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path / "outputs"

@@ -1,0 +1,152 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from synthlib import cql_jobs
+from synthlib.cql_jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
+from synthlib.store import Store
+
+SETTINGS = {
+    "updates": 12,
+    "evaluate_every": 4,
+    "episodes": 2,
+    "pretraining_scale": 0.001,
+    "mdp_trajectories": 2,
+}
+
+
+def train(job, store, trainer):
+    session = store.open(job)
+    with session.recording_failure():
+        trainer(job, session, store, lambda updates: None)
+
+
+def trained(arm, source, outputs, seed=42, settings=SETTINGS):
+    store = Store(outputs / "store")
+    job = finetuning_job(arm, "hopper-medium", seed, settings, source)
+    for pretraining in job.requires:
+        if not store.is_done(pretraining):
+            train(pretraining, store, pretrain_critics)
+    train(job, store, finetune)
+    return store, job
+
+
+def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, outputs):
+    def key(arm=None, seed=42, source=random_hopper_data, **settings):
+        return finetuning_job(arm or {}, "hopper-medium", seed, SETTINGS | settings, source).key
+
+    assert key() == key(updates=99)
+    assert len({key(), key(seed=0), key({"pretraining": "none"}), key({"pretraining_updates": 0})}) == 4
+    assert len({key(), key({"mdp": {"states": 10}}), key({"cql": {"sampled_actions": 10}}), key(evaluate_every=3)}) == 4
+    assert key({"mdp": {"states": 100}}) == key()  # the default said aloud is the same run
+
+
+def test_pretraining_is_shared_by_environments_of_equal_width(outputs):
+    keys = {env: pretraining_job(env, {}, SETTINGS).key for env in ("halfcheetah", "walker2d", "hopper", "ant")}
+    assert keys["halfcheetah"] == keys["walker2d"] and len(set(keys.values())) == 3
+
+
+def test_one_pretraining_keeps_table_8s_checkpoints_on_its_way(outputs):
+    store = Store(outputs / "store")
+    job = pretraining_job("hopper", {}, SETTINGS)
+    assert job.updates == 100 and job.keep == (1, 10, 40, 100)
+    train(job, store, pretrain_critics)
+    shorter = pretraining_job("hopper", {"pretraining_updates": 10_000}, SETTINGS)
+    assert shorter.key == job.key and store.is_done(shorter)
+    apart = Store(outputs / "apart")
+    train(shorter, apart, pretrain_critics)
+    for name, weight in apart.weights(shorter)["q1"].items():
+        assert torch.equal(weight, store.weights(shorter)["q1"][name])
+
+
+def test_a_shorter_pretraining_asked_for_later_leaves_the_longer_ones_state(outputs):
+    store = Store(outputs / "store")
+    job = pretraining_job("hopper", {}, SETTINGS)
+    train(job, store, pretrain_critics)
+    odd = pretraining_job("hopper", {"pretraining_updates": 7_000}, SETTINGS)
+    assert odd.updates == 7 and not store.is_done(odd)
+    train(odd, store, pretrain_critics)
+    assert store.is_done(odd) and store.is_done(job) and store.updates_done(job) == 100
+
+
+def test_arms_start_from_what_they_say(random_hopper_data, outputs):
+    """Matched: zero updates of seed 42, the same critics for every seed; baseline: critics of the run's own seed."""
+    store = Store(outputs / "store")
+
+    def two_seeds(arm):
+        return [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 1)]
+
+    matched, baseline = two_seeds({"pretraining_updates": 0}), two_seeds({"pretraining": "none"})
+    train(matched[0].requires[0], store, pretrain_critics)
+    first = [cql_jobs._FineTuning(job, store).agent for job in (*matched, *baseline)]
+    weights = [agent.state_dict()["weights"] for agent in first]
+    q = next(name for name in weights[0] if name.startswith("q1"))
+    policy = next(name for name in weights[0] if name.startswith("policy") and weights[0][name].dim() == 2)
+    assert torch.equal(weights[0][q], weights[1][q])
+    assert not torch.equal(weights[2][q], weights[3][q])
+    for name in (q, policy):
+        assert not torch.equal(weights[0][name], weights[3][name])
+    assert torch.equal(weights[0][policy], weights[2][policy])  # same seed, same policy
+
+
+def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
+    store, job = trained({"mdp": {"states": 10}}, random_hopper_data, outputs)
+    evaluations, losses = store.evaluations(job), store.losses(job)
+    assert list(evaluations["updates"]) == list(losses["updates"]) == [4, 8, 12]
+    assert evaluations["environment_seed"].nunique() == 3
+    np.testing.assert_allclose(evaluations["score"], 100 * (evaluations["return_mean"] + 20.272305) / 3254.572305)
+    assert losses["qf_loss_total"].notna().all()
+
+
+def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
+    store, arm = Store(outputs / "store"), {"pretraining": "none"}
+    jobs = [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 7)]
+    streams = [cql_jobs._FineTuning(job, store).batches.randint(1000, size=20) for job in jobs]
+    np.testing.assert_array_equal(*streams)
+
+
+def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(random_hopper_data, outputs, monkeypatch):
+    store, job = trained({"pretraining": "none"}, random_hopper_data, outputs)
+    monkeypatch.setattr(cql_jobs, "CHECKPOINT_SECONDS", 0)
+    broken = Store(outputs / "broken")
+
+    class Killed(BaseException):
+        pass
+
+    for stop in (3, 9):  # between two evaluations, and again later
+        updates = cql_jobs._FineTuning.update
+
+        def update_or_die(run, stop=stop, updates=updates):
+            if run.updates == stop:
+                raise Killed
+            updates(run)
+
+        monkeypatch.setattr(cql_jobs._FineTuning, "update", update_or_die)
+        session = broken.open(job)
+        with pytest.raises(Killed), session.recording_failure():
+            finetune(job, session, broken, lambda updates: None)
+        monkeypatch.setattr(cql_jobs._FineTuning, "update", updates)
+        assert broken.updates_done(job) == stop
+    train(job, broken, finetune)
+    pd.testing.assert_frame_equal(store.evaluations(job), broken.evaluations(job))
+    pd.testing.assert_frame_equal(store.losses(job), broken.losses(job))
+
+
+def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
+    arm = {"pretraining": "none"}
+    straight, long_job = trained(arm, random_hopper_data, outputs)
+    stepwise = Store(outputs / "stepwise")
+    for updates in (4, 12):
+        job = finetuning_job(arm, "hopper-medium", 42, SETTINGS | {"updates": updates}, random_hopper_data)
+        train(job, stepwise, finetune)
+    pd.testing.assert_frame_equal(straight.evaluations(long_job), stepwise.evaluations(long_job))
+
+
+def test_data_that_change_after_planning_are_refused(random_hopper_data, outputs):
+    job = finetuning_job({"pretraining": "none"}, "hopper-medium", 42, SETTINGS, random_hopper_data)
+    job.config["dataset"]["checksum"] = "0" * 64
+    store = Store(outputs / "store")
+    with pytest.raises(ValueError, match="changed on disk"):
+        train(job, store, finetune)
+    assert store.status(job) == "failed"

@@ -1,0 +1,102 @@
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from synthlib.cql_jobs import finetuning_job
+from synthlib.engine import JobsFailed, run_jobs
+from synthlib.store import Store
+from synthlib.study import distinct_jobs
+
+SETTINGS = {
+    "updates": 40,
+    "evaluate_every": 5,
+    "episodes": 1,
+    "pretraining_scale": 0.001,
+    "mdp_trajectories": 2,
+}
+RUN = """
+import sys
+from synthlib.cql_jobs import finetuning_job
+from synthlib.engine import run_jobs
+from synthlib.store import Store
+if __name__ == "__main__":
+    settings = {settings}
+    job = finetuning_job({{"pretraining": "none"}}, "hopper-medium", 3, settings, sys.argv[1])
+    run_jobs([job], Store(sys.argv[2]), workers=1)
+"""
+
+
+def jobs(source, arms=({"mdp": {"states": 10}}, {"pretraining": "none"}), **settings):
+    return distinct_jobs(finetuning_job(arm, "hopper-medium", 3, SETTINGS | settings, source) for arm in arms)
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_two_workers_finish_all_jobs_and_a_second_run_trains_nothing(random_hopper_data, outputs):
+    store = Store(outputs / "store")
+    wanted = jobs(random_hopper_data)
+    assert [job.kind for job in wanted] == ["critic_pretraining", "cql", "cql"]
+    run_jobs(wanted, store, workers=2)
+    assert all(store.is_done(job) for job in wanted)
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()}
+    run_jobs(wanted, store, workers=2)
+    assert before == {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_run_killed_twice_equals_an_undisturbed_one(random_hopper_data, outputs, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(RUN.format(settings=SETTINGS))
+    (job,) = jobs(random_hopper_data, arms=[{"pretraining": "none"}])
+    killed = Store(outputs / "killed")
+    for reached in (10, 25):
+        command = [sys.executable, str(script), random_hopper_data, str(killed.root)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        wait_for(lambda reached=reached: killed.updates_done(job) >= reached)
+        process.send_signal(signal.SIGKILL)  # the parent only: its worker must notice and let go of the claim
+        process.wait()
+        wait_for(lambda: killed.status(job) != "running", seconds=15)
+        assert not killed.is_done(job)
+    run_jobs([job], killed, workers=1)
+    undisturbed = Store(outputs / "undisturbed")
+    run_jobs([job], undisturbed, workers=1)
+    pd.testing.assert_frame_equal(killed.evaluations(job), undisturbed.evaluations(job))
+    pd.testing.assert_frame_equal(killed.losses(job), undisturbed.losses(job))
+
+
+@pytest.mark.slow
+def test_a_failed_training_is_named_and_the_others_finish(random_hopper_data, outputs):
+    store = Store(outputs / "store")
+    good, bad = jobs(
+        random_hopper_data, arms=[{"pretraining": "none"}, {"pretraining": "none", "cql": {"safe_q": "off"}}]
+    )
+    bad.config["dataset"]["checksum"] = "0" * 64
+    with pytest.raises(JobsFailed) as failed:
+        run_jobs([bad, good], store, workers=1)
+    assert "1 of 2 trainings did not finish" in str(failed.value)
+    assert "hopper-medium, seed 3" in str(failed.value) and "changed on disk" in str(failed.value)
+    assert "FAILED.json" in str(failed.value)
+    assert store.is_done(good) and store.status(bad) == "failed"
+
+
+@pytest.mark.slow
+def test_shards_divide_the_fine_tunings(random_hopper_data, outputs):
+    wanted = distinct_jobs(
+        finetuning_job({"pretraining": "none"}, "hopper-medium", seed, SETTINGS | {"updates": 5}, random_hopper_data)
+        for seed in range(4)
+    )
+    store = Store(outputs / "store")
+    run_jobs(wanted, store, workers=1, shard=(0, 2))
+    assert [store.is_done(job) for job in wanted] == [True, False, True, False]
+    run_jobs(wanted, store, workers=1, shard=(1, 2))
+    assert all(store.is_done(job) for job in wanted)

@@ -1,0 +1,106 @@
+import shutil
+
+import pytest
+import yaml
+
+from synthlib import study
+from synthlib.cql import SEEDS
+from synthlib.paper import paper_arms
+from synthlib.store import Job
+from synthlib.study import ParameterError, artefact_names, distinct_jobs, load_artefact, load_preset, make_plan, presets
+
+
+@pytest.fixture
+def own_params(tmp_path, monkeypatch):
+    """A copy of params/ that a test may spoil."""
+    shutil.copytree(study.PARAMS, tmp_path / "params")
+    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
+    return tmp_path / "params"
+
+
+def spoil(path, change):
+    fields = yaml.safe_load(path.read_text())
+    change(fields)
+    path.write_text(yaml.safe_dump(fields, sort_keys=False))
+
+
+@pytest.mark.parametrize("name", artefact_names())
+def test_every_table_has_the_papers_arms_in_printed_order_and_both_baselines(name):
+    artefact = load_artefact(name)
+    ours = [arm for arm in artefact.arms if arm != artefact.control]
+    assert tuple(ours) == paper_arms(artefact.paper_table)
+    assert artefact.baseline in artefact.arms and artefact.control in artefact.arms
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_is_valid_and_leaves_four_evaluations_for_the_final_score(preset):
+    settings = load_preset(preset, "cql")
+    assert settings["updates"] >= 4 * settings["evaluate_every"]
+    assert settings["updates"] % settings["evaluate_every"] == 0
+    assert set(presets()[preset]["expect"]) == {"time", "disk", "shows"}
+
+
+def test_the_paper_preset_is_the_papers():
+    settings = load_preset("paper", "cql")
+    assert len(settings["datasets"]) == 12 and settings["seeds"] == len(SEEDS) == 20
+    assert (settings["updates"], settings["evaluate_every"], settings["episodes"]) == (1_000_000, 5_000, 10)
+    assert settings["pretraining_scale"] == 1 and settings["mdp_trajectories"] == 1000
+
+
+def test_unknown_names_list_the_known_ones(own_params):
+    with pytest.raises(ParameterError, match="no table called 'table66'; there are: table6, table7, table8"):
+        load_artefact("table66")
+    with pytest.raises(ParameterError, match="no preset called 'huge'; there are: smoke, quick"):
+        load_preset("huge", "cql")
+
+
+def test_a_misspelt_or_missing_setting_is_refused(own_params):
+    spoil(own_params / "presets.yaml", lambda fields: fields["quick"]["cql"].update(evaluate_evry=5))
+    with pytest.raises(ParameterError, match=r"unknown \['evaluate_evry'\]; known: .*evaluate_every"):
+        load_preset("quick", "cql")
+    spoil(own_params / "presets.yaml", lambda fields: fields["smoke"]["cql"].pop("episodes"))
+    with pytest.raises(ParameterError, match=r"missing \['episodes'\]"):
+        load_preset("smoke", "cql")
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=21))
+    with pytest.raises(ParameterError, match="seeds must be 1 to 20, not 21"):
+        load_preset("overnight", "cql")
+    spoil(own_params / "table6.yaml", lambda fields: fields.update(baseline="BC"))
+    with pytest.raises(ParameterError, match="baseline 'BC' is not among its arms"):
+        load_artefact("table6")
+
+
+def test_a_misspelt_arm_setting_is_refused(own_params, random_hopper_data):
+    spoil(own_params / "table6.yaml", lambda fields: fields["arms"].update({"S=10": {"mdpp": {"states": 10}}}))
+    with pytest.raises(ParameterError, match=r"arm 'S=10': unknown \['mdpp'\]"):
+        load_artefact("table6")
+    spoil(own_params / "table7.yaml", lambda fields: fields["arms"].update({"tau=1": {"mdp": {"temperature": 1}}}))
+    with pytest.raises(ParameterError, match=r"arm 'tau=1': .*temperature"):
+        make_plan("table7", "smoke", random_hopper_data)
+
+
+def test_a_plan_has_a_cell_for_every_arm_data_set_and_seed(random_hopper_data, outputs):
+    plan = make_plan("table6", "smoke", random_hopper_data)
+    assert len(plan.cells) == 7 * 1 * 2
+    kinds = [job.kind for job in plan.jobs()]
+    # Matched and S=100 are one pre-training (0 and all of its updates); the baseline has none.
+    assert kinds.count("cql") == 14 and kinds.count("critic_pretraining") == 5
+
+
+def test_tables_share_their_common_columns(random_hopper_data, outputs):
+    keys = {
+        name: {cell.arm: cell.job.key for cell in make_plan(name, "smoke", random_hopper_data).cells if cell.seed == 42}
+        for name in ("table6", "table7", "table8")
+    }
+    for arm in ("CQL", "CQL, matched"):
+        assert keys["table6"][arm] == keys["table7"][arm] == keys["table8"][arm]
+    assert keys["table6"]["S=100"] == keys["table7"]["tau=1"] == keys["table8"]["100K"]
+    assert len(set(keys["table6"].values())) == 7
+
+
+def test_of_two_jobs_for_one_training_the_longer_stays_and_keeps_both_checkpoints():
+    base = Job("critic_pretraining", {"seed": 42}, 0, keep=(0,))
+    long = Job("critic_pretraining", {"seed": 42}, 100, keep=(10, 100))
+    run = Job("cql", {"seed": 1}, 5, requires=(base,))
+    merged = distinct_jobs([run, Job("cql", {"seed": 2}, 5, requires=(long,))])
+    assert [job.kind for job in merged] == ["critic_pretraining", "cql", "cql"]
+    assert merged[0].updates == 100 and merged[0].keep == (0, 10, 100)
