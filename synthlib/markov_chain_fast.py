@@ -1,0 +1,207 @@
+"""The quick stream of :mod:`synthlib.markov_chain`: exactly the authors' chain, drawn by other random numbers.
+
+Every sequence has its own counter-based generator (SplitMix64; Steele, Lea and Flood, 2014), so its tokens depend on
+the stream's seed and the sequence's number alone, and thousands of sequences are drawn side by side. One 53-bit
+number x in [0, 1) serves a try: the whole part of x S proposes a token, the rest decides about it.
+
+* Few contexts (:data:`TABLE_ENTRIES`): alias tables (Walker, 1977). One look per token whatever the temperature.
+* Many contexts: no table. Entry j of the authors' row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with
+  probability exp((u_j - 1) / T), and :mod:`synthlib.pcg64` gives u_j alone, without the rest of the row. A token
+  takes 1.6 tries at T = 1, with 10 states as with 100,000. Sequences do not wait for each other: after each try
+  the lucky ones are one token further.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from synthlib import pcg64
+
+TABLE_ENTRIES = 2**21  # 24 MB; holds 1000 states, order 2 with 100 and order 5 with 10
+_SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache
+_WINDOW = 64  # tries between two looks for sequences that are finished or stuck
+_GAMMA = 0x9E3779B97F4A7C15
+
+
+def tokens(config, initial, seed, sequences):
+    """Tokens of the ``sequences`` (their numbers, integers >= 0) of stream ``seed``: int32 (len(sequences), length).
+
+    ``initial`` (S,) is the distribution of the first token.
+    """
+    numbers = np.asarray(sequences, dtype=np.uint64)
+    if not len(numbers):
+        return np.empty((0, config.length), dtype=np.int32)
+    if config.kind == "iid":
+        draw = _independent
+    elif sum(config.states ** (k + 1) for k in range(1, config.order + 1)) <= TABLE_ENTRIES:
+        draw = _by_alias
+    else:
+        draw = _by_rejection
+    first = initial.cumsum()
+    first /= first[-1]
+    parts = [numbers[i : i + _SEQUENCES_AT_ONCE] for i in range(0, len(numbers), _SEQUENCES_AT_ONCE)]
+    return np.concatenate([draw(config, first, keys(seed, part)) for part in parts])
+
+
+def keys(seed, numbers):
+    """Where the counters of the sequences ``numbers`` (n,) of stream ``seed`` start: uint64 (n,)."""
+    stream = _scramble(np.array([seed], dtype=np.uint64) + np.uint64(_GAMMA))
+    return _scramble(stream + numbers * np.uint64(_GAMMA))
+
+
+def uniforms(keys, number):
+    """Number ``number`` (0, 1, ...) of every sequence's generator: float64 in [0, 1), multiples of 2**-53."""
+    return _unit(keys + np.uint64((number + 1) * _GAMMA % 2**64))
+
+
+def _unit(counters):
+    return (_scramble(counters) >> np.uint64(11)) * 2.0**-53
+
+
+def _scramble(z):
+    z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return z ^ z >> np.uint64(31)
+
+
+def _independent(config, first, keys):
+    columns = [(uniforms(keys, t) * config.states).astype(np.int32) for t in range(config.length)]
+    return np.stack(columns, axis=1)
+
+
+def _by_alias(config, first, keys):
+    tables = _alias_tables(config)
+    columns = np.empty((config.length, len(keys)), dtype=np.int32)
+    columns[0] = context = first.searchsorted(uniforms(keys, 0), side="right")
+    for t in range(1, config.length):
+        known = min(t, config.order)
+        threshold, alias = tables[known - 1]
+        x = uniforms(keys, t) * config.states
+        token = x.astype(np.int64)
+        entry = context * config.states + token
+        token = np.where(x - token < threshold[entry], token, alias[entry])
+        columns[t] = token
+        context = context * config.states + token
+        if known == config.order:
+            context %= config.states**config.order
+    return np.ascontiguousarray(columns.T)
+
+
+@lru_cache(maxsize=2)
+def _alias_tables(config):
+    """For contexts of 1 ... order tokens (threshold, alias), flat over (context, token)."""
+    tables = []
+    for known in range(1, config.order + 1):
+        contexts = np.indices((config.states,) * known).reshape(known, -1)
+        tables.append([table.reshape(-1) for table in alias_tables(rows(config, contexts))])
+    return tables
+
+
+def rows(config, contexts):
+    """Next-token distributions of the ``contexts`` (k, n), oldest token first, k <= order: float64 (n, S)."""
+    generators = pcg64.seeded(_entropy(config, contexts))
+    logits = pcg64.doubles(pcg64.Generators(*(part[:, None] for part in generators)), pcg64.jumps(config.states))
+    logits /= config.temperature
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _entropy(config, contexts):
+    return np.asarray(contexts, dtype=np.int64) + (1 + config.seed)
+
+
+def alias_tables(probabilities):
+    """Alias tables of the rows (R, S): threshold float64 (R, S) and alias int32 (R, S).
+
+    A uniform entry j stands for j below its threshold and for alias[j] above. All rows advance together: at each step
+    either the large entry at hand fills up the next small one, or, having become small, is filled by the next large.
+    """
+    count, states = probabilities.shape
+    row = np.arange(count)
+    weight = probabilities * states
+    order = np.argsort(weight, axis=1)
+    threshold, alias = np.ones((count, states)), np.tile(np.arange(states, dtype=np.int32), (count, 1))
+    small = np.zeros(count, dtype=np.int64)
+    large = np.minimum((weight < 1).sum(axis=1), states - 1)
+    first_large = large.copy()
+    left = weight[row, order[row, large]]  # of the large entry at hand
+    for _ in range(states - 1):
+        next_small = order[row, np.minimum(small, first_large)]
+        at_hand, following = order[row, large], order[row, np.minimum(large + 1, states - 1)]
+        fills = (left >= 1) & (small < first_large)
+        moves = ~fills & (large < states - 1)
+        filled = np.where(fills, next_small, at_hand)
+        filler = np.where(fills, at_hand, following)
+        content = np.where(fills, weight[row, next_small], left)
+        done = fills | moves
+        threshold[row[done], filled[done]] = np.minimum(content[done], 1)
+        alias[row[done], filled[done]] = filler[done]
+        left = np.where(fills, left - (1 - content), np.where(moves, weight[row, following] - (1 - left), left))
+        small += fills
+        large += moves
+    return threshold, alias
+
+
+def _by_rejection(config, first, keys):
+    states, order, count = config.states, config.order, len(keys)
+    jump_high, jump_low = pcg64.jumps(states)
+    generators_of = _context_generators(config)
+    surely = np.exp(-1 / config.temperature)  # no u_j makes the probability smaller
+    # Sequences move at their own pace: `place` is where each writes next, in a table of one row per position, laid
+    # flat. A try writes its token in any case and only a kept one moves on. A finished sequence goes on, into the
+    # margin, until the window ends.
+    table = np.empty((config.length + _WINDOW) * count, dtype=np.int32)
+    table[:count] = first.searchsorted(uniforms(keys, 0), side="right")
+    place, end = np.arange(count) + count, np.arange(count) + count * config.length
+    counters, waited = keys + np.uint64(_GAMMA), np.zeros(count, dtype=np.int64)
+
+    def contexts(members, settled):
+        """Pairs (some of the members, their contexts (k, n)); k differs only among the first tokens."""
+        for known in [order] if settled else range(1, order + 1):
+            chosen = members if settled else members[np.minimum(place // count, order)[members] == known]
+            if len(chosen):
+                yield chosen, np.stack([table[place[chosen] - k * count] for k in range(known, 0, -1)])
+
+    while len(place):
+        before, settled = place.copy(), place.min() >= count * order
+        for _ in range(_WINDOW):
+            counters += np.uint64(_GAMMA)
+            x = _unit(counters) * states
+            token = x.astype(np.int64)
+            x -= token
+            kept = x < surely
+            for chosen, context in contexts(np.flatnonzero(~kept), settled):
+                proposed = token[chosen]
+                jump = jump_high.take(proposed, mode="clip"), jump_low.take(proposed, mode="clip")
+                u = pcg64.doubles(generators_of(context), jump)
+                kept[chosen] = x[chosen] < np.exp((u - 1) / config.temperature)
+            table[place] = token
+            place += count * kept
+        waited = np.where(place == before, waited + _WINDOW, 0)
+        # After as many tries as the row has entries it is as cheap to write the row out. The refused proposals say
+        # nothing about the next token, so this changes no probability.
+        stuck = np.flatnonzero((waited >= states) & (place < end))
+        counters += np.uint64(_GAMMA)
+        for chosen, context in contexts(stuck, settled):
+            table[place[chosen]] = _draw_from_rows(config, context, counters[chosen])
+        place[stuck] += count
+        active = place < end
+        place, end, counters, waited = place[active], end[active], counters[active], waited[active]
+    return np.ascontiguousarray(table[: config.length * count].reshape(-1, count).T)
+
+
+def _draw_from_rows(config, contexts, counters):
+    draws, found = _unit(counters), []
+    at_once = max(1, TABLE_ENTRIES // config.states)
+    for i in range(0, len(draws), at_once):
+        sums = rows(config, contexts[:, i : i + at_once]).cumsum(axis=1)
+        found.append((sums <= (draws[i : i + at_once] * sums[:, -1])[:, None]).sum(axis=1))
+    return np.concatenate(found)
+
+
+def _context_generators(config):
+    """A function (contexts (k, n), oldest token first) -> the :class:`pcg64.Generators` of their rows."""
+    if config.order > 1:
+        return lambda contexts: pcg64.seeded(_entropy(config, contexts))
+    of_state = pcg64.seeded(_entropy(config, np.arange(config.states)[None]))
+    return lambda contexts: pcg64.Generators(*(part.take(contexts[0], mode="clip") for part in of_state))
