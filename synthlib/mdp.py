@@ -38,11 +38,9 @@ class MDPConfig:
     trajectories: int = 1000
     length: int = 1000
     random_start: bool = False  # False, as executed: all trajectories start in one state (faithfulness 8, item 5)
-    rows: str = (
-        "authors"  # authors: state-action pairs with equal 8s + 7a share a row (8, item 6); independent: none do
-    )
+    rows: str = "authors"  # pairs with equal 8s + 7a share a transition row (8, item 6); "independent": none do
     # The authors seeded neither iid, identity nor mapping, so no seed gives their files (8, item 33); 0 is our choice.
-    # It also seeds independent rows. The authors' MDP has no free seed and ignores it.
+    # It also seeds independent rows. The authors' MDP has no free seed.
     seed: int = 0
 
     def __post_init__(self):
@@ -70,6 +68,10 @@ class MDPConfig:
             raise ValueError(f"temperatures, random_start and rows mean nothing for kind={self.kind!r}; leave them out")
 
     def _check_mdp(self):
+        if self.rows == "authors" and self.seed != 0:
+            raise ValueError(
+                f"the authors' MDP has fixed seeds; leave seed={self.seed} out, or take rows='independent'"
+            )
         if math.isinf(self.policy_temperature) and math.isinf(self.transition_temperature):
             raise ValueError("both temperatures are infinite: that data set is kind='iid'")
         largest = max(

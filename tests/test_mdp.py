@@ -85,7 +85,7 @@ def test_first_transitions_of_other_sizes():
 @pytest.mark.parametrize("table_bytes", [0, 2**20])
 def test_fast_equals_readable_with_and_without_tables(rows, table_bytes, monkeypatch):
     monkeypatch.setattr(mdp_fast, "TABLE_BYTES", table_bytes)
-    config = MDPConfig(states=37, actions=23, trajectories=7, length=11, random_start=True, rows=rows, seed=5)
+    config = MDPConfig(states=37, actions=23, trajectories=7, length=11, random_start=True, rows=rows)
     assert_same(generate(config), generate_readable(config)._asdict())
 
 
@@ -193,8 +193,10 @@ def test_contradictions_are_refused():
         MDPConfig(policy_temperature=math.inf, transition_temperature=math.inf)
     with pytest.raises(ValueError, match="identity"):
         MDPConfig(kind="identity", random_start=True)
-    with pytest.raises(ValueError, match="seed"):
+    with pytest.raises(ValueError, match="fewer states"):
         MDPConfig(states=3_000_000)
+    with pytest.raises(ValueError, match="seed=1"):
+        MDPConfig(seed=1)
 
 
 def test_a_configuration_fits_json_and_says_everything():
