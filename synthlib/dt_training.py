@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from synthlib.decision_transformer_fast import predict_actions
+
 DECAYED = ("all", "not_backbone")
 # Prefixes of the parameters that a Decision Transformer does not take from GPT-2.
 _NOT_BACKBONE = ("embed_", "predict_")
@@ -84,14 +86,16 @@ def optimisers(model, config):
 class DTTraining:
     """A model with its optimisers, one :meth:`update` at a time.
 
+    ``fast`` takes the forward pass that computes only what carries loss: the same numbers to rounding.
     ``cluster_term`` maps token embeddings (B, 3K, E) to a scalar and is needed when ``config.cluster_weight`` is set.
     """
 
-    def __init__(self, model, config, cluster_term=None):
+    def __init__(self, model, config, fast=True, cluster_term=None):
         if config.cluster_weight and cluster_term is None:
             raise ValueError(f"cluster_weight={config.cluster_weight} needs the cluster term of the token embeddings")
         self.model = model
         self.config = config
+        self.fast = fast
         self.updates = 0
         self._cluster_term = cluster_term
         self._optimisers = optimisers(model, config)
@@ -103,12 +107,17 @@ class DTTraining:
             for part in (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.mask)
         )
         timesteps = torch.as_tensor(batch.timesteps)
-        predictions = self.model(observations, actions, returns_to_go, timesteps, mask, generator)
-        error = action_error(predictions.action, actions, mask)
+        inputs = (observations, actions, returns_to_go, timesteps, mask, generator)
+        if self.fast:
+            predicted, embeddings = predict_actions(self.model, *inputs)
+        else:
+            predictions = self.model(*inputs)
+            predicted, embeddings = predictions.action, predictions.embeddings
+        error = action_error(predicted, actions, mask)
         if not self.config.cluster_weight:
             return error, error
         weight = self.config.cluster_weight * cluster_annealing(self.updates + 1)
-        return error + weight * self._cluster_term(predictions.embeddings), error
+        return error + weight * self._cluster_term(embeddings), error
 
     def update(self, batch, generator):
         """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`.

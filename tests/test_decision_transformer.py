@@ -7,7 +7,7 @@ import torch
 from synthlib.decision_transformer import (
     DecisionTransformer,
     baseline_config,
-    dropout,
+    draw_dropouts,
     load_backbone,
     pretrained_config,
 )
@@ -95,7 +95,7 @@ def test_two_heads_split_the_width_as_gpt2_does():
         expected = reference(inputs_embeds=x).last_hidden_state
         got = x + ours.time_embedding.weight[:12]
         for block in ours.h:
-            got = block(got, torch.ones(3, 12), None)
+            got = block(got, torch.ones(3, 12))
         got = ours.ln_f(got)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -121,10 +121,19 @@ def test_each_of_the_three_dropouts_acts():
             assert not torch.equal(model(*inputs, torch.Generator().manual_seed(0)).action, model(*inputs).action), name
 
 
-def test_dropout_keeps_the_mean():
-    x = dropout(torch.ones(100_000), 0.2, torch.Generator().manual_seed(0))
-    assert (x == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
-    assert x.unique().tolist() == pytest.approx([0, 1.25])
+def test_dropout_factors():
+    """Each with its own probability, none twice, and of mean 1."""
+    config = baseline_config(17, 6, heads=2)
+    dropouts = draw_dropouts(config, 8, 20, torch.Generator().manual_seed(0))
+    tables = [dropouts.embedding, *dropouts.attention, *dropouts.mixed, *dropouts.fed]
+    shapes = [(8, 60, 128)] + 3 * [(8, 2, 60, 60)] + 6 * [(8, 60, 128)]
+    assert [tuple(table.shape) for table in tables] == shapes
+    for table, probability in zip(tables, 4 * [0.1] + 6 * [0.2], strict=True):
+        assert (table == 0).float().mean().item() == pytest.approx(probability, abs=0.005)
+        assert table.max().item() == pytest.approx(1 / (1 - probability))
+    assert len({tuple(table.flatten()[:100].tolist()) for table in tables}) == 10
+    without = draw_dropouts(config, 8, 20, None)
+    assert without.embedding is None and set(without.mixed) == {None}
 
 
 def test_initial_weights_follow_the_seed_and_the_two_configurations():

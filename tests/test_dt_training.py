@@ -29,9 +29,10 @@ def golden_batch(number):
     return Batch(*(GOLDEN[f"batch{number}/{name}"] for name in names))
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", ["share_false", "share_true"])
-def test_three_updates_equal_the_reference(case, mode):
+def test_three_updates_equal_the_reference(case, mode, fast):
     expected = {
         name.removeprefix(f"{case}/{mode}/"): GOLDEN[name]
         for name in GOLDEN.files
@@ -41,7 +42,7 @@ def test_three_updates_equal_the_reference(case, mode):
     if mode == "paper_table" and case == "share_false":
         # In the golden file the time embedding is GPT-2's table here too.
         object.__setattr__(model.config, "wpe_as_time_embedding", True)
-    training = DTTraining(model, MODES[mode])
+    training = DTTraining(model, MODES[mode], fast)
     names = expected["param_names"].tolist()
     for step in range(3):
         assert learning_rate(MODES[mode], step) == pytest.approx(expected["lr_used"][step, 0], rel=1e-12)

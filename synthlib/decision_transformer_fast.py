@@ -1,0 +1,95 @@
+"""The fast twin of the Decision Transformer's forward pass: the same function, less work.
+
+Only the action predictions carry loss, and they read the observation tokens. So the last layer's queries, its output
+projection and its feed-forward part are computed for these tokens alone (a fifth of all work), and in evaluation for
+the last one alone. Products run as one call each, bias included.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from synthlib.decision_transformer import MASKED, draw_dropouts, dropped
+
+OBSERVATION_TOKENS = slice(1, None, 3)
+
+
+def predict_actions(model, observations, actions, returns_to_go, timesteps, mask, generator=None):
+    """(action predictions (B, K, A), embeddings (B, 3K, E)): arguments and values as of the model's ``forward``."""
+    dropouts = draw_dropouts(model.config, *timesteps.shape, generator)
+    embeddings, x = model.embed(observations, actions, returns_to_go, timesteps)
+    hidden = _trunk(model, dropped(x, dropouts.embedding), _attention_bias(mask), dropouts, OBSERVATION_TOKENS)
+    return _actions(model, hidden), embeddings
+
+
+@torch.no_grad()
+def predict_last_action(model, observations, actions, returns_to_go, timesteps):
+    """Twin of :func:`synthlib.dt_evaluation.predict_last_action`: NumPy windows in, actions (n, A) out."""
+    parts = (torch.from_numpy(part) for part in (observations, actions, returns_to_go, timesteps))
+    _, x = model.embed(*parts)
+    x = x[:, :-1]  # the last action token is the question, and no earlier token sees it
+    dropouts = draw_dropouts(model.config, *timesteps.shape, None)
+    hidden = _trunk(model, x, _future(x.shape[1], x.dtype)[None], dropouts, slice(-1, None))
+    return _actions(model, hidden)[:, -1].numpy()
+
+
+def _attention_bias(mask):
+    """What is added to the scores: (B, 3K, 3K), huge and negative on the future and on padding."""
+    tokens = mask.repeat_interleave(3, dim=1)
+    return _future(tokens.shape[1], mask.dtype) + ((1 - tokens) * MASKED)[:, None, :]
+
+
+def _future(tokens, dtype):
+    return torch.full((tokens, tokens), MASKED, dtype=dtype).triu(1)
+
+
+def _trunk(model, x, bias, dropouts, wanted):
+    """Final hidden states of the ``wanted`` tokens (a slice): (B, 3K, E) -> (B, W, E)."""
+    everything = slice(None)
+    for layer, block in enumerate(model.h):
+        tokens = wanted if layer == model.config.layers - 1 else everything
+        attention, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
+        heads = _attend(block.attn, block.ln_1(x), bias, tokens, attention)
+        x = _add(x[:, tokens], _product(heads, block.attn.c_proj), mixed, tokens)
+        inner = F.relu(_product(block.ln_2(x), block.mlp.c_fc))
+        x = _add(x, _product(inner, block.mlp.c_proj), fed, tokens)
+    return model.ln_f(x)
+
+
+def _attend(attention, x, bias, tokens, factors):
+    """Mixed values (B, W, E) for the queries of ``tokens``, keys and values of all."""
+    config = attention.config
+    batch, _, width = x.shape
+    if tokens == slice(None):
+        query, key, value = _product(x, attention.c_attn).split(width, dim=2)
+    else:
+        query = _product(x[:, tokens], attention.c_attn, slice(0, width))
+        key, value = _product(x, attention.c_attn, slice(width, None)).split(width, dim=2)
+        bias = bias[:, tokens]
+        factors = None if factors is None else factors[:, :, tokens]
+    if config.heads > 1:
+        query, key, value = (
+            part.unflatten(2, (config.heads, -1)).transpose(1, 2).flatten(0, 1) for part in (query, key, value)
+        )
+        bias = bias.expand(batch, -1, -1).repeat_interleave(config.heads, dim=0)
+    weights = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=1 / math.sqrt(query.shape[2])).softmax(dim=-1)
+    mixed = torch.bmm(dropped(weights, None if factors is None else factors.flatten(0, 1)), value)
+    if config.heads > 1:
+        mixed = mixed.unflatten(0, (batch, config.heads)).transpose(1, 2).flatten(2)
+    return mixed
+
+
+def _product(x, projection, outputs=slice(None)):
+    flat = torch.addmm(projection.bias[outputs], x.reshape(-1, x.shape[-1]), projection.weight[:, outputs])
+    return flat.view(*x.shape[:-1], -1)
+
+
+def _add(x, change, factors, tokens):
+    return x + change if factors is None else torch.addcmul(x, change, factors[:, tokens])
+
+
+def _actions(model, hidden):
+    if model.config.tied_projections:
+        return torch.tanh(hidden @ model.embed_action.weight)
+    return torch.tanh(model.predict_action(hidden))

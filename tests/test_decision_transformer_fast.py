@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_decision_transformer import golden_inputs, golden_model
+from test_dt_training import golden_batch
+
+from synthlib import dt_evaluation
+from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.decision_transformer_fast import predict_actions, predict_last_action
+from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
+
+CONFIGURATIONS = {
+    "baseline": (baseline_config, baseline_training),
+    "pretrained": (pretrained_config, pretrained_training),
+}
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_twins_have_the_same_loss_and_gradients(name, layers, heads):
+    """In float64 and with dropout, so that only a difference in the function can show."""
+    config, _ = CONFIGURATIONS[name]
+    model = DecisionTransformer(config(5, 3, width=32, layers=layers, heads=heads), seed=0).double()
+    observations, actions, returns, timesteps, mask = golden_inputs()
+    inputs = (observations.double(), actions.double(), returns.double(), timesteps, mask.double())
+    real = mask > 0
+    slow = model(*inputs, dropout_generator(0, 0))
+    fast, embeddings = predict_actions(model, *inputs, dropout_generator(0, 0))
+    torch.testing.assert_close(fast[real], slow.action[real], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(embeddings, slow.embeddings)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    gradients = [torch.autograd.grad(a[real].square().sum(), weights, allow_unused=True) for a in (slow.action, fast)]
+    for one, other in zip(*gradients, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_twins_stay_together_over_updates(name):
+    config, training = CONFIGURATIONS[name]
+    runs = [
+        DTTraining(DecisionTransformer(config(5, 3, width=32), 0), replace(training(), warmup_updates=2), fast)
+        for fast in (False, True)
+    ]
+    for k in range(6):
+        slow, fast = (run.update(golden_batch(k % 3), dropout_generator(4, k)) for run in runs)
+        assert fast == pytest.approx(slow, rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["share_false", "share_true"])
+def test_twins_choose_the_same_action(case):
+    model = golden_model(case)
+    observations, actions, returns, timesteps, _ = (part.numpy() for part in golden_inputs())
+    actions[:, -1] = 0
+    for length in (1, 7, 20):
+        window = [part[:, -length:] for part in (observations, actions, returns, timesteps)]
+        slow = dt_evaluation.predict_last_action(model, *window)
+        fast = predict_last_action(model, *window)
+        assert fast.shape == (4, 3)
+        np.testing.assert_allclose(fast, slow, atol=1e-6)
