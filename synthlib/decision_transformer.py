@@ -76,14 +76,15 @@ def draw_dropouts(config, batch, steps, generator):
     pairs = (batch, config.heads, 3 * steps, 3 * steps)
     layers = range(config.layers)
     return Dropouts(
-        embedding=_factors(tokens, config.embedding_dropout, generator),
-        attention=[_factors(pairs, config.attention_dropout, generator) for _ in layers],
-        mixed=[_factors(tokens, config.residual_dropout, generator) for _ in layers],
-        fed=[_factors(tokens, config.residual_dropout, generator) for _ in layers],
+        embedding=dropout_factors(tokens, config.embedding_dropout, generator),
+        attention=[dropout_factors(pairs, config.attention_dropout, generator) for _ in layers],
+        mixed=[dropout_factors(tokens, config.residual_dropout, generator) for _ in layers],
+        fed=[dropout_factors(tokens, config.residual_dropout, generator) for _ in layers],
     )
 
 
-def _factors(shape, probability, generator):
+def dropout_factors(shape, probability, generator):
+    """float32 of ``shape``, 0 with ``probability`` and 1/(1-p) otherwise; None when nothing is to be dropped."""
     if generator is None or probability == 0:
         return None
     # Four decisions from each 64 random bits: torch's own Bernoulli draws cost four times as much on a CPU.

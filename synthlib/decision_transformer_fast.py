@@ -51,9 +51,9 @@ def _trunk(model, x, bias, dropouts, wanted):
         tokens = wanted if layer == model.config.layers - 1 else everything
         attention, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
         heads = _attend(block.attn, block.ln_1(x), bias, tokens, attention)
-        x = _add(x[:, tokens], _product(heads, block.attn.c_proj), mixed, tokens)
-        inner = F.relu(_product(block.ln_2(x), block.mlp.c_fc))
-        x = _add(x, _product(inner, block.mlp.c_proj), fed, tokens)
+        x = _add(x[:, tokens], product(heads, block.attn.c_proj), mixed, tokens)
+        inner = F.relu(product(block.ln_2(x), block.mlp.c_fc))
+        x = _add(x, product(inner, block.mlp.c_proj), fed, tokens)
     return model.ln_f(x)
 
 
@@ -62,10 +62,10 @@ def _attend(attention, x, bias, tokens, factors):
     config = attention.config
     batch, _, width = x.shape
     if tokens == slice(None):
-        query, key, value = _product(x, attention.c_attn).split(width, dim=2)
+        query, key, value = product(x, attention.c_attn).split(width, dim=2)
     else:
-        query = _product(x[:, tokens], attention.c_attn, slice(0, width))
-        key, value = _product(x, attention.c_attn, slice(width, None)).split(width, dim=2)
+        query = product(x[:, tokens], attention.c_attn, slice(0, width))
+        key, value = product(x, attention.c_attn, slice(width, None)).split(width, dim=2)
         bias = bias[:, tokens]
         factors = None if factors is None else factors[:, :, tokens]
     if config.heads > 1:
@@ -80,7 +80,8 @@ def _attend(attention, x, bias, tokens, factors):
     return mixed
 
 
-def _product(x, projection, outputs=slice(None)):
+def product(x, projection, outputs=slice(None)):
+    """x W + b for a GPT-2 ``projection``, or for a slice of its ``outputs``: (..., I) -> (..., W)."""
     flat = torch.addmm(projection.bias[outputs], x.reshape(-1, x.shape[-1]), projection.weight[:, outputs])
     return flat.view(*x.shape[:-1], -1)
 

@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from synthlib import gpt2_pretraining_fast
+
 OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
 SHUFFLE_SEED = 666
 MAPPING_SEED = 666
@@ -99,19 +101,21 @@ def learning_rate(config, update):
 class GPT2Pretraining:
     """One pre-training run, which can stop anywhere and go on exactly, also in another process.
 
-    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``micro_batch`` sequences are held in
-    memory at a time; it changes nothing but which dropout masks are drawn. Before the first update the weights are
-    those of an untrained GPT-2: what the matched control of every DT table starts from.
+    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``fast`` takes a quicker forward pass
+    than Hugging Face's, ``micro_batch`` sequences are held in memory at a time: both leave the loss and the gradients
+    as they are and change only which dropout masks are drawn. Before the first update the weights are those of an
+    untrained GPT-2: what the matched control of every DT table starts from.
     """
 
-    def __init__(self, config, batches, micro_batch=None):
+    def __init__(self, config, batches, fast=True, micro_batch=None):
         self.config = config
+        self.fast = fast
         self.updates = 0
         self.losses = []
         """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
         self._block = 0.0
         self._batches = batches
-        self._micro_batch = micro_batch or config.batch_size
+        self._micro_batch = micro_batch or default_micro_batch(config)
         with _seeded(config.seed, 0):
             self.model = GPT2LMHeadModel(huggingface_config(config))
         self._optimiser = TransformersAdamW(
@@ -140,10 +144,10 @@ class GPT2Pretraining:
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total = 0.0
-        # A generator state per update, not per run: so a resumed run needs none saved.
-        with _seeded(self.config.seed, self.updates + 1):
+        # A generator per update, not per run: so a resumed run needs no saved state of it.
+        with _seeded(self.config.seed, self.updates + 1) as generator:
             for part in tokens.split(self._micro_batch):
-                loss = self._loss(part) * (len(part) / len(tokens))
+                loss = self._loss(part, generator) * (len(part) / len(tokens))
                 loss.backward()
                 total += loss.item()
         if not math.isfinite(total):
@@ -189,8 +193,12 @@ class GPT2Pretraining:
         self.updates, self._block = state["updates"], state["block"]
         self.losses = [dict(row) for row in state["losses"]]
 
-    def _loss(self, tokens):
-        logits = self.model(tokens, use_cache=False).logits
+    def _loss(self, tokens, generator=None):
+        """Mean cross-entropy; dropout acts in ``train()`` mode, in the fast version only with a ``generator``."""
+        if self.fast:
+            logits = gpt2_pretraining_fast.logits(self.model, tokens, generator)
+        else:
+            logits = self.model(tokens, use_cache=False).logits
         if self.config.objective == "next_token":
             logits, wanted = logits[:, :-1], tokens[:, 1:]
         else:
@@ -206,6 +214,13 @@ class GPT2Pretraining:
         if low < 0 or high >= self.config.vocabulary:
             raise ValueError(f"tokens go from {low} to {high}; a vocabulary of {self.config.vocabulary} starts at 0")
         return tokens
+
+
+def default_micro_batch(config):
+    """As many sequences as make 4096 tokens and 2^26 logits, but one at least: a few hundred MB of activations."""
+    by_tokens = 4096 // config.sequence_length
+    by_logits = 2**26 // (config.sequence_length * config.vocabulary)
+    return min(config.batch_size, max(1, min(by_tokens, by_logits)))
 
 
 def huggingface_config(config):
@@ -290,8 +305,9 @@ def _batches_per_epoch(rows, batch_size):
 
 @contextmanager
 def _seeded(seed, stream):
-    """Hugging Face draws from torch's global generator: set it for the body, and put it back."""
-    state = np.random.SeedSequence([seed, stream]).generate_state(1, dtype=np.uint64)[0]
+    """Hugging Face draws from torch's global generator: seed it for the body, and put it back; gives a generator of
+    its own with the same seed."""
+    state = int(np.random.SeedSequence([seed, stream]).generate_state(1, dtype=np.uint64)[0] >> np.uint64(1))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(state >> np.uint64(1)))
-        yield
+        torch.manual_seed(state)
+        yield torch.Generator().manual_seed(state)

@@ -11,6 +11,7 @@ from synthlib.decision_transformer import DecisionTransformer, load_backbone, pr
 from synthlib.gpt2_pretraining import (
     GPT2Pretraining,
     GPT2PretrainingConfig,
+    default_micro_batch,
     huggingface_config,
     learning_rate,
     mapping,
@@ -62,11 +63,11 @@ def test_logits_equal_the_reference():
     np.testing.assert_allclose(logits, GOLDEN["logits_batch0"], atol=2e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("options", [{"fast": False}, {"fast": True}, {"fast": False, "micro_batch": 3}])
 @pytest.mark.parametrize("world", [1, 2])
-def test_updates_equal_the_reference(world, micro_batch):
+def test_updates_equal_the_reference(world, options):
     """world 2 is the launcher with two processes, which advances the schedule twice as fast."""
-    training = golden_training(world, micro_batch=micro_batch)
+    training = golden_training(world, **options)
     for step in range(5):
         rate = learning_rate(training.config, step)
         assert rate == pytest.approx(GOLDEN[f"world{world}/lr_used"][step], rel=1e-12, abs=1e-15)
@@ -113,14 +114,15 @@ def test_initial_weights_follow_the_seed():
     assert one[name].std().item() == pytest.approx(0.02 / math.sqrt(6), rel=0.02)
 
 
-def test_resuming_repeats_the_run(tmp_path):
+@pytest.mark.parametrize("fast", [False, True])
+def test_resuming_repeats_the_run(tmp_path, fast):
     """Dropout included, although no generator state is saved."""
-    whole = GPT2Pretraining(SMALL, BATCHES)
+    whole = GPT2Pretraining(SMALL, BATCHES, fast)
     whole.run(23)
-    half = GPT2Pretraining(SMALL, BATCHES)
+    half = GPT2Pretraining(SMALL, BATCHES, fast)
     half.run(14)
     torch.save(half.state_dict(), tmp_path / "state.pt")
-    rest = GPT2Pretraining(replace(SMALL, seed=SMALL.seed), BATCHES)
+    rest = GPT2Pretraining(SMALL, BATCHES, fast)
     rest.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     rest.run(23)
     assert rest.losses == whole.losses and len(whole.losses) == 2
@@ -148,13 +150,14 @@ def test_weights_load_into_plain_transformers_and_back(tmp_path):
     assert torch.equal(model.h[2].attn.c_attn.weight, back["h.2.attn.c_attn.weight"])
 
 
-def test_validation_has_no_dropout_and_changes_nothing():
-    training = GPT2Pretraining(SMALL, BATCHES, micro_batch=3)
+@pytest.mark.parametrize("fast", [False, True])
+def test_validation_has_no_dropout_and_changes_nothing(fast):
+    training = GPT2Pretraining(SMALL, BATCHES, fast, micro_batch=3)
     first, second = (training.validate(GOLDEN["dataset_rows"]) for _ in range(2))
     assert first == second
     assert first["perplexity"] == pytest.approx(math.exp(first["loss"]))
     assert first["loss"] == pytest.approx(math.log(12), abs=0.2)
-    whole = GPT2Pretraining(SMALL, BATCHES, micro_batch=20).validate(GOLDEN["dataset_rows"])
+    whole = GPT2Pretraining(SMALL, BATCHES, not fast, micro_batch=20).validate(GOLDEN["dataset_rows"])
     assert first["loss"] == pytest.approx(whole["loss"], rel=1e-6)
 
 
@@ -183,6 +186,12 @@ def test_mappings_are_one_to_one_and_fixed():
     within = replace(config, objective="mapping_within")
     assert sorted(mapping(within).tolist()) == list(range(3500)) and huggingface_config(within).vocab_size == 3500
     assert mapping(replace(config, objective="next_token")) is None
+
+
+def test_micro_batches_bound_the_memory():
+    assert default_micro_batch(GPT2PretrainingConfig(100)) == 4
+    assert default_micro_batch(GPT2PretrainingConfig(50_257)) == 1
+    assert default_micro_batch(GPT2PretrainingConfig(100, batch_size=2)) == 2
 
 
 def test_a_stream_is_read_in_order_and_again():

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from synthlib.gpt2_pretraining import GPT2PretrainingConfig, huggingface_config
+from synthlib.gpt2_pretraining_fast import logits
+
+
+def language_model(heads=1, **dropouts):
+    """A small model; ``dropouts`` are Hugging Face's names, all 0 unless given."""
+    shape = GPT2PretrainingConfig(12, dropout=0.0, width=16, layers=2, heads=heads, positions=80, sequence_length=80)
+    config = huggingface_config(shape)
+    config.update(dropouts)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return GPT2LMHeadModel(config)
+
+
+TOKENS = torch.randint(12, (3, 70), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("block", [16, 35, 70, 256])
+def test_twins_have_the_same_logits_and_gradients(block, heads):
+    """Blocks that divide the sequence, that do not, and that are longer than it; in float64."""
+    model = language_model(heads).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    slow, fast = model(TOKENS).logits, logits(model, TOKENS, None, block)
+    torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
+    gradients = [torch.autograd.grad(x.square().mean(), model.parameters()) for x in (slow, fast)]
+    for name, one, other in zip(dict(model.named_parameters()), *gradients, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-7, atol=1e-11, msg=name)
+
+
+def test_dropout_only_with_a_generator():
+    model = language_model(resid_pdrop=0.5)
+    with torch.no_grad():
+        plain, again = logits(model, TOKENS), logits(model, TOKENS)
+        one, same = (logits(model, TOKENS, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(plain, again) and torch.equal(one, same) and not torch.equal(one, plain)
+
+
+@pytest.mark.parametrize("place", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
+def test_dropout_spreads_the_logits_as_hugging_faces_does(place):
+    """Variance over the masks of each logit, averaged: the same for each of the three dropouts by itself."""
+    model = language_model(**{place: 0.3}).train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for name, parameter in model.named_parameters():
+            if name.endswith("weight") and "ln" not in name:
+                parameter.mul_(8)
+        torch.manual_seed(0)
+        slow = torch.stack([model(TOKENS).logits for _ in range(150)])
+        fast = torch.stack([logits(model, TOKENS, generator) for _ in range(150)])
+    assert (fast.var(0).mean() / slow.var(0).mean()).item() == pytest.approx(1, abs=0.06)
+    assert slow.var(0).mean() > 0.001
+    error = ((slow.var(0) + fast.var(0)) / 150).sqrt()
+    assert ((slow.mean(0) - fast.mean(0)) / error).square().mean().item() == pytest.approx(1, abs=0.5)
