@@ -23,9 +23,10 @@ PICK_SEED = 1000  # not the seed of any data set: the score of the data is then 
 
 
 def learning_curve(folder):
-    """(steps, score) rows of a training, one for each evaluation; a resumed training may repeat a step."""
+    """(steps, scores) of a training's evaluations, in order."""
     table = np.loadtxt(Path(folder) / "evaluations.csv", delimiter=",", ndmin=2)
-    return table[:, 0].astype(int), table[:, 1]
+    steps, rows = np.unique(table[:, 0].astype(int), return_index=True)  # one killed while saving repeats a row
+    return steps, table[rows, 1]
 
 
 def saved_policy(folder, steps):
@@ -36,40 +37,33 @@ def saved_policy(folder, steps):
     return policy_from_torch(state, facts | {"algorithm": "TD3", "steps": int(steps)})
 
 
-def noisy_scores(policies, episodes, processes=None):
-    """Normalised scores (P, episodes) of stochastic episodes; the same seeds for every policy."""
-    jobs = [(policy, index) for policy in policies for index in range(episodes)]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        scores = pool.map(_noisy_score, jobs, chunksize=4)
-    return np.array(scores).reshape(len(policies), episodes)
-
-
-def _noisy_score(job):
-    policy, index = job
-    episode = collect_episode(policy, environment_of(policy), PICK_SEED, index)
-    return normalised_score(policy.facts["environment"], episode.rewards.sum())
-
-
 def pick(folder, target=None, candidates=8, first=20, final=100, processes=None, report=print):
     """The policy whose noisy episodes score nearest to ``target`` on average, or highest without one.
 
     ``candidates`` are taken by the learning curve, evaluated over ``first`` episodes, and the best three again over
-    ``final``. Its facts get the ``noisy_score`` and its standard error.
+    ``final``; all see the same seeds. Its facts get the ``noisy_score`` and its standard error.
     """
     steps, curve = learning_curve(folder)
     distance = (lambda score: -score) if target is None else (lambda score: np.abs(score - target))
     chosen = steps[np.argsort(distance(curve), kind="stable")[:candidates]]
     policies = [saved_policy(folder, step) for step in chosen]
-    for episodes, left in ((first, 3), (final, 1)):
-        scores = noisy_scores(policies, episodes, processes)
-        for policy, row in zip(policies, scores, strict=True):
-            error = row.std(ddof=1) / np.sqrt(episodes)
-            policy.facts.update(noisy_score=round(float(row.mean()), 2), noisy_score_error=round(float(error), 2))
-            report(
-                f"{policy.facts['steps']:>9,} steps: {row.mean():6.1f} +- {error:.1f} over {episodes} noisy episodes"
-            )
-        policies = [policies[i] for i in np.argsort(distance(scores.mean(axis=1)), kind="stable")[:left]]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for episodes, left in ((first, 3), (final, 1)):
+            jobs = [(policy, index) for policy in policies for index in range(episodes)]
+            scores = np.reshape(pool.map(_noisy_score, jobs, chunksize=4), (len(policies), episodes))
+            for policy, row in zip(policies, scores, strict=True):
+                mean, error = row.mean(), row.std(ddof=1) / np.sqrt(episodes)
+                policy.facts.update(noisy_score=round(float(mean), 2), noisy_score_error=round(float(error), 2))
+                report(f"{policy.facts['steps']:>9,} steps: {mean:6.1f} +- {error:.1f} in {episodes} noisy episodes")
+            policies = [policies[i] for i in np.argsort(distance(scores.mean(axis=1)), kind="stable")[:left]]
     return policies[0]
+
+
+def _noisy_score(job):
+    """Normalised score of one stochastic episode."""
+    policy, index = job
+    episode = collect_episode(policy, environment_of(policy), PICK_SEED, index)
+    return normalised_score(policy.facts["environment"], episode.rewards.sum())
 
 
 def main():

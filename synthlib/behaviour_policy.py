@@ -42,7 +42,7 @@ class Episode(NamedTuple):
 
 
 def policy_from_torch(state, facts):
-    """The :class:`BehaviourPolicy` of a TD3 actor's ``state_dict``."""
+    """The :class:`BehaviourPolicy` of a TD3 actor's ``state_dict``, whose last layer has no tanh yet."""
     names = sorted({name.rsplit(".", 1)[0] for name in state})
     tensors = [(state[f"{name}.weight"].T, state[f"{name}.bias"]) for name in names]
     return BehaviourPolicy([tuple(t.numpy().astype(np.float64) for t in pair) for pair in tensors], facts)

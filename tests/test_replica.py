@@ -51,7 +51,7 @@ def test_numpy_inference_is_the_trained_actor(tmp_path):
     loaded = load_policy(tmp_path / "policy.npz")
     assert loaded.facts == {"environment": "hopper"}
     for observation in np.random.default_rng(0).normal(size=(20, 11)):
-        expected = agent.actor.double()(torch.from_numpy(observation)).detach().numpy()
+        expected = agent.actor.double()(torch.from_numpy(observation)).tanh().detach().numpy()
         np.testing.assert_allclose(loaded.act(observation), expected, rtol=1e-12)
 
 
