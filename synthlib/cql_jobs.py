@@ -16,7 +16,7 @@ import torch
 from synthlib.atomic_files import write_atomically
 from synthlib.cql import SEEDS as SEEDS
 from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
-from synthlib.cql import CQL as FastCQL
+from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import cql_arrays, load
 from synthlib.evaluation import Evaluator, evaluation_seed
@@ -69,7 +69,9 @@ def finetuning_job(arm, dataset, seed, settings, source):
 
 @cache
 def _data_identity(dataset, source):
-    """Environment, content checksum and capsule masses of a data set."""
+    """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
+    if source is None:
+        return dataset.split("-")[0], None, "d4rl"
     data = load(dataset, source, cache=data_cache())
     return data.environment, data.checksum, data.masses
 

@@ -7,7 +7,7 @@ import torch
 
 from synthlib.atomic_files import read_json, write_json
 from synthlib.cql import Batch, CQLConfig, draw_noise
-from synthlib.cql import CQL as FastCQL
+from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.evaluation import Evaluator
 from synthlib.mdp import MDPConfig
