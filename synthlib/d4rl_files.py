@@ -123,7 +123,7 @@ def _check_names(path, file):
         return
     hint = "D4RL's layout needs observations, actions, rewards, terminals (and timeouts, if there are any)"
     if any(name.startswith("episode_") for name in file):
-        hint = "it looks like a Minari file: read it with DATA=minari:PREFIX, or convert it"
+        hint = "it looks like a Minari file: convert it with `python -m synthlib.minari_files read`"
     elif "dones" in file:
         hint = "it has 'dones': split it into terminals (the episode ended) and timeouts (time ran out)"
     raise DataFileError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(file)) or 'nothing'}. {hint}")

@@ -1,0 +1,118 @@
+"""To and from Minari, the maintained successor of D4RL's file format (needs ``pip install minari``).
+
+``python -m synthlib.minari_files read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
+layout, to be used with ``DATA=path:FOLDER``; ``write NAME ID`` makes a local Minari data set of one of ours. Minari's
+own ``mujoco/*`` sets come from v5 environments: other physics, and an ant of another width, which is refused.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from synthlib.d4rl_files import check_arrays, write_d4rl_file
+from synthlib.datasets import load, parse_name, trajectories
+from synthlib.download import file_name
+from synthlib.physics import DIMENSIONS, REFERENCE_RETURNS
+
+
+def read_minari(minari_id, name, folder):
+    """Write the local Minari data set ``minari_id`` as data set ``name`` into ``folder``; returns the file's path.
+
+    Raises ValueError when its shapes are not those of ``name`` and FileNotFoundError when Minari does not have it.
+    """
+    episodes = list(_minari().load_dataset(minari_id).iterate_episodes())
+    join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
+    truncations = join(lambda episode: episode.truncations)
+    arrays = {
+        "observations": join(lambda episode: episode.observations[:-1]),
+        "next_observations": join(lambda episode: episode.observations[1:]),
+        "actions": join(lambda episode: episode.actions),
+        "rewards": join(lambda episode: episode.rewards),
+        # D4RL calls a step that is both a time-out (faithfulness 7.6).
+        "terminals": join(lambda episode: episode.terminations) & ~truncations,
+        "timeouts": truncations,
+    }
+    ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
+    arrays["timeouts"][ends] |= ~arrays["terminals"][ends]  # recording stopped there: no value across the gap
+    path = Path(folder) / file_name(name)
+    arrays = check_arrays(arrays, parse_name(name)[0], minari_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_d4rl_file(path, arrays, {"source": f"minari:{minari_id}"})
+    return path
+
+
+def write_minari(name, minari_id, source="replica"):
+    """Make a local Minari data set of the whole episodes of ``name``; returns how many there are.
+
+    Raises ValueError when the file cannot say what follows an episode's last step (no ``next_observations``).
+    """
+    minari = _minari()
+    from gymnasium.spaces import Box
+    from minari.data_collector import EpisodeBuffer
+
+    data = load(name, source, next_observations=True)
+    if data.next_observations is None:
+        raise ValueError(f"{name} from {source} has no next_observations, and Minari needs every episode's last one")
+    buffers, stop = [], 0
+    for number, episode in enumerate(trajectories(data)):
+        stop += len(episode.rewards)
+        truncations = np.zeros(len(episode.rewards), dtype=bool)
+        truncations[-1] = not episode.terminals[-1]
+        buffer = EpisodeBuffer(
+            id=number,
+            observations=np.concatenate([episode.observations, data.next_observations[stop - 1 : stop]]),
+            actions=np.asarray(episode.actions),
+            rewards=list(episode.rewards),
+            terminations=list(episode.terminals),
+            truncations=list(truncations),
+        )
+        buffers.append(buffer)
+    observation_width, action_width = DIMENSIONS[data.environment]
+    low, high = REFERENCE_RETURNS[data.environment]
+    minari.create_dataset_from_buffers(
+        minari_id,
+        buffers,
+        observation_space=Box(-np.inf, np.inf, (observation_width,), np.float32),
+        action_space=Box(-1, 1, (action_width,), np.float32),
+        ref_min_score=low,
+        ref_max_score=high,
+        description=f"{name} from {data.source}, SHA-256 {data.checksum}",
+    )
+    return len(buffers)
+
+
+def _minari():
+    try:
+        import minari
+    except ImportError:
+        raise ModuleNotFoundError(
+            "Minari is not installed here; `pip install minari` (nothing else needs it)"
+        ) from None
+    return minari
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    reading = commands.add_parser("read", help="from Minari to D4RL's layout")
+    reading.add_argument("minari_id", metavar="ID")
+    reading.add_argument("name", metavar="NAME")
+    reading.add_argument("folder", metavar="FOLDER")
+    writing = commands.add_parser("write", help="from one of our data sets to Minari")
+    writing.add_argument("name", metavar="NAME")
+    writing.add_argument("minari_id", metavar="ID")
+    writing.add_argument("--data", default="replica", help="replica, d4rl or path:DIR")
+    options = parser.parse_args()
+    try:
+        if options.command == "read":
+            print(read_minari(options.minari_id, options.name, options.folder))
+        else:
+            print(f"{write_minari(options.name, options.minari_id, options.data)} episodes in {options.minari_id}")
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

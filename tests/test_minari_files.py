@@ -1,0 +1,51 @@
+import sys
+
+import numpy as np
+import pytest
+from test_datasets import toy_file
+
+from synthlib.datasets import load, trajectories
+from synthlib.minari_files import read_minari, write_minari
+
+
+@pytest.fixture
+def minari(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    return pytest.importorskip("minari")
+
+
+def test_episodes_go_to_minari_and_back(minari, tmp_path):
+    toy_file(tmp_path / "hopper_medium-v2.hdf5", rows=34)  # the last four rows end nothing
+    count = write_minari("hopper-medium", "replica/hopper/medium-v0", f"path:{tmp_path}")
+    path = read_minari("replica/hopper/medium-v0", "hopper-medium", tmp_path / "back")
+    before = load("hopper-medium", f"path:{tmp_path}")
+    after = load("hopper-medium", f"path:{path.parent}", next_observations=True)
+    assert count == len(trajectories(before)) == len(trajectories(after)) == 4
+    for one, other in zip(trajectories(before), trajectories(after), strict=True):
+        for first, second in zip(one, other, strict=True):
+            np.testing.assert_array_equal(first, second)
+    ends = np.flatnonzero(after.terminals | after.timeouts)
+    original = load("hopper-medium", f"path:{tmp_path}", next_observations=True).next_observations
+    np.testing.assert_array_equal(after.next_observations[ends], original[ends])
+    assert not (after.terminals & after.timeouts).any()
+    assert after.metadata[path.name]["source"] == "minari:replica/hopper/medium-v0"
+
+
+def test_a_minari_data_set_of_another_task_is_refused(minari, tmp_path):
+    toy_file(tmp_path / "hopper_medium-v2.hdf5")
+    write_minari("hopper-medium", "toy/hopper-v0", f"path:{tmp_path}")
+    with pytest.raises(ValueError, match=r"toy/hopper-v0: observations have width 11, walker2d has 17"):
+        read_minari("toy/hopper-v0", "walker2d-medium", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_file_that_cannot_say_how_an_episode_ended_is_refused(minari, tmp_path):
+    toy_file(tmp_path / "hopper_medium-v2.hdf5", next_observations=None)
+    with pytest.raises(ValueError, match="has no next_observations"):
+        write_minari("hopper-medium", "toy/hopper-v0", f"path:{tmp_path}")
+
+
+def test_without_minari_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install minari"):
+        read_minari("any/thing-v0", "hopper-medium", tmp_path)
