@@ -1,0 +1,73 @@
+"""The committed data themselves. Skipped as a whole only where no manifest has been committed yet."""
+
+import json
+
+import numpy as np
+import pytest
+
+from synthlib.behaviour_policy import collect_episode, environment_of, load_policy
+from synthlib.cards import card, episode_statistics
+from synthlib.data_sources import REPLICA_FOLDER
+from synthlib.datasets import DATASETS, cql_arrays, load, trajectories
+from synthlib.physics import DIMENSIONS, ENVIRONMENTS
+from synthlib.physics_replay import replay
+
+MANIFEST = REPLICA_FOLDER / "manifest.json"
+pytestmark = pytest.mark.skipif(not MANIFEST.is_file(), reason="the replica data are not committed yet")
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return json.loads(MANIFEST.read_text())["files"]
+
+
+def test_the_replica_is_complete_and_small(manifest):
+    files = {f"{environment}_{tier}-v0.hdf5" for environment in ENVIRONMENTS for tier in ("medium", "expert")}
+    files |= {f"{environment}_medium_replay-v0.hdf5" for environment in ENVIRONMENTS}
+    assert set(manifest) == files
+    assert sum(path.stat().st_size for path in REPLICA_FOLDER.iterdir()) < 50e6
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_loads_whole_with_its_card(name):
+    data = load(name)
+    observation_width, action_width = DIMENSIONS[data.environment]
+    assert data.observations.shape == (len(data), observation_width)
+    assert data.actions.shape == (len(data), action_width)
+    assert sum(len(episode.rewards) for episode in trajectories(data)) == len(data), "whole episodes only"
+    assert max(len(episode.rewards) for episode in trajectories(data)) <= 1000
+    assert len(data) > (90_000 if data.tier == "medium-expert" else 45_000)
+    assert len(cql_arrays(data).rewards) == len(data) - np.count_nonzero(data.timeouts[:-1]) - 1
+    found = card(name)
+    assert found["unfinished_rows"] == 0 and found["kind"] == "replica"
+
+
+def test_the_manifest_tells_the_truth(manifest):
+    for environment in ENVIRONMENTS:
+        data = load(f"{environment}-medium")
+        entry = manifest[f"{environment}_medium-v0.hdf5"]
+        found = episode_statistics(environment, data.rewards, data.terminals, data.timeouts)
+        assert {name: entry[name] for name in found} == pytest.approx(found)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_stored_transitions_replay_on_the_pinned_physics(environment):
+    for tier in ("medium", "medium_replay"):
+        errors = replay(REPLICA_FOLDER / f"{environment}_{tier}-v0.hdf5", environment, rows=150)
+        assert np.quantile(errors.observation, 0.9) < 1e-3 and np.quantile(errors.reward, 0.9) < 1e-3
+        assert errors.termination.mean() < 0.02
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_committed_policy_made_the_committed_episodes(manifest, environment):
+    """Over the first steps only: across processors the last bits differ, and then everything."""
+    for tier in ("medium", "expert"):
+        policy = load_policy(REPLICA_FOLDER / f"{environment}_{tier}.npz")
+        seed = manifest[f"{environment}_{tier}-v0.hdf5"]["episode_seed"]
+        episode = collect_episode(policy, environment_of(policy), seed, index=0)
+        data = load(f"{environment}-medium-expert")
+        first = 0 if tier == "medium" else len(load(f"{environment}-medium"))
+        steps = min(20, len(episode.rewards))
+        stored = data.observations[first : first + steps, : episode.observations.shape[1]]
+        np.testing.assert_allclose(episode.observations[:steps], stored, atol=1e-3)
+        np.testing.assert_allclose(episode.actions[:steps], data.actions[first : first + steps], atol=1e-3)
