@@ -29,8 +29,8 @@ def golden_weights():
     }
 
 
-def golden_model(case):
-    model = DecisionTransformer(CASES[case](5, 3, **SMALL), seed=0)
+def golden_model(case, **changes):
+    model = DecisionTransformer(CASES[case](5, 3, **(SMALL | changes)), seed=0)
     weights = golden_weights()
     model.load_state_dict({name: weights[golden_name(name)] for name in model.state_dict()})
     return model
