@@ -1,8 +1,12 @@
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from synthlib.physics import make_environment
+
+# As in every worker: on a busy machine two threads are many times slower than one.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
