@@ -1,37 +1,28 @@
-"""The commands behind the Makefile: ``python -m synthlib plan|run|reproduce|doctor``."""
+"""The commands behind the Makefile: ``python -m synthlib plan|run|reproduce|scoreboard|check-authors|doctor``."""
 
 import argparse
 import os
 import sys
 
 from synthlib.engine import JobsFailed
-from synthlib.paths import NOTEBOOKS
+from synthlib.paths import NOTEBOOKS, outputs
 from synthlib.runner import NotebookFailed, run_notebook
 from synthlib.study import ParameterError, artefact_names, load_artefact, presets
 
+SCOREBOARD = "99_scoreboard.ipynb"
+
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("plan", "print what a table needs and how long it takes; run nothing"),
-        ("run", "train what is missing"),
-        ("reproduce", "train what is missing, execute the notebook, print the table"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
-        command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
-        command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
-        command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
-        command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
-    commands.add_parser("doctor", help="check the installation")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        if options.command == "doctor":
-            from synthlib.doctor import examine
-
-            return examine()
-        return _table_command(options)
+        return {
+            "plan": _plan,
+            "run": _run,
+            "reproduce": _reproduce,
+            "scoreboard": _scoreboard,
+            "check-authors": _check_authors,
+            "doctor": _doctor,
+        }[options.command](options)
     except (ValueError, OSError, JobsFailed, NotebookFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -42,38 +33,127 @@ def main(arguments=None):
         return 130
 
 
-def _table_command(options):
-    # Imported here: they load torch, which the help text does not need.
-    from synthlib.planning import PlanSummary
-    from synthlib.study import make_plan
+def _parser():
+    parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("plan", "print what a table needs and how long it takes; run nothing"),
+        ("run", "train what is missing"),
+        ("reproduce", "train what is missing, execute the notebook, print the table"),
+        ("scoreboard", "every claim of the paper beside what all finished runs say"),
+        ("check-authors", "the paper's DT tables out of the authors' own runs, digit by digit"),
+        ("doctor", "check the installation"),
+    ):
+        command = commands.add_parser(name, help=text)
+        if name in ("plan", "run", "reproduce"):
+            command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
+            command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
+            command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
+        if name in ("plan", "run", "reproduce", "scoreboard"):
+            command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
+            command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
+            command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+        if name != "doctor":
+            command.add_argument(
+                "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
+            )
+    return parser
 
-    names = artefact_names() if options.table == "all" else [options.table]
-    plans = [make_plan(name, options.preset, options.data) for name in names]
-    workers = options.workers or os.cpu_count()
-    for plan in plans:
-        print(PlanSummary(plan, workers))
-        if options.command != "plan":
-            _run(plan, workers, _shard(options.shard))
-        if options.command == "reproduce":
-            _execute_notebook(plan)
+
+def _plan(options):
+    # Imported here and below: these load torch, which the help text does not need.
+    from synthlib.planning import plan_all
+
+    if options.table == "all":
+        print(plan_all(options.workers or os.cpu_count()).to_string())
+        return 0
+    print(_open(options).plan(options.table))
     return 0
 
 
-def _run(plan, workers, shard):
-    from synthlib.planning import run_plan
+def _run(options):
+    runs = _open(options)
+    for name in _names(options):
+        print(runs.plan(name))
+        runs.train(name, _shard(options.shard))
+    return 0
 
-    run_plan(plan, workers, shard)
+
+def _reproduce(options):
+    runs, executed = _open(options), set()
+    for name in _names(options):
+        notebook = load_artefact(name).notebook
+        folder = runs.folder(name)
+        print(runs.plan(name))
+        runs.train(name, _shard(options.shard))
+        if notebook not in executed:
+            page = run_notebook(NOTEBOOKS / notebook, folder, _parameters(options)).with_suffix(".html")
+            executed.add(notebook)
+        print((folder / f"{name}.txt").read_text())
+        print(f"table, figures and verdict: {page}")
+        print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+    return 0
 
 
-def _execute_notebook(plan):
-    from synthlib.report import table_folder
+def _scoreboard(options):
+    folder = outputs() / options.preset / "scoreboard"
+    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
+    page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
+    print((folder / "scoreboard.txt").read_text())
+    print(f"the page: {page}")
+    return 0
 
-    artefact = load_artefact(plan.artefact.name)
-    folder = table_folder(plan)
-    executed = run_notebook(NOTEBOOKS / artefact.notebook, folder, {"preset": plan.preset, "data": plan.source})
-    print((folder / f"{plan.artefact.name}.txt").read_text())
-    print(f"table, figure and verdict: {executed.with_suffix('.html')}")
-    print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+
+def _check_authors(options):
+    from synthlib.authors_check import check, summary
+    from synthlib.authors_logs import find_logs, read_logs
+
+    checked = check(read_logs(find_logs(options.logs)))
+    different = checked[~checked["equal"]]
+    print(summary(checked))
+    if len(different):
+        print(different[["table", "dataset", "arm"]].to_string(index=False))
+    return int(len(different) > 0)
+
+
+def _doctor(options):
+    from synthlib.doctor import examine
+
+    return examine()
+
+
+def _open(options):
+    from synthlib.runs import open_runs
+
+    return open_runs(options.source, options.preset, options.data, options.logs, options.workers)
+
+
+def _names(options):
+    """The artefact that was asked for, or all that this source of runs can make."""
+    from synthlib.authors_check import authors_artefacts
+    from synthlib.study import can_train
+
+    if options.table != "all":
+        return [options.table]
+    if options.source == "authors":
+        return [artefact.name for artefact in authors_artefacts()]
+    return [name for name in artefact_names() if can_train(options.preset, load_artefact(name).algorithm)]
+
+
+def _parameters(options):
+    """What every table's notebook takes."""
+    return {
+        "source": options.source,
+        "preset": options.preset,
+        "data": options.data,
+        "logs": _absolute(options.logs),
+        "workers": options.workers,
+    }
+
+
+def _absolute(path):
+    """A notebook runs in a folder of its own, so a path must not depend on where the command was typed."""
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
 def _shard(text):

@@ -1,23 +1,27 @@
-"""The authors' own fine-tuning runs of the Decision Transformer, and the paper's tables made of them again.
+"""The authors' own fine-tuning runs of the Decision Transformer, as one long frame.
 
 About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. They come in
-from a clone of it or from one CSV file, as one long frame, and through the same arithmetic as our own runs. The paper
-was printed from exactly these runs, so every cell must come out to the digit: that proves the arithmetic.
+from a clone of it or from one CSV file and go through the same report as our own runs. The paper was printed from
+exactly these runs, so every cell must come out to the digit: :mod:`synthlib.authors_check` counts.
 
     git clone --depth 1 --branch table_generator https://github.com/Victor-wang-902/rl_pretrain
 
 Only scores, losses and times are there: no weights, no CQL.
 """
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_arms, paper_costs, paper_table
-from synthlib.statistics import average_rows, score_cells, seed_scores, updates_to_target
-from synthlib.verdicts import EQUAL, against_paper
+from synthlib.paper import DATASETS
+from synthlib.paths import data_cache
 
+REPOSITORY = "https://github.com/Victor-wang-902/rl_pretrain"
+BRANCH = "table_generator"
 RUNS_FOLDER = Path("code/checkpoints_current")
 COLUMNS = ("arm", "dataset", "seed", "updates", "return", "score", "train_loss", "train_seconds")
 
@@ -63,9 +67,12 @@ FOLDERS = {
     **{f"{arm}@ratio{r}": f"{name}_{r}" for arm, name in _RATIO_FOLDERS.items() for r in (0.1, 0.2, 0.4, 0.6, 0.8)},
 }
 
-# Arm as printed -> our label; the paper prints the default synthetic arm under five names.
+# Arm as printed -> our label; the paper prints the default synthetic arm under five names. A description in params/
+# may say otherwise for its own table (``authors:``).
 LABELS = {
     "DT": "dt",
+    "DT, matched": "control-mc-step1",
+    "DT, matched (IID side)": "control-iid-step1",
     "DT+Wiki": "wiki",
     **dict.fromkeys(("DT+Synthetic", "1-MC", "S100", "tau=1", "20k"), "mc1-s100-t1-20k"),
     "2-MC": "mc2",
@@ -78,12 +85,8 @@ LABELS = {
     "DT+Identity": "identity",
     "DT+Mapping": "mapping",
 }
-BEST_SCORE_TABLES = (18, 19, 20, 21, 22)
-# Table -> arm as printed -> label, for every score table that these runs make.
-PRINTED_ARMS = {
-    number: {arm: LABELS[arm] for arm in paper_arms(number)} for number in (1, 2, 3, 4, 5, *BEST_SCORE_TABLES, 26, 27)
-}
-PRINTED_ARMS[26]["DT"] = "dt-3seeds"  # 67.2 where Table 1 has 67.7 (faithfulness 8.14)
+# Labels of the runs on a part of the data, where they are not those of the whole with @ratio<share> behind.
+_RATIO_LABELS = {"mc1-s100-t1-20k": "s100", "t10": "t10.0", "iid-20k": "tiid"}
 
 
 def read_logs(path, arms=None):
@@ -118,8 +121,7 @@ def _read_clone(path, arms):
     runs = []
     for arm in arms:
         for dataset in DATASETS:
-            environment, kind = dataset.split("-", 1)
-            folder = f"{FOLDERS[arm]}_{environment}_{kind}"
+            folder = _folder(arm, dataset)
             found = sorted((root / folder).glob(f"{folder}_s*/progress.csv"))
             if not found:
                 raise FileNotFoundError(f"no run of {arm!r} on {dataset}: nothing like {folder}_s*/progress.csv")
@@ -163,70 +165,79 @@ def _refuse_damage(logs, path):
         raise ValueError(f"{path}: {damaged.sum()} of {len(logs)} rows are incomplete; the file may be truncated")
 
 
-def evaluations_of(logs, number):
-    """The evaluations behind score table ``number``, with the arms named as it prints them.
+def labels_of(artefact):
+    """{arm: label in the logs} of an artefact's arms. ValueError when the authors left no run of one of them."""
+    labels = {}
+    for arm in artefact.arms:
+        name, _, ratio = arm.partition(" @ ")
+        label = artefact.authors.get(name, LABELS.get(name))
+        if ratio and float(ratio) != 1:
+            label = f"{_RATIO_LABELS.get(label, label)}@ratio{ratio}"
+        if artefact.algorithm != "dt" or label not in FOLDERS:
+            raise ValueError(f"{artefact.name}: the authors' logs have no run of {arm!r}; they hold no CQL at all")
+        labels[arm] = label
+    return labels
 
-    Raises KeyError for a table that these runs cannot make (:data:`PRINTED_ARMS` holds those that they can).
+
+def evaluations_of(logs, artefact):
+    """The evaluations behind an artefact, its arms named as it names them. ValueError when an arm has no run."""
+    frames = []
+    for arm, label in labels_of(artefact).items():
+        chosen = logs[logs["arm"] == label]
+        if chosen.empty:
+            raise ValueError(f"{artefact.name}, arm {arm!r}: no run of {label!r} in these logs")
+        frames.append(chosen.assign(arm=arm))
+    return pd.concat(frames, ignore_index=True)
+
+
+def folder_of_run(label, dataset, seed):
+    """The authors' folder of one run, which is its name everywhere."""
+    return f"{_folder(label, dataset)}_s{seed}"
+
+
+def _folder(label, dataset):
+    environment, kind = dataset.split("-", 1)
+    return f"{FOLDERS[label]}_{environment}_{kind}"
+
+
+def find_logs(path=""):
+    """Where the logs are: ``path``, else the environment's AUTHORS_LOGS, else a download of an earlier call or of now.
+
+    Raises FileNotFoundError when there is nothing at the named place, and what :func:`download_logs` raises.
     """
-    if number not in PRINTED_ARMS:
-        raise KeyError(f"Table {number} cannot be made of these runs; these can: {', '.join(map(str, PRINTED_ARMS))}")
-    renamed = [logs[logs["arm"] == label].assign(arm=arm) for arm, label in PRINTED_ARMS[number].items()]
-    return pd.concat(renamed, ignore_index=True)
+    named = path or os.environ.get("AUTHORS_LOGS")
+    if not named:
+        return download_logs(data_cache() / "authors_logs")
+    if not Path(named).expanduser().exists():
+        raise FileNotFoundError(f"{named} is not there; give a CSV of the authors' logs, or a clone of {REPOSITORY}")
+    return Path(named).expanduser()
 
 
-def replay(logs, number):
-    """Score table ``number`` from the logs: cells ``table, dataset, arm, mean, std, n``, unrounded.
+def download_logs(folder, repository=REPOSITORY):
+    """Clone only the run tables of the authors' repository into ``folder``, once; returns ``folder``.
 
-    Rows, average rows included, and arms stand as in :func:`~synthlib.paper.paper_table`. KeyError as
-    :func:`evaluations_of`.
+    Raises OSError when there is no git or the repository cannot be reached.
     """
-    scores = seed_scores(evaluations_of(logs, number), "best" if number in BEST_SCORE_TABLES else "final")
-    cells = score_cells(scores)[["dataset", "arm", "mean", "std", "n"]]
-    printed = paper_table(number)[["table", "dataset", "arm"]]
-    average = average_rows(cells)[["arm", "mean", "std", "n"]]
-    average["dataset"] = printed["dataset"].iloc[-1]
-    return printed.merge(pd.concat([cells, average]), on=["dataset", "arm"], how="left")
-
-
-def replay_updates(logs):
-    """Table 11 from the logs, unrounded: ``table, dataset, arm, value, unit`` as in ``paper_costs(11)``."""
-    reached = updates_to_target(evaluations_of(logs, 1), "DT")
-    means = reached.groupby(["dataset", "arm"])["updates"].mean().div(1000).rename("value").reset_index()
-    average = means.groupby("arm", as_index=False)["value"].mean().assign(dataset=AVERAGE_ROWS[0])
-    printed = paper_costs(11).drop(columns="value")
-    return printed.merge(pd.concat([means, average]), on=["dataset", "arm"], how="left")[list(paper_costs(11))]
-
-
-def check(logs):
-    """Replay every table and compare it with the printed one, digit by digit.
-
-    Returns one row per printed cell, average rows and Table 11 included: ``table, dataset, arm, equal, reprint``;
-    a score cell is equal when mean and standard deviation are. ``reprint`` marks the columns that Tables 26 and 27
-    repeat from Table 1.
-    """
-    rows = []
-    for number in PRINTED_ARMS:
-        compared = against_paper(replay(logs, number), number, "authors")
-        rows.append(compared[["table", "dataset", "arm"]].assign(equal=compared["verdict"] == EQUAL))
-    updates, printed = replay_updates(logs), paper_costs(11)
-    # Half a tenth either way, since 15.25 may be printed as 15.2 or 15.3.
-    equal = (updates["value"] - printed["value"]).abs() <= 0.05 + 1e-9
-    rows.append(printed[["table", "dataset", "arm"]].assign(equal=equal))
-    table = pd.concat(rows, ignore_index=True)
-    columns = zip(table["table"], table["arm"], strict=True)
-    table["reprint"] = [
-        number in (26, 27) and PRINTED_ARMS[number][arm] == PRINTED_ARMS[1].get(arm) for number, arm in columns
+    if folder.exists():
+        return folder
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    clone = ["git", "clone", "--quiet", "--depth", "1", "--branch", BRANCH, "--filter=blob:none", "--no-checkout"]
+    in_clone = ["git", "-C", str(partial)]
+    steps = [
+        [*clone, repository, str(partial)],
+        [*in_clone, "sparse-checkout", "set", "--no-cone", f"/{RUNS_FOLDER}/**/progress.csv"],
+        [*in_clone, "checkout", "--quiet", BRANCH],
     ]
-    return table
-
-
-def summary(checked):
-    """What :func:`check` found in one line, e.g. "708 of 708 cells equal; ..."."""
-    is_cell = checked["dataset"].isin(DATASETS)
-    scores = checked["table"] != 11
-    parts = {
-        "cells": is_cell & scores & ~checked["reprint"],
-        "average rows": ~is_cell & scores & ~checked["reprint"],
-        "cells of Table 11": is_cell & ~scores,
-    }
-    return "; ".join(f"{checked.loc[rows, 'equal'].sum()} of {rows.sum()} {name} equal" for name, rows in parts.items())
+    print(f"fetching the authors' logs from {repository}, once, into {folder}")
+    for step in steps:
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise OSError("git is not installed, and without it the authors' logs cannot be fetched") from error
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise OSError(f"{repository} cannot be fetched: {reason}. Name a clone or a CSV with LOGS=path")
+    partial.rename(folder)
+    return folder

@@ -14,11 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib.d4rl_files import DataFileError, sha256_of
-from synthlib.physics import ENVIRONMENTS
-
-# In the order of the paper's tables.
-TIERS = ("medium-expert", "medium-replay", "medium")
-DATASETS = tuple(f"{environment}-{tier}" for tier in TIERS for environment in ENVIRONMENTS)
+from synthlib.paper import DATASETS
 
 REPLICA_FOLDER = Path(__file__).parent / "data"
 # Lists the SHA-256 of each file of a folder: {"files": {name: {"sha256": ...}}}.

@@ -1,10 +1,12 @@
 """A plan against the store: what is wanted, done, shared and missing, how long it will take, and running it."""
 
+import pandas as pd
+
 from synthlib.engine import describe, run_jobs
 from synthlib.estimate import seconds_of
 from synthlib.paths import outputs, store_root
 from synthlib.store import Store
-from synthlib.study import artefact_names, distinct_jobs, load_artefact, make_plan
+from synthlib.study import artefact_names, can_train, distinct_jobs, load_artefact, make_plan, presets
 
 
 class PlanSummary:
@@ -24,14 +26,15 @@ class PlanSummary:
 
     def __str__(self):
         plan, lines = self.plan, []
-        sizes = f"{len(plan.artefact.arms)} arms x {len(plan.settings['datasets'])} data sets"
+        datasets = len(plan.settings["datasets"])
+        sizes = f"{len(plan.artefact.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {plan.settings['seeds']} seeds")
         for kind, counts in self.counts.items():
             states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             lines.append(f"  {kind:<20} {sum(counts.values()):>4} wanted: {states}")
-        for name, number in self.shared.items():
-            lines.append(f"  {number} of these trainings also serve {name}")
+        for number, names in self.shared.items():
+            lines.append(f"  {number} of these trainings also serve {', '.join(names)}")
         for job, failure in self.failures:
             lines.append(f"  failed before: {describe(job)}: {failure['error']}")
         lines.append(f"  expected: about {self.minutes:.0f} minutes on {self.workers} cores; runs in {store_root()}")
@@ -48,6 +51,34 @@ def run_plan(plan, workers, shard=(0, 1)):
     run_jobs(jobs, store, workers, seconds_of(jobs), shard)
 
 
+def plan_all(workers):
+    """How much every preset is, over all artefacts that can be trained: one row per preset and algorithm.
+
+    Columns ``artefacts``, ``run slots`` (arm x data set x seed, counted in every artefact), ``distinct runs`` and
+    ``pre-trainings`` after sharing, and hours from nothing on ``workers`` cores of this machine. Needs no data.
+    """
+    rows = {}
+    for preset in presets():
+        for algorithm in ("dt", "cql"):
+            if not can_train(preset, algorithm):
+                continue
+            plans = [make_plan(name, preset, source=None) for name in _names_of(algorithm)]
+            jobs = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+            hours = sum(seconds_of(jobs).values()) / 3600 / workers
+            rows[preset, algorithm] = {
+                "artefacts": len(plans),
+                "run slots": sum(len(plan.cells) for plan in plans),
+                "distinct runs": sum(job.kind == algorithm for job in jobs),
+                "pre-trainings": sum(job.kind != algorithm for job in jobs),
+                f"hours on {workers} cores": f"{hours:,.1f}",
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["preset", "algorithm"])
+
+
+def _names_of(algorithm):
+    return [name for name in artefact_names() if load_artefact(name).algorithm == algorithm]
+
+
 def _count_by_status(jobs, store):
     counts = {}
     for job in jobs:
@@ -58,14 +89,12 @@ def _count_by_status(jobs, store):
 
 
 def _shared_with(plan):
-    """How many of the plan's trainings other tables of the same algorithm would use, {table: number}."""
+    """How many of the plan's trainings other artefacts of the same algorithm would use: {number: their names}."""
     ours = {job.key for job in plan.jobs()}
     shared = {}
-    for name in artefact_names():
-        if name == plan.artefact.name or load_artefact(name).algorithm != plan.artefact.algorithm:
-            continue
-        theirs = distinct_jobs(cell.job for cell in make_plan(name, plan.preset, plan.source).cells)
-        common = len(ours & {job.key for job in theirs})
-        if common:
-            shared[name] = common
+    for name in _names_of(plan.artefact.algorithm):
+        if name != plan.artefact.name:
+            theirs = distinct_jobs(cell.job for cell in make_plan(name, plan.preset, plan.source).cells)
+            if common := len(ours & {job.key for job in theirs}):
+                shared.setdefault(common, []).append(name)
     return shared

@@ -1,256 +1,320 @@
-"""A plan's runs as a table beside the paper's, its curves and its verdicts, and the files that carry them.
+"""An artefact's runs as numbers beside the paper's, whoever trained them.
 
-Numbers and words come from :mod:`synthlib.statistics` and :mod:`synthlib.verdicts`; here they are only laid out.
+Arithmetic and words come from :mod:`synthlib.statistics` and :mod:`synthlib.verdicts`, the layout from
+:mod:`synthlib.table_layout`, the drawing from :mod:`synthlib.figures`; here they are put together.
 """
 
-import html
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from synthlib import figures
 from synthlib.atomic_files import write_text
-from synthlib.data_sources import parse_source
-from synthlib.engine import describe
-from synthlib.figures import learning_curves, save_figure
-from synthlib.paper import AVERAGE_ROWS
-from synthlib.paths import outputs, store_root
+from synthlib.paper import AVERAGE_ROWS, DATASETS, normalisation_slip, paper_costs, paper_seeds
 from synthlib.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
     by_task,
     improvement_interval,
+    iqm,
+    iqm_interval,
     probability_of_improvement,
     score_cells,
     seed_scores,
+    updates_to_target,
 )
-from synthlib.store import Store, describe_environment
-from synthlib.study import Plan
-from synthlib.verdicts import AVERAGE, MINIMUM_SEEDS, against_baseline, against_paper
+from synthlib.study import Artefact
+from synthlib.table_layout import comparison_text, html_frame, html_table, latex_table, overall_text, wide
+from synthlib.verdicts import (
+    AVERAGE,
+    AVERAGE_MARGIN,
+    DIGITS_DIFFER,
+    EQUAL,
+    MINIMUM_SEEDS,
+    OWN_DATA,
+    REPLICA,
+    against_baseline,
+    against_paper,
+    power_table,
+)
 
-_SOURCES = {
-    "replica": "replica data (D4RL's recipe, made by this project; scores are not comparable with the paper's)",
-    "d4rl": "official D4RL v2 data",
-    "path": "the user's own files in D4RL's layout",
+_PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
+_PAPER_COLUMNS += ["paper_printed", "verdict"]
+_RESAMPLES = 1000
+_COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
+_OVERALL = "Over all runs, 95 % intervals"
+_WORDS = {
+    "final": "D4RL-normalised score x 100: mean over {n} seeds of the mean of each run's last four evaluations "
+    "({span} updates)",
+    "best": "D4RL-normalised score x 100: mean over {n} seeds of each run's best evaluation (of those up to {span} "
+    "updates)",
+    "updates": "Thousands of fine-tuning updates until a run first reaches 90 % of the mean final return of "
+    "{baseline}: mean over the {n} seeds that get there",
 }
 
 
-def table_folder(plan):
-    """``outputs/<preset>/<table>``, with the data source in the name unless it is the default replica."""
-    kind = parse_source(plan.source).kind
-    return outputs() / plan.preset / (plan.artefact.name + ("" if kind == "replica" else f"-{kind}"))
-
-
-def collect(plan):
-    """All evaluations that the plan's finished runs made: columns arm, dataset, seed, updates, score, return.
-
-    Returns the frame and the cells whose run is not done, so that a reader is told.
-    """
-    store = Store(store_root())
-    frames, missing = [], []
-    for cell in plan.cells:
-        if not store.is_done(cell.job):
-            missing.append(cell)
-            continue
-        rows = store.evaluations(cell.job).rename(columns={"return_mean": "return"})
-        frames.append(rows.assign(arm=cell.arm, dataset=cell.dataset, seed=cell.seed))
-    if not frames:
-        raise RuntimeError(f"{plan.artefact.name}, preset {plan.preset}: no run is done; make run-{plan.artefact.name}")
-    return pd.concat(frames, ignore_index=True), missing
-
-
-def pretraining_curves(plan):
-    """(figure, alt text) of the critics' pre-training losses, both critics summed, one panel per pair of widths."""
-    store, frames = Store(store_root()), []
-    for cell in plan.cells:
-        for job in cell.job.requires:
-            rows = store.losses(job)
-            if len(rows) and cell.seed == plan.cells[0].seed:
-                widths = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
-                loss = rows["qf1_loss"] + rows["qf2_loss"]
-                frames.append(rows[["updates"]].assign(loss=loss, arm=cell.arm, dataset=widths, seed=42, key=job.key))
-    if not frames:
-        raise RuntimeError("no pre-training of this plan is long enough to have logged a loss")
-    curves = pd.concat(frames).drop_duplicates(["key", "updates", "dataset"])
-    arms = [arm for arm in plan.artefact.arms if arm in set(curves["arm"])]
-    return learning_curves(curves, arms, smoothing=1, value="loss", label="loss", xlabel="pre-training updates")
-
-
 @dataclass(frozen=True)
-class Report:
-    """Everything that is shown of a plan; :func:`make_report` fills it."""
+class Runs:
+    """Finished runs of one artefact: all that a report is made of. Made by :mod:`synthlib.runs`."""
 
-    plan: Plan
-    evaluations: pd.DataFrame
-    scores: pd.DataFrame  # one row per run
-    cells: pd.DataFrame  # one row per arm and data set: ours and, where printed, the paper's
-    comparisons: pd.DataFrame  # arms against the baseline and against the matched control
-    missing: list
+    artefact: Artefact
+    evaluations: pd.DataFrame  # one row per evaluation: arm, dataset, seed, updates, score, return, loss where logged
+    records: pd.DataFrame  # one row per run: arm, dataset, seed, run (its id), physics, pretraining_updates
+    source: str  # replica, d4rl or path (data of our own runs), or authors
+    label: str  # half a sentence that says so
+    folder: Path  # where the report's files go
+    missing: tuple  # one line per run that is wanted and not done
+    provenance: dict  # what else a reader needs to find or repeat the runs, fit for JSON
+
+
+class Report:
+    """Everything that is shown of an artefact's runs; as a notebook's value, its table.
+
+    Raises RuntimeError when runs made with different physics would share a data set's row.
+    """
+
+    def __init__(self, runs):
+        _refuse_mixed_physics(runs.records)
+        self.runs = runs
+        self.artefact = runs.artefact
+
+    @cached_property
+    def scores(self):
+        """One row per run: ``arm, dataset, seed, score, updates``; NaN score for a run that never got to a target."""
+        artefact, evaluations = self.artefact, self.runs.evaluations
+        if artefact.metric != "updates":
+            return seed_scores(evaluations, artefact.metric)
+        last = FINAL_EVALUATIONS if artefact.algorithm == "cql" else 1  # faithfulness 3.19, 6.8
+        reached = updates_to_target(evaluations, artefact.baseline, last=last)
+        return reached.assign(score=reached["updates"] / 1000)
+
+    @cached_property
+    def cells(self):
+        """One row per arm and data set, average rows last: ours and, where printed, the paper's."""
+        ours = score_cells(self.scores.dropna(subset="score"))
+        average = average_rows(ours).assign(dataset=self.average_name)
+        printed = _paper_cells(self.artefact, ours, self.runs.source)
+        paper_average = printed[printed["dataset"].isin(AVERAGE_ROWS)].drop(columns="dataset")
+        cells = [
+            ours.merge(printed, on=["arm", "dataset"], how="left"),
+            average.merge(paper_average, on="arm", how="left"),
+        ]
+        cells = pd.concat(cells, ignore_index=True)
+        cells.insert(0, "table", self.artefact.paper_table)
+        order = {name: place for place, name in enumerate([*self.artefact.arms, *DATASETS])}
+        return cells.sort_values(["dataset", "arm"], key=lambda names: names.map(order), ignore_index=True)
+
+    @property
+    def average_name(self):
+        number = self.runs.records["dataset"].nunique()
+        return f"Average over {number} data set{'s' if number > 1 else ''}"
+
+    @cached_property
+    def comparisons(self):
+        """Every arm against the published baseline and the matched control: verdicts, P(improvement), seeds needed.
+
+        ``seeds`` is how many per arm and data set would find a true difference of 2.5 points in the average with 80 %
+        power, spreads as observed; NaN with too few runs to say.
+        """
+        cells = self.cells[self.cells["dataset"] != self.average_name]
+        frames = []
+        for baseline in filter(None, (self.artefact.baseline, self.artefact.control)):
+            arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
+            table = against_baseline(cells, baseline, arms)
+            for arm in arms:
+                rows = (table["arm"] == arm) & (table["dataset"] == AVERAGE)
+                for name, value in self._improvement(arm, baseline, cells).items():
+                    table.loc[rows, name] = value
+            frames.append(table)
+        return pd.concat(frames, ignore_index=True)
+
+    def _improvement(self, arm, baseline, cells):
+        there = [set(self.scores.loc[self.scores["arm"] == name, "dataset"]) for name in (arm, baseline)]
+        datasets = [dataset for dataset in DATASETS if dataset in there[0] & there[1]]
+        pair = [by_task(self.scores, name, datasets) for name in (arm, baseline)]
+        low, high = improvement_interval(*pair, generator=0, resamples=_RESAMPLES)
+        found = {"improvement": probability_of_improvement(*pair), "improvement_low": low, "improvement_high": high}
+        if min(len(task) for task in pair[0] + pair[1]) >= MINIMUM_SEEDS:
+            found["seeds"] = power_table(cells, arm, baseline, AVERAGE_MARGIN)["seeds"].iloc[-1]
+        return found
+
+    @cached_property
+    def overall(self):
+        """Per arm over all its runs: mean of means and interquartile mean, each with its 95 % interval."""
+        rows = self.cells[self.cells["dataset"] == self.average_name].set_index("arm")[["mean", "low", "high"]]
+        for arm in rows.index:
+            there = self.scores.loc[self.scores["arm"] == arm, "dataset"]
+            tasks = by_task(self.scores, arm, [dataset for dataset in DATASETS if dataset in set(there)])
+            enough = min(map(len, tasks)) >= MINIMUM_SEEDS  # of two runs the bootstrap would be certain
+            interval = iqm_interval(tasks, generator=0, resamples=_RESAMPLES) if enough else (np.nan, np.nan)
+            rows.loc[arm, ["iqm", "iqm_low", "iqm_high"]] = [iqm(tasks), *interval]
+        return rows
 
     def caption(self):
-        settings, artefact = self.plan.settings, self.plan.artefact
-        first = settings["updates"] - (FINAL_EVALUATIONS - 1) * settings["evaluate_every"]
-        seeds = self.scores.groupby(["arm", "dataset"])["seed"].size()
-        n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}-{seeds.max()}"
-        return (
-            f"{artefact.title}. D4RL-normalised score x 100: mean over n = {n} seeds of the last {FINAL_EVALUATIONS} "
-            f"evaluations (updates {first:,} to {settings['updates']:,}) ± population standard deviation. "
-            f"Preset {self.plan.preset}; {_SOURCES[parse_source(self.plan.source).kind]}. "
-            f"Paper: Table {artefact.paper_table}, 20 seeds, 1,000,000 updates, D4RL."
-        )
+        """One paragraph: what the numbers are, of which runs, and what stands beside them."""
+        artefact = self.artefact
+        n = _span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
+        words = _WORDS[artefact.metric].format(n=n, span=self._evaluations_that_enter(), baseline=artefact.baseline)
+        spread = "" if artefact.metric == "updates" else " ± population standard deviation"
+        sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
+        if never := int(self.scores["score"].isna().sum()):
+            sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
+        if (number := artefact.paper_table) is not None:
+            seeds = "" if artefact.metric == "updates" else f"{_span(pd.Series(self._paper_seeds()))} seeds, "
+            sentences.append(f"Paper: Table {number}, {seeds}D4RL")
+            if self.cells["paper_printed"].notna().any():
+                sentences.append("Paper (printed): as it stands there, lowered by a slip of normalisation")
+        return ". ".join(sentences) + "."
+
+    def _evaluations_that_enter(self):
+        last = self.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"]
+        if self.artefact.metric != "final":
+            return _span(last.max())
+        first = last.apply(lambda updates: updates.nlargest(FINAL_EVALUATIONS).min())
+        return f"{_span(first)} to {_span(last.max())}" if first.nunique() == 1 else f"ending at {_span(last.max())}"
+
+    def _paper_seeds(self):
+        printed = self.cells.loc[self.cells["paper_mean"].notna(), "arm"].unique()
+        return [paper_seeds(self.artefact.paper_table, arm) for arm in printed]
 
     def wide(self):
-        """Rows data sets and average, columns arms, two values each: ours and the paper's, as text."""
-        arms = list(self.plan.artefact.arms)
-        rows = {}
-        for (dataset, arm), cell in self.cells.set_index(["dataset", "arm"]).iterrows():
-            rows.setdefault((dataset, "ours"), {})[arm] = _plus_minus(cell["mean"], cell["std"])
-            whose = "paper, 12 data sets" if dataset.startswith("Average") else "paper"
-            rows.setdefault((dataset, whose), {})[arm] = _plus_minus(cell["paper_mean"], cell["paper_std"])
-        return pd.DataFrame(rows).T.reindex(columns=arms).fillna("-")
+        """The table as text: rows data sets (ours, its interval, the paper's, the difference), columns arms."""
+        arms = list(self.artefact.arms)
+        if not self.artefact.is_table:  # what a figure shows: an average per arm
+            averages = self.cells[self.cells["dataset"] == self.average_name].set_index("arm")
+            return averages.reindex(arms)[["mean", "std", "n"]].round(1)
+        digits = 2 if self.artefact.metric == "updates" else 1
+        return wide(self.cells, arms, "authors' runs" if self.runs.source == "authors" else "ours", digits)
 
     def comparison_table(self):
-        """The comparisons over all data sets as text: difference, interval, P(improvement), verdict."""
-        average = self.comparisons[self.comparisons["dataset"] == AVERAGE]
-        rows = {}
-        for _, row in average.iterrows():
-            interval, better = "", f"{row['improvement']:.2f}"
-            # An interval from two runs is a play with numbers: the bootstrap would even call it certain.
-            if min(row["n"], row["baseline_n"]) >= MINIMUM_SEEDS:
-                interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]"
-                better += f" [{row['improvement_low']:.2f}, {row['improvement_high']:.2f}]"
-            rows[row["arm"], f"against {row['baseline']}"] = {
-                "difference": f"{row['difference']:+.1f}{interval}",
-                "P(improvement)": better,
-                "verdict": row["verdict"],
-            }
-        return pd.DataFrame(rows).T
+        """The comparisons over all data sets as text: difference, interval, P(improvement), verdict, power."""
+        return comparison_text(self.comparisons)
 
-    def text(self):
-        """What the terminal shows."""
-        parts = [self.caption(), "", self.wide().to_string(), "", "Ours against ours, mean over data sets, 95 %:"]
-        parts += [self.comparison_table().to_string(), "", self.paper_verdict(), *self.missing_lines()]
-        return "\n".join(parts) + "\n"
+    def overall_table(self):
+        """:attr:`overall` as text."""
+        return overall_text(self.overall)
 
     def paper_verdict(self):
-        """One sentence on how our cells stand to the paper's."""
+        """One sentence on how our cells stand to the paper's; empty without a table of the paper."""
         words = self.cells.loc[self.cells["paper_mean"].notna(), "verdict"].value_counts()
+        if words.empty:
+            return ""
         return "Against the paper: " + "; ".join(f"{word} ({count} cells)" for word, count in words.items()) + "."
 
     def missing_lines(self):
-        return [f"missing: {cell.arm}, {describe(cell.job)}" for cell in self.missing]
+        return [f"missing: {line}" for line in self.runs.missing]
+
+    @property
+    def _has_comparisons(self):
+        return self.artefact.metric != "updates" and self.artefact.baseline is not None
+
+    def text(self):
+        """What the terminal shows."""
+        parts = [self.caption(), "", self.wide().to_string()]
+        if self._has_comparisons:
+            parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
+            parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
+        return "\n".join([*parts, "", self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
+
+    def _repr_html_(self):
+        if not self.artefact.is_table:
+            return html_frame(self.wide(), self.caption())
+        return html_table(self.wide(), self.caption(), self.missing_lines())
 
     def html(self):
-        """The table as an HTML fragment, the paper's cells in smaller type below ours."""
-        wide = self.wide()
-        head = "".join(f"<th scope='col'>{html.escape(arm)}</th>" for arm in wide.columns)
-        body = []
-        for dataset in dict.fromkeys(wide.index.get_level_values(0)):
-            ours, papers = wide.loc[dataset].to_numpy()
-            values = "".join(
-                f"<td>{our}<br><small>{paper}</small></td>" for our, paper in zip(ours, papers, strict=True)
-            )
-            body.append(f"<tr><th scope='row'>{html.escape(dataset)}</th>{values}</tr>")
-        lines = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in self.missing_lines())
-        return (
-            f"<table><caption>{html.escape(self.caption())} Small type: the paper's cell.</caption>"
-            f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{lines}"
-        )
-
-    def latex(self):
-        wide = self.wide().map(lambda cell: cell.replace("±", r"$\pm$"))
-        wide.index = [dataset if whose == "ours" else rf"\quad {whose}" for dataset, whose in wide.index]
-        return wide.to_latex(caption=self.caption().replace("±", r"$\pm$"), column_format="l" + "r" * len(wide.columns))
+        """The table and all comparisons as an HTML fragment."""
+        parts = [self._repr_html_()]
+        if self._has_comparisons:
+            parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
+        return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
 
     def provenance(self):
-        """What a reader needs to find the runs again."""
-        plan = self.plan
-        data = {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells}
-        versions = {name: value for name, value in describe_environment().items() if name != "host"}
-        versions["made"] = versions.pop("started")
+        """What a reader needs to find the runs again, fit for JSON."""
+        records = self.runs.records
+        physics = records.assign(environment=records["dataset"].str.split("-").str[0])
         return {
-            "artefact": plan.artefact.name,
-            "preset": plan.preset,
-            "settings": plan.settings,
-            "source": parse_source(plan.source).kind,
-            "data_checksums": data,
-            "physics": {cell.dataset: cell.job.config["physics"] for cell in plan.cells},
-            "environment": versions,
-            "runs": [
-                {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed, "run": cell.job.key}
-                for cell in plan.cells
-            ],
+            "artefact": self.artefact.name,
+            "source": self.runs.source,
+            **self.runs.provenance,
+            "physics": physics.groupby("environment")["physics"].first().to_dict(),
+            "missing": list(self.runs.missing),
+            "runs": records[["arm", "dataset", "seed", "run"]].to_dict(orient="records"),
         }
 
-    def save(self, folder=None):
-        """Write the table as text, HTML, CSV, LaTeX and JSON, and the curves as PNG and SVG; returns the folder."""
-        folder = folder or table_folder(self.plan)
+    def figure(self, name):
+        """(figure, alt text) of one of the artefact's figures, or of the two that every report has."""
+        if name == "curves":
+            return figures.learning_curves(self.runs.evaluations, list(self.artefact.arms))
+        if name == "profile":
+            return figures.performance_profiles(self.scores.dropna(subset="score"), list(self.artefact.arms))
+        return figures.described(self.artefact.figures[name], self)
+
+    def figure_names(self):
+        """Names that :meth:`figure` knows."""
+        ours = {"final": ["curves", "profile"], "best": ["profile"], "updates": []}[self.artefact.metric]
+        return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
+
+    def save(self):
+        """Write tables as text, HTML, CSV, LaTeX and JSON and every figure as PNG and SVG; returns the folder."""
+        folder, name = self.runs.folder, self.artefact.name
         folder.mkdir(parents=True, exist_ok=True)
-        name = self.plan.artefact.name
         write_text(folder / f"{name}.txt", self.text())
         write_text(folder / f"{name}.html", f"<!doctype html><meta charset='utf-8'><title>{name}</title>{self.html()}")
         write_text(folder / f"{name}.csv", self.cells.to_csv(index=False))
-        write_text(folder / f"{name}_comparisons.csv", self.comparisons.to_csv(index=False))
         write_text(folder / f"{name}_scores.csv", self.scores.to_csv(index=False))
-        write_text(folder / f"{name}.tex", self.latex())
+        if self._has_comparisons:
+            write_text(folder / f"{name}_comparisons.csv", self.comparisons.to_csv(index=False))
+        if self.artefact.is_table:
+            write_text(folder / f"{name}.tex", latex_table(self.wide(), self.caption()))
         cells = json.loads(self.cells.to_json(orient="records"))
         write_text(folder / f"{name}.json", json.dumps(self.provenance() | {"cells": cells}, indent=1) + "\n")
-        save_figure(*self.curves(), folder / f"{name}_curves")
+        for figure in self.figure_names():
+            stem = figure if figure in self.artefact.figures else f"{name}_{figure}"
+            figures.save_figure(*self.figure(figure), folder / stem)
         return folder
 
-    def curves(self):
-        """(figure, alt text) of the learning curves."""
-        return learning_curves(self.evaluations, list(self.plan.artefact.arms))
+
+def _paper_cells(artefact, ours, source):
+    """The paper's cells beside ours, columns ``_PAPER_COLUMNS``; no row when the artefact is no table of the paper."""
+    if artefact.paper_table is None:
+        return pd.DataFrame(columns=_PAPER_COLUMNS)
+    if artefact.metric == "updates":
+        return _printed_costs(artefact, ours, source)
+    # The printed values of Tables 23-25 are too low by a constant per environment: compare at the printed level, show
+    # at the right one.
+    slip = ours["dataset"].map(lambda dataset: normalisation_slip(artefact.paper_table, dataset))
+    table = against_paper(ours.assign(mean=ours["mean"] - slip), artefact.paper_table, source)
+    slip = table["dataset"].map(lambda dataset: normalisation_slip(artefact.paper_table, dataset))
+    table["paper_printed"] = table["paper_mean"].where(slip != 0)
+    table["paper_mean"] = table["paper_mean"] + slip
+    return table.rename(columns={"low": "difference_low", "high": "difference_high"})[_PAPER_COLUMNS]
 
 
-def make_report(plan):
-    """Collect a plan's finished runs into a :class:`Report`. RuntimeError when none is done, or physics are mixed."""
-    evaluations, missing = collect(plan)
-    _refuse_mixed_physics(plan)
-    scores = seed_scores(evaluations, plan.artefact.metric, until=plan.settings["updates"])
-    ours = score_cells(scores)
-    average = average_rows(ours).assign(dataset=f"Average over {ours['dataset'].nunique()} data sets")
-    printed = against_paper(ours, plan.artefact.paper_table, parse_source(plan.source).kind)
-    keep = ["arm", "dataset", "paper_mean", "paper_std", "difference", "verdict"]
-    cells = ours.merge(printed[keep], on=["arm", "dataset"], how="left")
-    paper_average = printed[printed["dataset"].isin(AVERAGE_ROWS)][keep].drop(columns="dataset")
-    cells = pd.concat([cells, average.merge(paper_average, on="arm", how="left")], ignore_index=True)
-    return Report(plan, evaluations, scores, cells, _comparisons(plan, scores, ours), missing)
+def _printed_costs(artefact, ours, source):
+    printed = paper_costs(artefact.paper_table).rename(columns={"value": "paper_mean"})
+    average = ours.groupby("arm", as_index=False)["mean"].mean().assign(dataset=AVERAGE_ROWS[0])
+    table = printed.merge(pd.concat([ours, average])[["arm", "dataset", "mean"]], on=["arm", "dataset"], how="left")
+    table["difference"] = table["mean"] - table["paper_mean"]
+    # Half a tenth either way, since 15.25 may be printed as 15.2 or 15.3.
+    equal = np.where(table["difference"].abs() <= 0.05 + 1e-9, EQUAL, DIGITS_DIFFER)
+    words = {"authors": equal, "replica": REPLICA, "path": OWN_DATA, "d4rl": "not tested"}
+    table["verdict"] = words[source]
+    if source in ("replica", "path"):
+        table["difference"] = np.nan
+    return table.reindex(columns=_PAPER_COLUMNS)
 
 
-def _comparisons(plan, scores, cells):
-    """Every arm against the published baseline and against the matched control, with P(improvement)."""
-    frames = []
-    for baseline in (plan.artefact.baseline, plan.artefact.control):
-        arms = [arm for arm in plan.artefact.arms if arm != baseline and arm in set(cells["arm"])]
-        table = against_baseline(cells, baseline, arms)
-        for arm in arms:
-            datasets = [name for name in plan.settings["datasets"] if _both_ran(scores, arm, baseline, name)]
-            pair = by_task(scores, arm, datasets), by_task(scores, baseline, datasets)
-            rows = (table["arm"] == arm) & (table["dataset"] == AVERAGE)
-            table.loc[rows, "improvement"] = probability_of_improvement(*pair)
-            interval = improvement_interval(*pair, generator=0)
-            table.loc[rows, ["improvement_low", "improvement_high"]] = list(interval)
-        frames.append(table)
-    return pd.concat(frames, ignore_index=True)
+def _span(values):
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
-def _both_ran(scores, arm, baseline, dataset):
-    there = set(scores.loc[scores["dataset"] == dataset, "arm"])
-    return {arm, baseline} <= there
-
-
-def _refuse_mixed_physics(plan):
-    versions = {}
-    for cell in plan.cells:
-        physics = cell.job.config["physics"]
-        versions.setdefault(physics["environment"], set()).add(json.dumps(physics, sort_keys=True))
-    for environment, found in versions.items():
+def _refuse_mixed_physics(records):
+    environments = records["dataset"].str.split("-").str[0]
+    for environment, found in records.groupby(environments)["physics"].unique().items():
         if len(found) > 1:
             raise RuntimeError(f"{environment} runs with different physics cannot share a table: {'; '.join(found)}")
-
-
-def _plus_minus(mean, std):
-    if pd.isna(mean):
-        return "-"
-    return f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}"

@@ -1,26 +1,56 @@
 """From a table's name and a preset to the list of trainings it needs.
 
-``params/<table>.yaml`` says which arms a table has, ``params/presets.yaml`` how big a run is. Here the two become
-:class:`Cell` s, one per arm, data set and seed, each with the job whose record fills it. Jobs with equal configuration
-are one job, whichever table asks.
+``params/<artefact>.yaml`` says which arms a table or figure has, ``params/presets.yaml`` how big a run is. Here the two
+become :class:`Cell` s, one per arm, data set and seed, each with the job whose record fills it. Jobs with equal
+configuration are one job, whichever table asks.
+
+What an arm may say, beside nothing (the paper's default pre-training):
+
+    pretraining: none         the published baseline, without pre-training
+    pretraining_updates: n    in place of 100,000 (cql), 20,000 (dt), 80,000 (dt on text); 0 is the matched control
+    pretraining_seed: n       of the pre-trained weights and its batches
+    length: x                 fine-tuned for x times the preset's updates
+    mdp: {...}, cql: {...}    cql only: fields of MDPConfig and CQLConfig
+    chain: {...}              dt only: fields of ChainConfig
+    objective: name           dt only: identity or mapping in place of next_token
+    text: wiki                dt only: text in place of a chain
+    data_ratio: x             dt only: fine-tuned on this share of the trajectories
 """
 
-from dataclasses import dataclass, replace
+import math
+import re
+from dataclasses import dataclass, field, replace
 
 import yaml
 
 from synthlib import cql_jobs
-from synthlib.data_sources import DATASETS
+from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.store import Job
 
+METRICS = ("final", "best", "updates")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
+_OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
 _PRESET_KEYS = {
     "cql": {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale", "mdp_trajectories"}
 }
-_ARM_KEYS = {"cql": {"pretraining", "pretraining_updates", "pretraining_seed", "mdp", "cql"}}
+_ARM_KEYS = {
+    "cql": {"pretraining", "pretraining_updates", "pretraining_seed", "length", "mdp", "cql"},
+    "dt": {
+        "pretraining",
+        "pretraining_updates",
+        "pretraining_seed",
+        "length",
+        "chain",
+        "objective",
+        "text",
+        "data_ratio",
+    },
+}
 _JOBS = {"cql": cql_jobs.finetuning_job}
 _SEEDS = {"cql": cql_jobs.SEEDS}
+# The column of losses.csv that the paper's loss curves show: one row per evaluation.
+LOSSES = {"cql": "combined_loss_last_minibatch", "dt": "train_loss"}
 
 
 class ParameterError(ValueError):
@@ -29,17 +59,23 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Artefact:
-    """One table of the paper: its arms in printed order and the cells of the paper beside which it is shown."""
+    """One table or figure of the paper: its arms in printed order and the cells beside which it is shown."""
 
     name: str
     algorithm: str
     title: str
-    paper_table: int
-    metric: str
+    paper_table: int | None
+    metric: str  # final, best, or updates: thousands of them to 90 % of the baseline's final return
     notebook: str
-    baseline: str
-    control: str
+    baseline: str | None
+    control: str | None  # the matched control: the flags of the pre-trained arms, random weights
     arms: dict
+    figures: dict = field(default_factory=dict)  # name -> keywords of Report.figure
+    authors: dict = field(default_factory=dict)  # arm -> label in the authors' logs, where not the usual one
+
+    @property
+    def is_table(self):
+        return not self.name.startswith("figure")
 
 
 @dataclass(frozen=True)
@@ -74,9 +110,10 @@ def distinct_jobs(jobs):
     def visit(job):
         for required in job.requires:
             visit(required)
-        known = merged.get(job.key, job)
+        key = job.key
+        known = merged.get(key, job)
         longer = max(job, known, key=lambda one: one.updates)
-        merged[job.key] = replace(longer, keep=tuple(sorted({*job.keep, *known.keep})))
+        merged[key] = replace(longer, keep=tuple(sorted({*job.keep, *known.keep})))
 
     for job in jobs:
         visit(job)
@@ -84,23 +121,53 @@ def distinct_jobs(jobs):
 
 
 def artefact_names():
-    return sorted(path.stem for path in PARAMS.glob("table*.yaml"))
+    """Names of all descriptions in params/, in the paper's order."""
+    names = (path.stem for path in PARAMS.glob("*.yaml") if path.stem != "presets")
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
 def load_artefact(name):
-    """The description in ``params/<name>.yaml``; ParameterError when there is none or it has unknown keys."""
+    """The description in ``params/<name>.yaml``; ParameterError when there is none or it has unknown keys.
+
+    ``like: <other>`` takes over every field of another description that this one does not give itself.
+    ``data_ratios: [...]`` repeats every arm with each share of the data, as "<arm> @ <share>".
+    """
     if name not in artefact_names():
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
-    fields = yaml.safe_load((PARAMS / f"{name}.yaml").read_text())
-    _check_keys(fields, _ARTEFACT_KEYS, f"params/{name}.yaml")
+    where = f"params/{name}.yaml"
+    fields = _read_description(name)
+    _check_keys(fields, _ARTEFACT_KEYS, where, _OPTIONAL_KEYS)
+    if fields["metric"] not in METRICS:
+        raise ParameterError(f"{where}: unknown metric {fields['metric']!r}; known: {', '.join(METRICS)}")
+    if fields["algorithm"] not in _ARM_KEYS:
+        raise ParameterError(f"{where}: unknown algorithm {fields['algorithm']!r}; known: {', '.join(_ARM_KEYS)}")
+    fields["arms"] = {
+        f"{arm} @ {ratio}" if ratio else arm: {**settings, **({"data_ratio": ratio} if ratio not in (None, 1) else {})}
+        for ratio in fields.pop("data_ratios", [None])
+        for arm, settings in fields["arms"].items()
+    }
     for arm, settings in fields["arms"].items():
         unknown = set(settings) - _ARM_KEYS[fields["algorithm"]]
         if unknown:
-            raise ParameterError(f"params/{name}.yaml, arm {arm!r}: unknown {sorted(unknown)}")
+            raise ParameterError(f"{where}, arm {arm!r}: unknown {sorted(unknown)}")
     for special in ("baseline", "control"):
-        if fields[special] not in fields["arms"]:
-            raise ParameterError(f"params/{name}.yaml: {special} {fields[special]!r} is not among its arms")
+        if fields[special] is not None and fields[special] not in fields["arms"]:
+            raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
     return Artefact(name=name, **fields)
+
+
+def _read_description(name):
+    fields = yaml.safe_load((PARAMS / f"{name}.yaml").read_text())
+    parent = fields.pop("like", None)
+    return _read_description(parent) | fields if parent else fields
+
+
+def pretraining_updates(algorithm, settings):
+    """Pre-training updates behind an arm at the paper's size: what its curves are shifted by."""
+    if settings.get("pretraining") == "none":
+        return 0
+    default = {"cql": cql_jobs.PRETRAINING_UPDATES, "dt": 80_000 if "text" in settings else 20_000}
+    return settings.get("pretraining_updates", default[algorithm])
 
 
 def presets():
@@ -113,8 +180,8 @@ def load_preset(name, algorithm):
     known = presets()
     if name not in known:
         raise ParameterError(f"no preset called {name!r}; there are: {', '.join(known)}")
-    if algorithm not in known[name]:
-        raise ParameterError(f"preset {name!r} has no section for {algorithm!r}")
+    if not can_train(name, algorithm):
+        raise ParameterError(f"preset {name!r} cannot train {algorithm!r}; SOURCE=authors shows the authors' runs")
     settings = dict(known[name][algorithm])
     _check_keys(settings, _PRESET_KEYS[algorithm], f"preset {name!r}")
     if settings["datasets"] == "all":
@@ -127,10 +194,16 @@ def load_preset(name, algorithm):
     return settings
 
 
+def can_train(preset, algorithm):
+    """Whether there are jobs for ``algorithm`` and ``preset`` gives it a size."""
+    return algorithm in _JOBS and algorithm in presets()[preset]
+
+
 def make_plan(artefact_name, preset, source):
     """The :class:`Plan` of a table; reads the checksums of the data it names, trains nothing.
 
-    ``source`` is "replica", "d4rl" or "path:DIR". Raises ParameterError, and what the data loader raises.
+    ``source`` is "replica", "d4rl" or "path:DIR", or None for a plan that is only counted and needs no data.
+    Raises ParameterError, and what the data loader raises.
     """
     artefact = load_artefact(artefact_name)
     settings = load_preset(preset, artefact.algorithm)
@@ -145,16 +218,20 @@ def make_plan(artefact_name, preset, source):
     return Plan(artefact, preset, settings, source, cells)
 
 
-def _job_of_arm(arm, arm_settings, make_job, *arguments):
+def _job_of_arm(arm, arm_settings, make_job, dataset, seed, settings, source):
+    own = {name: value for name, value in arm_settings.items() if name != "length"}
+    every = settings["evaluate_every"]
+    # Up to a whole evaluation: a longer arm must be longer in a small preset too.
+    updates = every * math.ceil(arm_settings.get("length", 1) * settings["updates"] / every - 1e-9)
     try:
-        return make_job(arm_settings, *arguments)
+        return make_job(own, dataset, seed, settings | {"updates": updates}, source)
     except TypeError as error:  # a keyword that the configuration does not have
         raise ParameterError(f"arm {arm!r}: {error}") from error
 
 
-def _check_keys(fields, known, where):
-    unknown, missing = set(fields) - known, known - set(fields)
+def _check_keys(fields, known, where, optional=frozenset()):
+    unknown, missing = set(fields) - known - optional, known - set(fields)
     if unknown:
-        raise ParameterError(f"{where}: unknown {sorted(unknown)}; known: {', '.join(sorted(known))}")
+        raise ParameterError(f"{where}: unknown {sorted(unknown)}; known: {', '.join(sorted(known | optional))}")
     if missing:
         raise ParameterError(f"{where}: missing {sorted(missing)}")

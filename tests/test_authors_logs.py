@@ -1,5 +1,6 @@
-"""The importer on small files in the authors' format and, where their logs are at hand, the paper out of their runs."""
+"""The importer on small files in the authors' format, and what their columns mean where the logs are at hand."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,21 +8,19 @@ import pandas as pd
 import pytest
 
 from synthlib.authors_logs import (
-    BEST_SCORE_TABLES,
     COLUMNS,
     FOLDERS,
     LABELS,
-    PRINTED_ARMS,
-    check,
+    download_logs,
     evaluations_of,
+    find_logs,
+    folder_of_run,
+    labels_of,
     read_logs,
-    replay,
-    replay_updates,
-    summary,
 )
-from synthlib.paper import DATASETS, logged_figures, matched_control, paper_arms, paper_seeds, paper_table
+from synthlib.paper import DATASETS, logged_figures, matched_control
 from synthlib.statistics import average_rows, score_cells, seed_scores
-from synthlib.verdicts import EQUAL, against_paper
+from synthlib.study import artefact_names, load_artefact
 
 AUTHORS_LOGS = Path(__file__).parents[1] / "../shared/reference/authors_dt_logs.csv.gz"
 needs_logs = pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
@@ -134,44 +133,75 @@ def test_what_is_not_there_or_damaged_is_refused(tmp_path):
         read_logs(tmp_path, arms=["dt"])
 
 
-# --- the replay
+# --- which runs are whose
 
 
-def test_tables_name_their_arms_and_every_label_is_a_folder():
-    for number, arms in PRINTED_ARMS.items():
-        assert tuple(arms) == paper_arms(number)
-        assert set(arms.values()) <= set(FOLDERS)
+def test_every_arm_of_every_dt_artefact_is_a_folder_of_the_authors():
+    for name in artefact_names():
+        artefact = load_artefact(name)
+        if artefact.algorithm == "dt":
+            assert set(labels_of(artefact)) == set(artefact.arms)
+            assert set(labels_of(artefact).values()) <= set(FOLDERS)
     assert len(set(FOLDERS.values())) == len(FOLDERS)
 
 
-def test_replayed_cells_are_our_arithmetic_on_the_right_runs():
-    logs = small_logs(sorted(set(PRINTED_ARMS[26].values())), evaluations=6)
-    table = replay(logs, 26)
-    assert list(table[["table", "dataset", "arm"]].itertuples(index=False)) == list(
-        paper_table(26)[["table", "dataset", "arm"]].itertuples(index=False)
-    )
-    runs = logs[(logs["arm"] == "dt-3seeds") & (logs["dataset"] == "ant-medium") & (logs["updates"] > 10_000)]
-    seeds = runs.groupby("seed")["score"].mean()
-    cell = table[(table["arm"] == "DT") & (table["dataset"] == "ant-medium")].iloc[0]
-    assert (cell["mean"], cell["std"], cell["n"]) == pytest.approx((seeds.mean(), seeds.std(ddof=0), 2))
-    of_dt = table[table["arm"] == "DT"]
-    assert of_dt["mean"].iloc[-1] == pytest.approx(of_dt["mean"].iloc[:-1].mean())
-    with pytest.raises(KeyError, match="Table 6 cannot be made of these runs"):
-        replay(logs, 6)
+def test_equal_settings_are_equal_runs_in_every_table():
+    # But for Table 26's DT and the re-runs of Figure 8, which the descriptions name.
+    runs = {}
+    for name in artefact_names():
+        artefact = load_artefact(name)
+        if artefact.algorithm == "dt":
+            labels = labels_of(artefact)
+            for arm, settings in artefact.arms.items():
+                settings = {"chain": {"states": 100}} if settings.get("pretraining_updates") == 20_000 else settings
+                if arm not in artefact.authors:
+                    runs.setdefault(str(settings), set()).add(labels[arm])
+    shared = {settings: found for settings, found in runs.items() if len(found) > 1}
+    assert shared == {}
 
 
-def test_best_score_tables_take_the_best_evaluation():
-    logs = small_logs(sorted(set(PRINTED_ARMS[18].values())))
-    best = logs[(logs["arm"] == "wiki") & (logs["dataset"] == "ant-medium")].groupby("seed")["score"].max()
-    cell = replay(logs, 18).query("arm == 'DT+Wiki' and dataset == 'ant-medium'").iloc[0]
-    assert cell["mean"] == pytest.approx(best.mean())
-    assert 18 in BEST_SCORE_TABLES and replay(logs, 1)["mean"].mean() < replay(logs, 18)["mean"].mean()
+def test_evaluations_carry_the_artefacts_names():
+    table_26 = load_artefact("table26")
+    logs = small_logs(sorted(set(labels_of(table_26).values())))
+    chosen = evaluations_of(logs, table_26)
+    assert list(chosen["arm"].unique()) == list(table_26.arms)
+    of_dt = chosen[chosen["arm"] == "DT"]["score"].to_numpy()
+    np.testing.assert_array_equal(of_dt, logs[logs["arm"] == "dt-3seeds"]["score"])
+    with pytest.raises(ValueError, match="table1, arm 'DT': no run of 'dt' in these logs"):
+        evaluations_of(logs, load_artefact("table1"))
+    with pytest.raises(ValueError, match="table6: the authors' logs have no run of 'CQL'; they hold no CQL"):
+        evaluations_of(logs, load_artefact("table6"))
+    assert labels_of(load_artefact("figure11"))["S100 @ 0.2"] == "s100@ratio0.2"
+    assert folder_of_run("t10", "ant-medium", 7) == "chibiT-syn-20seeds-temps-wo_T10.0_ant_medium_s7"
 
 
-def test_check_tells_made_up_runs_from_the_authors():
-    checked = check(small_logs(sorted({label for arms in PRINTED_ARMS.values() for label in arms.values()})))
-    assert checked["equal"].mean() < 0.02
-    assert " of 708 cells equal; 0 of 59 average rows equal; " in summary(checked)
+# --- where the logs are
+
+
+def test_logs_are_found_where_one_says(tmp_path, monkeypatch, outputs):
+    (tmp_path / "a.csv").touch()
+    assert find_logs(str(tmp_path / "a.csv")) == tmp_path / "a.csv"
+    monkeypatch.setenv("AUTHORS_LOGS", str(tmp_path))
+    assert find_logs() == tmp_path
+    with pytest.raises(FileNotFoundError, match=r"nothing\.csv is not there"):
+        find_logs(str(tmp_path / "nothing.csv"))
+
+
+def test_a_download_fetches_the_run_tables_only_and_once(tmp_path):
+    logs = small_logs(["dt"], seeds=(42,))
+    origin = tmp_path / "origin"
+    write_clone(logs, origin)
+    (origin / "code/big.bin").write_text("weights")
+    git = ["git", "-C", str(origin), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q", "-b", "table_generator"], ["add", "."], ["commit", "-qm", "runs"]):
+        subprocess.run([*git, *command], check=True)
+    folder = download_logs(tmp_path / "cache" / "logs", repository=f"file://{origin}")
+    assert not (folder / "code/big.bin").exists()
+    pd.testing.assert_frame_equal(in_order(read_logs(folder, ["dt"])), in_order(logs))
+    assert download_logs(folder, repository="file:///nowhere") == folder
+    with pytest.raises(OSError, match=r"file:///nowhere cannot be fetched: .*Name a clone or a CSV with LOGS=path"):
+        download_logs(tmp_path / "other", repository="file:///nowhere")
+    assert not (tmp_path / "other").exists()
 
 
 # --- the authors' runs
@@ -185,23 +215,6 @@ def authors_logs():
 
 
 @needs_logs
-def test_every_cell_of_the_paper_comes_out_of_the_authors_runs(authors_logs):
-    checked = check(authors_logs)
-    assert checked[~checked["equal"]].empty
-    expected = "708 of 708 cells equal; 59 of 59 average rows equal; 36 of 36 cells of Table 11 equal"
-    assert summary(checked) == expected
-    assert checked["reprint"].sum() == (2 + 3) * 13
-
-
-@needs_logs
-def test_a_run_less_is_seen_in_its_cell(authors_logs):
-    without = authors_logs[~((authors_logs["arm"] == "wiki") & (authors_logs["seed"] == 42))]
-    compared = against_paper(replay(without, 1), 1, "authors")
-    different = compared[compared["verdict"] != EQUAL]
-    assert set(different["arm"]) == {"DT+Wiki"} and len(different) > 6
-
-
-@needs_logs
 def test_columns_mean_what_we_say(authors_logs):
     # First evaluation of one run, copied from its progress.csv; the CSV keeps six digits.
     run = authors_logs.query("arm == 'identity' and dataset == 'ant-medium-expert' and seed == 1024").iloc[0]
@@ -212,25 +225,6 @@ def test_columns_mean_what_we_say(authors_logs):
     assert (run["train_loss"], run["train_seconds"]) == pytest.approx(
         (0.1651121585767716, 1372.5963184833527), rel=5e-6
     )
-
-
-@needs_logs
-def test_runs_behind_a_column_are_as_many_as_the_paper_package_says(authors_logs):
-    for number, arms in PRINTED_ARMS.items():
-        table = replay(authors_logs, number).groupby("arm")["n"]
-        for arm in arms:
-            assert set(table.get_group(arm)) == {paper_seeds(number, arm)}, (number, arm)
-
-
-@needs_logs
-def test_table_11_follows_up_to_one_evaluation_in_one_run(authors_logs):
-    table = replay_updates(authors_logs).set_index(["dataset", "arm"])["value"]
-    # The run that decides whether the target is rounded to 0.1; the authors' stored value for it is 30,000 updates.
-    run = evaluations_of(authors_logs, 1).query(
-        "arm == 'DT+Wiki' and dataset == 'hopper-medium-replay' and seed == 6049"
-    )
-    assert run.loc[run["updates"] == 30_000, "return"].item() == 1443.60
-    assert table["hopper-medium-replay", "DT+Wiki"] == 28.25
 
 
 @needs_logs

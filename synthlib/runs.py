@@ -1,0 +1,216 @@
+"""Finished runs as a report wants them, whoever trained them: this project, or the paper's authors.
+
+    runs = open_runs("own", preset="quick")        our runs: what is missing can be trained
+    runs = open_runs("authors", logs="logs.csv")   the authors' logs: nothing to train
+
+Both answer ``plan(name)``, ``train(name)`` and ``report(name)``, so that a notebook or command is written once.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from synthlib.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
+from synthlib.data_sources import parse_source
+from synthlib.engine import describe
+from synthlib.paths import outputs, store_root
+from synthlib.planning import PlanSummary, run_plan
+from synthlib.report import Report, Runs
+from synthlib.store import Store, describe_environment
+from synthlib.study import LOSSES, ParameterError, load_artefact, make_plan, presets, pretraining_updates
+
+SOURCES = ("own", "authors")
+_LABELS = {
+    "replica": "replica data (D4RL's recipe, made by this project; scores are not comparable with the paper's)",
+    "d4rl": "official D4RL v2 data",
+    "path": "the user's own files in D4RL's layout",
+}
+_AUTHORS_PHYSICS = "gym 0.21.0 v3 environments, mujoco-py 2.1.2.14"  # faithfulness 3.14
+
+
+def open_runs(source="own", preset="quick", data="replica", logs="", workers=0):
+    """A source of runs: :class:`OwnRuns` or :class:`AuthorsRuns`. ParameterError for an unknown name.
+
+    ``preset``, ``data`` and ``workers`` (0: one per core) matter to our own runs, ``logs`` to the authors'.
+    """
+    if source == "own":
+        return OwnRuns(preset, data, workers or os.cpu_count())
+    if source == "authors":
+        path = find_logs(logs)
+        return AuthorsRuns(path, read_logs(path))
+    raise ParameterError(f"unknown source of runs {source!r}; known: {', '.join(SOURCES)}")
+
+
+@dataclass(frozen=True)
+class OwnRuns:
+    """Runs of this project's store under one preset, on one source of data."""
+
+    preset: str
+    data: str
+    workers: int
+
+    def plan(self, name):
+        """What artefact ``name`` needs, has and lacks: a text to print."""
+        return PlanSummary(self._plan(name), self.workers)
+
+    def train(self, name, shard=(0, 1)):
+        """Train what is missing; see :func:`synthlib.engine.run_jobs` for what is raised."""
+        run_plan(self._plan(name), self.workers, shard)
+
+    def report(self, name):
+        """The :class:`~synthlib.report.Report` of what is done. RuntimeError when nothing is, or physics are mixed."""
+        return Report(runs_of_plan(self._plan(name)))
+
+    def folder(self, name):
+        """``outputs/<preset>/<artefact>``, with the source of data in the name unless it is the replica."""
+        return _own_folder(self._plan(name))
+
+    def limits(self):
+        """Sentences on what these runs can and cannot show."""
+        expect = presets()[self.preset]["expect"]
+        lines = [f"Preset {self.preset} ({expect['time']}, {expect['disk']}) can show {expect['shows']}."]
+        if parse_source(self.data).kind == "replica":
+            lines.append("The data are a replica made by this project: scores must not be compared with the paper's.")
+        return "\n".join([*lines, _ONE_PRETRAINING])
+
+    def pretraining_curves(self, name):
+        """(figure, alt text) of the pre-training losses; RuntimeError when none was long enough to log one."""
+        from synthlib.figures import learning_curves
+
+        plan = self._plan(name)
+        curves = _pretraining_losses(plan)
+        arms = [arm for arm in plan.artefact.arms if arm in set(curves["arm"])]
+        return learning_curves(curves, arms, values=["loss"], smoothing=1, xlabel="pre-training updates")
+
+    def _plan(self, name):
+        return make_plan(name, self.preset, self.data)
+
+
+@dataclass(frozen=True)
+class AuthorsRuns:
+    """The authors' own runs of the Decision Transformer, read from ``path``."""
+
+    path: Path
+    logs: pd.DataFrame
+
+    def plan(self, name):
+        artefact = load_artefact(name)
+        chosen = evaluations_of(self.logs, artefact)
+        runs = len(chosen[["arm", "dataset", "seed"]].drop_duplicates())
+        return f"{name}: {artefact.title}\n  the authors' logs: {runs} runs, nothing to train"
+
+    def train(self, name, shard=(0, 1)):
+        """Nothing to do: these runs are finished."""
+
+    def report(self, name):
+        return Report(runs_of_authors(load_artefact(name), self.logs))
+
+    def folder(self, name):
+        return outputs() / "authors" / name
+
+    def limits(self):
+        return (
+            "These are the runs that the paper was printed from, on the authors' machines, simulator and data files.\n"
+            "They are scores and losses only: nothing can be trained further from them, and no CQL run is among them.\n"
+        ) + _ONE_PRETRAINING
+
+
+_ONE_PRETRAINING = (
+    "Each pre-trained arm starts from one file of pre-trained weights: intervals are over fine-tuning seeds and say "
+    "nothing about another pre-training seed."
+)
+
+
+def runs_of_plan(plan):
+    """The plan's finished runs out of the store. RuntimeError when none is done."""
+    store = Store(store_root())
+    frames, records, missing = [], [], []
+    for cell in plan.cells:
+        if not store.is_done(cell.job):
+            missing.append(f"{cell.arm}, {describe(cell.job)}")
+            continue
+        rows = store.evaluations(cell.job).rename(columns={"return_mean": "return"})
+        losses = store.losses(cell.job)
+        if (column := LOSSES[plan.artefact.algorithm]) in losses:
+            rows = rows.merge(losses[["updates", column]].rename(columns={column: "loss"}), on="updates", how="left")
+        which = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
+        frames.append(rows.assign(**which))
+        records.append(
+            which
+            | {
+                "run": cell.job.key,
+                "physics": json.dumps(cell.job.config["physics"], sort_keys=True),
+                "pretraining_updates": sum(job.updates for job in cell.job.requires),
+            }
+        )
+    if not frames:
+        name = plan.artefact.name
+        raise RuntimeError(f"{name}, preset {plan.preset}: no run is done; make run-{name} PRESET={plan.preset}")
+    kind = parse_source(plan.source).kind
+    return Runs(
+        artefact=plan.artefact,
+        evaluations=pd.concat(frames, ignore_index=True),
+        records=pd.DataFrame(records),
+        source=kind,
+        label=f"Preset {plan.preset}; {_LABELS[kind]}",
+        folder=_own_folder(plan),
+        missing=tuple(missing),
+        provenance={
+            "preset": plan.preset,
+            "settings": plan.settings,
+            "data_checksums": {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells},
+            "environment": _environment(),
+        },
+    )
+
+
+def runs_of_authors(artefact, logs):
+    """The authors' runs behind ``artefact``; ValueError when their logs have none of an arm."""
+    evaluations = evaluations_of(logs, artefact).rename(columns={"train_loss": "loss"})
+    records = evaluations[["arm", "dataset", "seed"]].drop_duplicates()
+    labels = labels_of(artefact)
+    updates = {arm: pretraining_updates(artefact.algorithm, settings) for arm, settings in artefact.arms.items()}
+    records = records.assign(
+        run=[folder_of_run(labels[row.arm], row.dataset, row.seed) for row in records.itertuples()],
+        physics=_AUTHORS_PHYSICS,
+        pretraining_updates=records["arm"].map(updates),
+    )
+    return Runs(
+        artefact=artefact,
+        evaluations=evaluations.drop(columns="train_seconds"),
+        records=records.reset_index(drop=True),
+        source="authors",
+        label="the authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
+        folder=outputs() / "authors" / artefact.name,
+        missing=(),
+        provenance={"environment": _environment()},
+    )
+
+
+def _own_folder(plan):
+    kind = parse_source(plan.source).kind
+    return outputs() / plan.preset / (plan.artefact.name + ("" if kind == "replica" else f"-{kind}"))
+
+
+def _environment():
+    versions = {name: value for name, value in describe_environment().items() if name != "host"}
+    versions["made"] = versions.pop("started")
+    return versions
+
+
+def _pretraining_losses(plan):
+    """Long frame of the critics' losses, both summed; ``dataset`` holds the pair of widths that a pre-training has."""
+    store, frames = Store(store_root()), []
+    for cell in plan.cells:
+        for job in cell.job.requires:
+            rows = store.losses(job)
+            if len(rows) and cell.seed == plan.cells[0].seed:
+                widths = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
+                loss = rows["qf1_loss"] + rows["qf2_loss"]
+                frames.append(rows[["updates"]].assign(loss=loss, arm=cell.arm, dataset=widths, seed=42, key=job.key))
+    if not frames:
+        raise RuntimeError("no pre-training of this plan is long enough to have logged a loss")
+    return pd.concat(frames).drop_duplicates(["key", "updates", "dataset"])

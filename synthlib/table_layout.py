@@ -1,0 +1,112 @@
+"""How tables of a report are laid out: as text, HTML and LaTeX. No number is computed here."""
+
+import html
+
+import pandas as pd
+
+from synthlib.verdicts import AVERAGE, AVERAGE_MARGIN, MINIMUM_SEEDS
+
+
+def wide(cells, arms, ours="ours", digits=1):
+    """Rows data sets in the order of ``cells``, each with ours, 95 %, the paper's and the difference; columns arms.
+
+    ``ours`` names the first line. A line that is empty for every arm of a data set is left out; where an arm has no
+    value stands "-".
+    """
+    rows = {}
+    for cell in cells.itertuples():
+        is_average = cell.dataset.startswith("Average")
+        paper = "paper, 12 data sets" if is_average and not cell.dataset.endswith("12 data sets") else "paper"
+        lines = {
+            ours: f"{_plus_minus(cell.mean, cell.std, digits)} ({cell.n:.0f})",
+            "95 %": _interval(cell.low, cell.high),
+            paper: _plus_minus(cell.paper_mean, cell.paper_std),
+            "paper (printed)": _plus_minus(cell.paper_printed),
+            "difference": "-" if pd.isna(cell.difference) else f"{cell.difference:+z.{digits}f}",
+            "its 95 %": _interval(cell.difference_low, cell.difference_high, "+"),
+        }
+        for line, text in lines.items():
+            rows.setdefault((cell.dataset, line), {})[cell.arm] = text
+    rows = {row: texts for row, texts in rows.items() if set(texts.values()) != {"-"}}
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=arms).fillna("-")
+
+
+def comparison_text(comparisons):
+    """The average rows of a report's comparisons, one line per pair of arms."""
+    rows = {}
+    for row in comparisons[comparisons["dataset"] == AVERAGE].to_dict(orient="records"):
+        # An interval from two runs is a play with numbers: the bootstrap would even call it certain.
+        enough = min(row["n"], row["baseline_n"]) >= MINIMUM_SEEDS
+        seeds = row.get("seeds")
+        rows[row["arm"], f"against {row['baseline']}"] = {
+            "difference": f"{row['difference']:+.1f}"
+            + (f" {_interval(row['low'], row['high'], '+')}" if enough else ""),
+            "P(improvement)": f"{row['improvement']:.2f}"
+            + (f" [{row['improvement_low']:.2f}, {row['improvement_high']:.2f}]" if enough else ""),
+            "verdict": row["verdict"],
+            f"seeds to find {AVERAGE_MARGIN} points": "-" if seeds is None or pd.isna(seeds) else f"{seeds:.0f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def overall_text(overall):
+    """Mean and interquartile mean per arm, with their intervals."""
+    rows = {
+        arm: {
+            "mean over data sets": f"{row['mean']:.1f} {_interval(row['low'], row['high'])}".removesuffix(" -"),
+            "interquartile mean": f"{row['iqm']:.1f} {_interval(row['iqm_low'], row['iqm_high'])}".removesuffix(" -"),
+        }
+        for arm, row in overall.iterrows()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def html_table(table, caption, notes=()):
+    """A :func:`wide` table as HTML: one row per data set, the lines of a cell below each other."""
+    head = "".join(f"<th scope='col'>{html.escape(arm)}</th>" for arm in table.columns)
+    body = []
+    for dataset in dict.fromkeys(table.index.get_level_values(0)):
+        lines = table.loc[dataset]
+        values = "".join(f"<td>{_html_cell(lines[arm])}</td>" for arm in lines.columns)
+        body.append(f"<tr><th scope='row'>{html.escape(dataset)}</th>{values}</tr>")
+    notes = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in notes)
+    return (
+        f"<table><caption>{html.escape(caption)} Small type: 95 % interval of our mean, the paper's cell, difference."
+        f"</caption><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{notes}"
+    )
+
+
+def html_frame(frame, caption):
+    """A small table of text as HTML."""
+    shown = frame.to_html(border=0, justify="left")
+    return shown.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
+
+
+def latex_table(table, caption):
+    """A :func:`wide` table as LaTeX for the package booktabs."""
+    shown = table.map(_latex)
+    shown.columns = [_latex(arm) for arm in table.columns]
+    first = table.index[0][1]
+    shown.index = [_latex(dataset) if line == first else rf"\quad {_latex(line)}" for dataset, line in table.index]
+    return shown.to_latex(caption=_latex(caption), column_format="l" + "r" * len(shown.columns))
+
+
+def _html_cell(lines):
+    others = [line if name == "95 %" else f"{name} {line}" for name, line in lines.iloc[1:].items() if line != "-"]
+    return "<br>".join([html.escape(lines.iloc[0]), *(f"<small>{html.escape(line)}</small>" for line in others)])
+
+
+def _latex(text):
+    for sign, command in (("±", r"$\pm$"), ("%", r"\%"), ("_", r"\_"), ("tau=", r"$\tau=$")):
+        text = text.replace(sign, command)
+    return text
+
+
+def _interval(low, high, sign=""):
+    return "-" if pd.isna(low) or pd.isna(high) else f"[{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _plus_minus(mean, std=float("nan"), digits=1):
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
