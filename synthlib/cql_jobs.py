@@ -6,28 +6,27 @@ run's seed for initial weights and action noise, an evaluation every ``every`` u
 
 import hashlib
 import json
-import time
 from dataclasses import asdict, replace
-from functools import cache
 
 import numpy as np
 import torch
 
+from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.cql import SEEDS as SEEDS
 from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.datasets import cql_arrays, load
-from synthlib.evaluation import Evaluator, evaluation_seed
+from synthlib.datasets import cql_arrays
+from synthlib.evaluation import Evaluator
 from synthlib.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
 from synthlib.physics import DIMENSIONS, physics_version
+from synthlib.resumable import data_identity, evaluated, planned_data, scaled_checkpoints
 from synthlib.store import Job
 
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
-CHECKPOINT_SECONDS = 60
 _PRETRAINING_STRIDE = 1_000
 _BATCH_SIZE = 256
 
@@ -41,16 +40,14 @@ def pretraining_job(environment, arm, settings):
     mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
     mdp = replace(mdp, **arm.get("mdp", {}))
     config = CriticPretrainingConfig(observation_width, action_width, mdp, seed=arm.get("pretraining_seed", 42))
-    scale = settings["pretraining_scale"]
-    updates = round(arm.get("pretraining_updates", PRETRAINING_UPDATES) * scale)
-    passed = {round(checkpoint * scale) for checkpoint in PRETRAINING_CHECKPOINTS}
-    keep = sorted({updates} | {checkpoint for checkpoint in passed if checkpoint < updates})
-    return Job("critic_pretraining", asdict(config), updates, keep=tuple(keep))
+    wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)
+    updates, keep = scaled_checkpoints(wanted, PRETRAINING_CHECKPOINTS, settings["pretraining_scale"])
+    return Job("critic_pretraining", asdict(config), updates, keep=keep)
 
 
 def finetuning_job(arm, dataset, seed, settings, source):
     """Job of one CQL run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``."""
-    environment, checksum, masses = _data_identity(dataset, source)
+    environment, checksum, masses = data_identity(dataset, source)
     critics, requires = None, ()
     if arm.get("pretraining") != "none":
         pretraining = pretraining_job(environment, arm, settings)
@@ -67,43 +64,11 @@ def finetuning_job(arm, dataset, seed, settings, source):
     return Job("cql", config, settings["updates"], requires=requires, context={"source": source})
 
 
-@cache
-def _data_identity(dataset, source):
-    """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
-    if source is None:
-        return dataset.split("-")[0], None, "d4rl"
-    data = load(dataset, source, cache=data_cache())
-    return data.environment, data.checksum, data.masses
-
-
 def pretrain_critics(job, session, store, report):
-    """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances.
-
-    One run passes through all checkpoints that are to be kept. When a shorter one is asked for after a longer run,
-    it is trained again from the start and the longer run's state stays.
-    """
+    """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances."""
     config = _pretraining_config(job.config)
     training = CriticPretraining(config, transitions=_mdp_data(config.mdp))
-    saved = session.resume()
-    missing = [updates for updates in job.keep if not session.has_weights(updates)]
-    if saved is not None and all(saved["updates"] <= updates for updates in missing):
-        training.load_state_dict(saved["training"])
-    longest = saved["updates"] if saved else -1
-    last_save = time.monotonic()
-    for stop in missing:
-        while training.updates < stop:
-            training.run(min(training.updates + _PRETRAINING_STRIDE, stop), report)
-            if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
-                _save_pretraining(training, session)
-                last_save = time.monotonic()
-        session.save_weights(stop, training.critics())
-        if stop > longest:
-            _save_pretraining(training, session)
-
-
-def _save_pretraining(training, session):
-    state = {"training": training.state_dict(), "updates": training.updates}
-    session.save(state, training.updates, losses=training.losses)
+    resumable.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
 
 
 def _pretraining_config(config):
@@ -129,20 +94,7 @@ def _save_columns(path, columns):
 
 def finetune(job, session, store, report):
     """Train one CQL run of a "cql" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    run = _FineTuning(job, store)
-    run.restore(session.resume())
-    last_save = time.monotonic()
-    every = job.config["evaluation"]["every"]
-    while run.updates < job.updates:
-        run.update()
-        if run.updates % every == 0:
-            run.evaluate()
-        if run.updates % every == 0 or time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            session.save(run.state(), run.updates, run.evaluations, run.losses)
-            last_save = time.monotonic()
-        if run.updates % 10 == 0:
-            report(run.updates)
-    session.save(run.state(), run.updates, run.evaluations, run.losses)
+    resumable.finetune(_FineTuning(job, store), session, report)
 
 
 class _FineTuning:
@@ -151,10 +103,7 @@ class _FineTuning:
     def __init__(self, job, store):
         config = job.config
         self.config = config
-        name = config["dataset"]["name"]
-        data = load(name, job.context["source"], cache=data_cache())
-        if data.checksum != config["dataset"]["checksum"]:
-            raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
+        data = planned_data(job)
         self.data = cql_arrays(data, config["data_ratio"])
         self.batches = self.data.generator
         critics = None
@@ -167,6 +116,7 @@ class _FineTuning:
         self.noise = torch.Generator().manual_seed(config["seed"])
         self.noise_shape = (_BATCH_SIZE, widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
+        self.every = evaluation["every"]
         self.evaluator = Evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
         self.updates, self.evaluations, self.losses = 0, [], []
         self.sums = {}
@@ -180,31 +130,20 @@ class _FineTuning:
         self.updates += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        if self.updates % self.config["evaluation"]["every"] == 0:
+        if self.updates % self.every == 0:
             self._log(losses)
 
     def _log(self, last):
         """One row of losses: means since the last row, and the last minibatch's combined loss (faithfulness 6.6)."""
-        every = self.config["evaluation"]["every"]
-        means = {name: float(value) / every for name, value in self.sums.items()}
+        means = {name: float(value) / self.every for name, value in self.sums.items()}
         check_finite(means)
         row = {"updates": self.updates, "combined_loss_last_minibatch": float(last["qf_loss_total"])}
         self.losses.append(row | means)
         self.sums = {}
 
     def evaluate(self):
-        seed = evaluation_seed(self.config["seed"], self.updates)
-        result = self.evaluator.evaluate(self.agent.act, seed)
-        self.evaluations.append(
-            {
-                "updates": self.updates,
-                "score": result.score,
-                "return_mean": float(result.returns.mean()),
-                "return_std": float(result.returns.std()),
-                "length_mean": float(result.lengths.mean()),
-                "environment_seed": seed,
-            }
-        )
+        seed, updates = self.config["seed"], self.updates
+        self.evaluations.append(evaluated(seed, updates, lambda seed: self.evaluator.evaluate(self.agent.act, seed)))
 
     def state(self):
         generator = self.batches.get_state(legacy=False)["state"]

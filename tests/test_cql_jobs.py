@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib import cql_jobs
+from synthlib import cql_jobs, resumable
 from synthlib.cql_jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
 from synthlib.store import Store
 
@@ -108,7 +108,7 @@ def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
 
 def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(random_hopper_data, outputs, monkeypatch):
     store, job = trained({"pretraining": "none"}, random_hopper_data, outputs)
-    monkeypatch.setattr(cql_jobs, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0)
     broken = Store(outputs / "broken")
 
     class Killed(BaseException):

@@ -1,0 +1,103 @@
+"""What the trainings of CQL and of the Decision Transformer share: they advance, save and go on in the same way.
+
+A pre-training passes through the numbers of updates whose weights are kept; a fine-tuning evaluates as it goes. Either
+saves its state at least every :data:`CHECKPOINT_SECONDS`, and one that goes on equals one that never stopped.
+"""
+
+import time
+from functools import cache
+
+from synthlib.datasets import load
+from synthlib.evaluation import evaluation_seed
+from synthlib.paths import data_cache
+
+CHECKPOINT_SECONDS = 60
+
+
+@cache
+def data_identity(dataset, source):
+    """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
+    if source is None:
+        return dataset.split("-")[0], None, "d4rl"
+    data = load(dataset, source, cache=data_cache())
+    return data.environment, data.checksum, data.masses
+
+
+def planned_data(job):
+    """The data set of a fine-tuning job; ValueError when it is no longer the one that was planned with."""
+    name = job.config["dataset"]["name"]
+    data = load(name, job.context["source"], cache=data_cache())
+    if data.checksum != job.config["dataset"]["checksum"]:
+        raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
+    return data
+
+
+def scaled_checkpoints(updates, checkpoints, scale):
+    """(``updates`` scaled, what a pre-training of that length keeps: it and the scaled ``checkpoints`` before)."""
+    last = round(updates * scale)
+    passed = {round(checkpoint * scale) for checkpoint in checkpoints}
+    return last, tuple(sorted({last} | {checkpoint for checkpoint in passed if checkpoint < last}))
+
+
+def pretrain(training, weights, session, report, stride):
+    """Train through ``session.job.keep``, keeping ``weights()`` at each; saves are looked at every ``stride`` updates.
+
+    ``training`` has ``updates``, ``losses`` (rows), ``run(until, report)``, ``state_dict()`` and ``load_state_dict()``.
+    When a shorter one is asked for after a longer run, it is trained again from the start and the longer run's state
+    stays.
+    """
+    saved = session.resume()
+    missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
+    if saved is not None and all(saved["updates"] <= updates for updates in missing):
+        training.load_state_dict(saved["training"])
+    longest = saved["updates"] if saved else -1
+    last_save = time.monotonic()
+
+    def save():
+        state = {"training": training.state_dict(), "updates": training.updates}
+        session.save(state, training.updates, losses=training.losses)
+
+    for stop in missing:
+        while training.updates < stop:
+            training.run(min(training.updates + stride, stop), report)
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
+                save()
+                last_save = time.monotonic()
+        if stop > longest:
+            save()
+        session.save_weights(stop, weights())
+
+
+def finetune(run, session, report):
+    """Advance ``run`` to the length of its job, evaluating at every multiple of its ``every`` updates.
+
+    ``run`` has ``updates``, ``every``, ``evaluations`` and ``losses`` (rows), ``update()``, ``evaluate()``, ``state()``
+    and ``restore(state)``.
+    """
+    run.restore(session.resume())
+    last_save = time.monotonic()
+    while run.updates < session.job.updates:
+        run.update()
+        evaluated = run.updates % run.every == 0
+        if evaluated:
+            run.evaluate()
+        if evaluated or time.monotonic() - last_save > CHECKPOINT_SECONDS:
+            session.save(run.state(), run.updates, run.evaluations, run.losses)
+            last_save = time.monotonic()
+        if run.updates % 10 == 0:
+            report(run.updates)
+    session.save(run.state(), run.updates, run.evaluations, run.losses)
+
+
+def evaluated(run_seed, updates, evaluate):
+    """The row of ``evaluations.csv`` after ``updates`` updates; ``evaluate(seed)`` gives an Evaluation."""
+    seed = evaluation_seed(run_seed, updates)
+    result = evaluate(seed)
+    return {
+        "updates": updates,
+        "score": result.score,
+        "return_mean": float(result.returns.mean()),
+        "return_std": float(result.returns.std()),
+        "length_mean": float(result.lengths.mean()),
+        "environment_seed": seed,
+    }
