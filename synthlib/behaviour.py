@@ -37,7 +37,7 @@ def saved_policy(folder, steps):
     return policy_from_torch(state, facts | {"algorithm": "TD3", "steps": int(steps)})
 
 
-def pick(folder, target=None, candidates=12, first=10, final=50, processes=None, report=print):
+def pick(folder, target=None, candidates=20, first=10, final=50, processes=None, report=print):
     """The policy whose noisy episodes score nearest to ``target`` on average, or highest without one.
 
     ``candidates`` are taken by the learning curve, evaluated over ``first`` episodes, and the best three again over

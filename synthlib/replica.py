@@ -11,6 +11,7 @@ import itertools
 import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from synthlib.physics import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, 
 VERSION = "v0"
 CORE_SIZE = 48_000  # transitions per tier: twelve files and eight policies stay under 50 MB
 PHYSICS = "gymnasium 1.4.0 with mujoco 3.3.7"
-STATES = ("qpos", "qvel")
+COLUMNS = ("observations", "actions", "rewards", "next_observations")
 SEEDS = {"medium": 1, "expert": 2}  # of the episode streams
 
 
@@ -61,12 +62,10 @@ def _collect_in_worker(job):
 
 
 def episodes_to_arrays(episodes):
-    """Flat arrays in D4RL's layout, with the physics states under ``infos``."""
-    arrays = {
-        name: np.concatenate([getattr(episode, name) for episode in episodes])
-        for name in ("observations", "actions", "rewards", "next_observations")
-    }
-    states = {f"infos/{name}": np.concatenate([getattr(episode, name) for episode in episodes]) for name in STATES}
+    """Flat float32 arrays in D4RL's layout, with the physics states under ``infos``."""
+    join = lambda name: np.concatenate([getattr(episode, name) for episode in episodes], dtype=np.float32)  # noqa: E731
+    arrays = {name: join(name) for name in COLUMNS}
+    states = {f"infos/{name}": join(name) for name in ("qpos", "qvel")}
     ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
     terminals, timeouts = np.zeros((2, len(arrays["rewards"])), dtype=bool)
     terminals[ends] = [episode.terminal for episode in episodes]
@@ -90,9 +89,12 @@ def replay_arrays(environment, folder, steps, size):
         if kept + (stop - start) / 2 <= share * stop:
             kept += stop - start
             rows.append(np.arange(start, stop))
+    if not rows:
+        raise ValueError(f"{size} transitions of {environment}'s replay buffer are not one whole episode; ask for more")
     rows = np.concatenate(rows)
-    arrays = {name: columns[name][rows] for name in ("observations", "actions", "rewards", "next_observations")}
-    qpos, qvel = np.split(columns["physics"][rows], [make_environment(environment).unwrapped.model.nq], axis=1)
+    arrays = {name: columns[name][rows] for name in COLUMNS}
+    positions = make_environment(environment).unwrapped.model.nq
+    qpos, qvel = np.split(columns["physics"][rows].astype(np.float32), [positions], axis=1)
     flags = {"terminals": ends[rows] == 1, "timeouts": ends[rows] == 2}
     return arrays | flags | {"infos/qpos": qpos, "infos/qvel": qvel}
 
@@ -215,7 +217,10 @@ def main():
         make_core(arguments.environments, arguments.training, size=size, processes=arguments.processes)
         return
     folder = arguments.folder or outputs() / f"replica-{size}"
-    regenerate(arguments.environments, size, folder, arguments.training, arguments.processes)
+    try:
+        regenerate(arguments.environments, size, folder, arguments.training, arguments.processes)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
     print(f"use it with DATA=path:{folder}")
 
 
