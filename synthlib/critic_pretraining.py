@@ -11,7 +11,15 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
-from synthlib.networks import QNetwork, copy_weights, flatten, initial_weights, start_moments
+from synthlib.networks import (
+    QNetwork,
+    backward_by_hand,
+    copy_weights,
+    flatten,
+    forward_by_hand,
+    initial_weights,
+    start_moments,
+)
 
 LOG_EVERY = 100
 
@@ -160,20 +168,8 @@ def _gradients(critic, inputs, wanted):
 @torch.no_grad()
 def _gradients_by_hand(critic, inputs, wanted):
     """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
-    first, second, head = critic.trunk[0], critic.trunk[2], critic.prediction_head
-    hidden_1 = torch.addmm(first.bias, inputs, first.weight.t()).relu_()
-    hidden_2 = torch.addmm(second.bias, hidden_1, second.weight.t()).relu_()
-    error = torch.addmm(head.bias, hidden_2, head.weight.t()).sub_(wanted)
+    predicted, kept = forward_by_hand(critic.trunk, critic.prediction_head, inputs)
+    error = predicted.sub_(wanted)
     loss = error.square().mean()
-    delta = error.mul_(2 / error.numel())
-    _write_gradients(head, delta, hidden_2)
-    delta = torch.ops.aten.threshold_backward(delta @ head.weight, hidden_2, 0)
-    _write_gradients(second, delta, hidden_1)
-    delta = torch.ops.aten.threshold_backward(delta @ second.weight, hidden_1, 0)
-    _write_gradients(first, delta, inputs)
+    backward_by_hand(critic.trunk, critic.prediction_head, kept, delta=error.mul_(2 / error.numel()))
     return loss
-
-
-def _write_gradients(layer, delta, inputs):
-    torch.mm(delta.t(), inputs, out=layer.weight.grad)
-    torch.sum(delta, dim=0, out=layer.bias.grad)

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 LOG_STD_RANGE = (-20.0, 2.0)
 HEAD_GAIN = 0.01
 
+relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
+
 
 class QNetwork(nn.Module):
     """Q(s, a), with an optional second head that predicts a vector from the same features (pre-training, paper 4.1).
@@ -130,6 +132,25 @@ def views(flat, weights):
     return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
 
 
+@torch.no_grad()
+def forward_by_hand(trunk, head, inputs):
+    """Outputs of two hidden layers and a head, nothing recorded; with what :func:`backward_by_hand` needs."""
+    hidden_1 = _affine(trunk[0], inputs).relu_()
+    hidden_2 = _affine(trunk[2], hidden_1).relu_()
+    return _affine(head, hidden_2), (inputs, hidden_1, hidden_2)
+
+
+@torch.no_grad()
+def backward_by_hand(trunk, head, kept, delta):
+    """Write into the weights' ``grad`` what the gradient ``delta`` with respect to the outputs gives them."""
+    inputs, hidden_1, hidden_2 = kept
+    _write_gradients(head, delta, hidden_2)
+    delta = relu_backward(delta @ head.weight, hidden_2, 0)
+    _write_gradients(trunk[2], delta, hidden_1)
+    delta = relu_backward(delta @ trunk[2].weight, hidden_1, 0)
+    _write_gradients(trunk[0], delta, inputs)
+
+
 def start_moments(optimiser):
     """Make the moments and step counts of an Adam now, at zero, and not at its first step: they can then be loaded."""
     for group in optimiser.param_groups:
@@ -144,6 +165,15 @@ def _hidden_layers(inputs, hidden):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         inputs = outputs
     return nn.Sequential(*layers)
+
+
+def _affine(layer, inputs):
+    return torch.addmm(layer.bias, inputs, layer.weight.t())
+
+
+def _write_gradients(layer, delta, inputs):
+    torch.mm(delta.t(), inputs, out=layer.weight.grad)
+    torch.sum(delta, dim=0, out=layer.bias.grad)
 
 
 def _redraw_small(head):

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from synthlib.cql import CQL, SEEDS, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql_fast import FastCQL
 from synthlib.networks import QNetwork
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "cql_update.npz")
 CASES = ("n3_default_init", "n10_general", "n3_general", "n3_safe_q", "n3_full_size")
-AGENTS = (CQL,)
+AGENTS = (CQL, FastCQL)
 
 GOLDEN_NETWORKS = {"policy": "policy", "qf1": "q1", "qf2": "q2", "target_qf1": "target_q1", "target_qf2": "target_q2"}
 
@@ -224,8 +225,8 @@ def test_conservative_loss_against_brute_force():
                 u = mean + log_std.exp() * eps
                 density = torch.distributions.Normal(mean, log_std.exp()).log_prob(u) - (1 - u.tanh() ** 2).log()
                 terms.append(agent.q1(s, u.tanh()) - density.sum())
-        soft_maximum = 0.7 * math.log(sum(math.exp(float(term) / 0.7) for term in terms))
-        expected += 5.0 * (soft_maximum - float(agent.q1(s, batch.actions[row]))) / 4
+        soft_maximum = 0.7 * math.log(sum(math.exp(float(term.detach()) / 0.7) for term in terms))
+        expected += 5.0 * (soft_maximum - float(agent.q1(s, batch.actions[row]).detach())) / 4
     found = float(agent.update(batch, noise)["cql_min_qf1_loss"])
     assert found == pytest.approx(expected, rel=1e-9)
 
@@ -317,3 +318,11 @@ def test_unknown_settings_are_refused(settings):
 def test_nan_q_max_is_refused():
     with pytest.raises(ValueError, match="q_max is NaN"):
         small_agent(q_max=math.nan)
+
+
+def test_a_state_of_another_dtype_or_size_is_refused():
+    agent = small_agent()
+    with pytest.raises(ValueError, match=r"saved agent: log_alpha is .*float64"):
+        agent.load_state_dict(small_agent(dtype=torch.float64).state_dict())
+    with pytest.raises(ValueError, match=r"saved agent: policy\.trunk\.0\.weight"):
+        agent.load_state_dict(small_agent(config=CQLConfig(hidden=(16, 16))).state_dict())

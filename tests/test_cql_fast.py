@@ -1,0 +1,116 @@
+"""FastCQL against CQL; the tests that both must pass one by one (golden vectors, resume, errors) are in test_cql.py."""
+
+import pytest
+import torch
+from test_cql import noise_for, random_batch, small_agent
+
+from synthlib import cql_fast
+from synthlib.cql import CQL, CQLConfig, check_finite
+from synthlib.cql_fast import FastCQL
+from synthlib.networks import QNetwork
+
+
+def train_both(config, updates, dtype, observation_width=5, action_width=3, size=40, q_max=0.1, **options):
+    """The readable agent and its fast twin after the same updates, and the largest difference of a loss on the way."""
+    widths = observation_width, action_width
+    agents = [kind(*widths, config, q_max=q_max, seed=3, dtype=dtype, **options) for kind in (CQL, FastCQL)]
+    worst = 0.0
+    for i in range(updates):
+        batch = random_batch(*widths, size, seed=i, dtype=dtype)
+        noise = noise_for(agents[0], size, seed=i, dtype=dtype)
+        readable, fast = (agent.update(batch, noise) for agent in agents)
+        assert readable.keys() == fast.keys()
+        worst = max(worst, *(abs(float(readable[name] - fast[name])) for name in readable))
+    return *agents, worst
+
+
+def largest_difference(first, second, part):
+    first, second = first.state_dict()[part], second.state_dict()[part]
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+TWIN_CONFIGS = {
+    "default": CQLConfig(hidden=(32, 32)),
+    "ten actions": CQLConfig(hidden=(32, 32), sampled_actions=10),
+    "text's safe-Q": CQLConfig(hidden=(32, 32), safe_q="target"),
+    "unequal": CQLConfig(
+        hidden=(24, 40),
+        temperature=0.5,
+        conservative_weight=2.0,
+        policy_learning_rate=1e-3,
+        critic_learning_rate=2e-3,
+        alpha_learning_rate=5e-3,
+        target_rate=0.05,
+        discount=0.9,
+    ),
+}
+
+
+@pytest.mark.parametrize("config", TWIN_CONFIGS.values(), ids=TWIN_CONFIGS)
+def test_twins_are_equal_in_float64(config):
+    readable, fast, worst = train_both(config, 200 if config is TWIN_CONFIGS["default"] else 60, torch.float64)
+    assert worst < 1e-10
+    for part in ("weights", "first_moments", "second_moments"):
+        assert largest_difference(readable, fast, part) < 1e-10, part
+
+
+def test_twins_are_equal_in_float32():
+    readable, fast, worst = train_both(CQLConfig(hidden=(32, 32)), 200, torch.float32)
+    assert worst < 1e-3
+    assert largest_difference(readable, fast, "weights") < 1e-4
+
+
+def test_twins_are_equal_at_full_size_from_pretrained_critics(monkeypatch):
+    # More states than a block and a last block that is not full.
+    monkeypatch.setattr(cql_fast, "BLOCK", 100)
+    torch.manual_seed(0)
+    critics = {name: QNetwork(111, 8, prediction_width=111).state_dict() for name in ("q1", "q2")}
+    readable, fast, worst = train_both(CQLConfig(), 3, torch.float64, 111, 8, size=256, critics=critics)
+    assert worst < 1e-10
+    assert largest_difference(readable, fast, "weights") < 1e-10
+
+
+def test_twins_agree_where_the_critics_are_equal_and_the_deviation_is_clamped():
+    # Equal critics: every min(Q1, Q2) is a tie. A large offset: log sigma stays at its upper bound, without gradient.
+    torch.manual_seed(0)
+    same = QNetwork(5, 3, (32, 32)).double()
+    agents = [
+        small_agent(kind, critics={"q1": same.state_dict(), "q2": same.state_dict()}, dtype=torch.float64)
+        for kind in (CQL, FastCQL)
+    ]
+    for agent in agents:
+        state = agent.state_dict()
+        state["weights"]["policy.log_std_offset"].fill_(5.0)
+        agent.load_state_dict(state)
+    for i in range(20):
+        batch, noise = random_batch(seed=i, dtype=torch.float64), noise_for(agents[0], seed=i, dtype=torch.float64)
+        for agent in agents:
+            agent.update(batch, noise)
+    assert largest_difference(*agents, "weights") < 1e-10
+    assert agents[0].state_dict()["weights"]["policy.log_std_offset"] == 5.0
+
+
+@pytest.mark.parametrize("kinds", [(CQL, FastCQL), (FastCQL, CQL)])
+def test_either_twin_goes_on_from_the_others_state(kinds):
+    first, second = (small_agent(kind, dtype=torch.float64) for kind in kinds)
+    inputs = [
+        (random_batch(seed=i, dtype=torch.float64), noise_for(first, seed=i, dtype=torch.float64)) for i in range(10)
+    ]
+    for batch, noise in inputs[:5]:
+        first.update(batch, noise)
+    second.load_state_dict(first.state_dict())
+    for batch, noise in inputs[5:]:
+        first.update(batch, noise)
+        second.update(batch, noise)
+    assert first.updates == second.updates == 10
+    for part in ("weights", "first_moments", "second_moments"):
+        assert largest_difference(first, second, part) < 1e-12
+
+
+def test_other_depths_need_the_readable_version():
+    config = CQLConfig(hidden=(16, 16, 16))
+    with pytest.raises(ValueError, match="use CQL"):
+        small_agent(FastCQL, config)
+    agent = small_agent(config=config)
+    check_finite(agent.update(random_batch(), noise_for(agent)))
