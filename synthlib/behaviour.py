@@ -29,6 +29,14 @@ def learning_curve(folder):
     return steps, table[rows, 1]
 
 
+def keep_learning_curve(folder, path):
+    """Copy a training's evaluations, each once and in order, to ``path`` with a header."""
+    table = np.loadtxt(Path(folder) / "evaluations.csv", delimiter=",", ndmin=2)
+    rows = np.unique(table[:, 0], return_index=True)[1]
+    header = "steps,score,seconds,lowest_return,highest_return"
+    np.savetxt(path, table[rows], delimiter=",", fmt=("%d", "%.3f", "%.1f", "%.1f", "%.1f"), header=header, comments="")
+
+
 def saved_policy(folder, steps):
     """The policy that a training saved after ``steps`` steps."""
     config = read_json(Path(folder) / "config.json")
@@ -79,6 +87,7 @@ def main():
         if arguments.command == "train":
             train(TD3Config(environment=environment, steps=arguments.steps or STEPS[environment]), folder)
             continue
+        keep_learning_curve(folder, REPLICA_FOLDER / f"{environment}_training.csv")
         for tier, target in (("medium", MEDIUM_SCORES[environment]), ("expert", None)):
             print(f"{environment} {tier} (wanted: {'the highest' if target is None else f'near {target}'})")
             policy = pick(folder, target, processes=arguments.processes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from synthlib.behaviour import learning_curve, pick, saved_policy
+from synthlib.behaviour import keep_learning_curve, learning_curve, pick, saved_policy
 from synthlib.behaviour_policy import load_policy, save_policy
 from synthlib.td3 import Agent, Replay, TD3Config, train
 
@@ -133,6 +133,17 @@ def test_a_training_can_be_made_longer_but_not_changed(training, tmp_path):
     with pytest.raises(ValueError, match=r"holds a training with hidden=16; choose another folder"):
         train(replace(TINY, hidden=32), training)
     assert json.loads((training / "config.json").read_text())["hidden"] == 16
+
+
+def test_the_learning_curve_is_kept_without_repetitions(tmp_path):
+    (tmp_path / "evaluations.csv").write_text("400,2.5,1.0,3,4\n200,1.5,0.5,2,3\n400,2.5,1.1,3,4\n")
+    keep_learning_curve(tmp_path, tmp_path / "kept.csv")
+    lines = (tmp_path / "kept.csv").read_text().splitlines()
+    assert lines == [
+        "steps,score,seconds,lowest_return,highest_return",
+        "200,1.500,0.5,2.0,3.0",
+        "400,2.500,1.0,3.0,4.0",
+    ]
 
 
 def test_a_policy_is_picked_by_its_noisy_score(training, tmp_path):

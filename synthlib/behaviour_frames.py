@@ -1,0 +1,82 @@
+"""Pictures of a behaviour policy at work: a strip of moments from one episode.
+
+Rendered by MuJoCo where there is OpenGL (set ``MUJOCO_GL`` to egl or osmesa on a machine without a screen); else drawn
+from the geometry, seen from the side, which needs nothing.
+"""
+
+import functools
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import mujoco
+import numpy as np
+
+from synthlib.behaviour_policy import collect_episode, environment_of
+
+SIZE = (200, 260)  # pixels of a rendered frame: height, width
+REACH = 1.0  # metres to each side of the root in a drawing
+
+
+def strip(policy, count=7, spacing=8, start=40, seed=0, rendered=True):
+    """(figure, alt text) of ``count`` moments ``spacing`` steps apart, from step ``start`` of a noiseless episode.
+
+    A shorter episode is spread evenly. ``rendered=False`` draws even where OpenGL is there.
+    """
+    env = environment_of(policy)
+    episode = collect_episode(policy, env, seed, index=0, noise=0)
+    steps = start + spacing * np.arange(count)
+    if steps[-1] >= len(episode.rewards):
+        steps = np.linspace(0, len(episode.rewards) - 1, count).astype(int)
+    renderer = mujoco.Renderer(env.model, *SIZE) if rendered and opengl_works() else None
+    figure, axes = plt.subplots(1, count, figsize=(1.5 * count, 1.9), sharey=True, squeeze=False)
+    for axis, step in zip(axes[0], steps, strict=True):
+        env.set_state(episode.qpos[step], episode.qvel[step])
+        if renderer is None:
+            _draw(axis, env.model, env.data)
+        else:
+            renderer.update_scene(env.data, camera="track")
+            axis.imshow(renderer.render())
+        axis.set_title(f"step {step}", fontsize=8)
+        axis.set_axis_off()
+    if renderer is not None:
+        renderer.close()
+    facts = policy.facts
+    how = "drawn from the side" if renderer is None else "rendered"
+    figure.suptitle(f"{facts['environment']}, {facts['algorithm']} after {facts['steps']:,} steps", fontsize=9)
+    moments = f"{count} moments {how}, steps {steps[0]} to {steps[-1]} of an episode of {len(episode.rewards)}"
+    return figure, f"{facts['environment']}: {moments}, return {episode.rewards.sum():.0f}."
+
+
+@functools.cache
+def opengl_works():
+    """Whether MuJoCo can render here. Tried in another process: without OpenGL a second attempt aborts Python."""
+    attempt = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
+    return subprocess.run([sys.executable, "-c", attempt], capture_output=True).returncode == 0
+
+
+def _draw(axis, model, data):
+    """Capsules and spheres in the plane of x (along the track) and z (up), nearer ones darker."""
+    centre = data.qpos[0]
+    farther_first = np.argsort(-data.geom_xpos[:, 1], kind="stable")
+    shades = np.linspace(0.65, 0.15, model.ngeom)
+    for geom, shade in zip(farther_first, shades, strict=True):
+        radius, half_length, _ = model.geom_size[geom]
+        if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE:
+            axis.axhline(0, color="0.6", linewidth=1)
+            continue
+        along = np.zeros(3)
+        if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE:
+            along = data.geom_xmat[geom].reshape(3, 3)[:, 2] * half_length
+        place, along = data.geom_xpos[geom][[0, 2]] - [centre, 0], along[[0, 2]]
+        axis.fill(*_outline(place - along, place + along, radius).T, color=str(shade), linewidth=0)
+    axis.set(xlim=(-REACH, REACH), ylim=(-0.1, 1.7), aspect="equal")
+
+
+def _outline(start, end, radius):
+    """Outline (P, 2) of everything within ``radius`` of the segment from ``start`` to ``end``, both (2,)."""
+    direction = np.arctan2(*(end - start)[::-1])
+    half_turn = np.linspace(-np.pi / 2, np.pi / 2, 12)
+    angles = direction + half_turn, direction + np.pi + half_turn
+    arcs = [radius * np.column_stack([np.cos(angle), np.sin(angle)]) for angle in angles]
+    return np.concatenate([end + arcs[0], start + arcs[1]])
