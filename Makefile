@@ -2,10 +2,14 @@
 #   PRESET=smoke|quick|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per core
+#   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 
 PRESET ?= quick
 DATA ?= replica
 WORKERS ?= 0
+LOGS ?=
+SOURCE ?= own
+SIZE ?= 1000000
 PYTHON ?= python3.11
 BIN := .venv/bin
 # One thread per process: two on a busy machine are many times slower than one.
@@ -13,18 +17,26 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 SYNTHLIB := $(BIN)/python -m synthlib
-OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS)
+OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS) --logs "$(LOGS)"
 
-.PHONY: help install lab doctor test test-quick lint format clean
+.PHONY: help install lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
+.PHONY: test test-quick lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make reproduce-table6   train what is missing, execute the notebook, print the table"
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
 	@echo "make run-table6         only train"
+	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
+	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
+	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
 	@echo "make doctor             check the installation"
 	@echo "make test               the whole test suite (test-quick: under 3 minutes)"
+	@echo "make data DATA=d4rl     fetch and check the official files"
+	@echo "make replica SIZE=n     roll out replica data of n transitions a tier from the committed policies"
+	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
+	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "options: PRESET=smoke|quick|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 
 install: .venv/installed
@@ -38,19 +50,42 @@ install: .venv/installed
 	@touch $@
 
 plan-%: .venv/installed
-	@$(SYNTHLIB) plan $* $(OPTIONS)
+	@$(SYNTHLIB) plan $* $(OPTIONS) --source $(SOURCE)
 
 run-%: .venv/installed
 	@$(SYNTHLIB) run $* $(OPTIONS)
 
 reproduce-%: .venv/installed
-	@$(SYNTHLIB) reproduce $* $(OPTIONS)
+	@$(SYNTHLIB) reproduce $* $(OPTIONS) --source $(SOURCE)
+
+notebook-%: .venv/installed
+	@$(SYNTHLIB) notebook $* --preset $(PRESET) --data $(DATA)
+
+scoreboard: .venv/installed
+	@$(SYNTHLIB) scoreboard $(OPTIONS)
+
+check-authors: .venv/installed
+	@$(SYNTHLIB) check-authors --logs "$(LOGS)"
+
+data: .venv/installed
+	@$(BIN)/python -m synthlib.download --data $(DATA)
+
+replica: .venv/installed
+	@$(BIN)/python -m synthlib.replica --size $(SIZE)
+
+behaviour-policies: .venv/installed
+	@$(BIN)/python -m synthlib.behaviour train halfcheetah hopper walker2d ant
+
+crosscheck-d4rl: .venv/installed
+	$(PYTHON) -m venv build/d4rl
+	build/d4rl/bin/python -m pip install --quiet --no-deps --requirement tests/crosscheck/requirements.lock
+	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks
 
 doctor: .venv/installed
-	@$(SYNTHLIB) doctor
+	@$(SYNTHLIB) doctor --data $(DATA)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2

@@ -53,7 +53,9 @@ def _parser():
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
-        if name != "doctor":
+        if name == "doctor":
+            command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
+        else:
             command.add_argument(
                 "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
             )
@@ -74,6 +76,7 @@ def _plan(options):
 def _run(options):
     runs = _open(options)
     for name in _names(options):
+        runs.prepare(name)
         print(runs.plan(name))
         runs.train(name, _shard(options.shard))
     return 0
@@ -82,6 +85,7 @@ def _run(options):
 def _reproduce(options):
     runs, executed = _open(options), set()
     for name in _names(options):
+        runs.prepare(name)
         notebook = load_artefact(name).notebook
         folder = runs.folder(name)
         print(runs.plan(name))
@@ -119,7 +123,7 @@ def _check_authors(options):
 def _doctor(options):
     from synthlib.doctor import examine
 
-    return examine()
+    return examine(options.data)
 
 
 def _open(options):

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 
+from synthlib import physics_replay
 from synthlib.data_sources import DATASETS, checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
 from synthlib.physics import ENVIRONMENTS, make_environment
@@ -23,6 +24,7 @@ def examine(source="replica"):
         ("packages", _packages),
         ("physics", _physics),
         ("data", lambda: _data(source)),
+        ("masses", lambda: _masses(source)),
         ("notebooks", _notebooks),
         ("disk", _disk),
         ("threads", _threads),
@@ -73,17 +75,25 @@ def _physics():
 
 
 def _data(source):
-    present = []
-    for name in DATASETS:
-        try:
-            find_files(name, source)
-        except FileNotFoundError:
-            continue
+    present = [name for name in DATASETS if _is_there(name, source)]
+    for name in present:
         checksum(name, source)
-        present.append(name)
     if not present:
         raise RuntimeError(f"no data set found in source {source!r}")
     return f"{len(present)} of {len(DATASETS)} {source} data sets, checksums as in their manifest"
+
+
+def _masses(source):
+    """Replay stored steps of the environments whose masses changed: which of the two sets made these data?"""
+    present = [name for name in ("hopper-medium", "walker2d-medium") if _is_there(name, source)]
+    return "; ".join(physics_replay.report(name, source) for name in present) or "no hopper or walker2d data to replay"
+
+
+def _is_there(name, source):
+    try:
+        return bool(find_files(name, source))
+    except FileNotFoundError:
+        return False
 
 
 def _notebooks():

@@ -3,7 +3,7 @@
     runs = open_runs("own", preset="quick")        our runs: what is missing can be trained
     runs = open_runs("authors", logs="logs.csv")   the authors' logs: nothing to train
 
-Both answer ``plan(name)``, ``train(name)`` and ``report(name)``, so that a notebook or command is written once.
+Both answer ``prepare(name)``, ``plan(name)``, ``train(name)`` and ``report(name)``, so that a notebook or command is written once.
 """
 
 import json
@@ -15,12 +15,13 @@ import pandas as pd
 
 from synthlib.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.data_sources import parse_source
+from synthlib.download import prepare
 from synthlib.engine import describe
 from synthlib.paths import outputs, store_root
 from synthlib.planning import PlanSummary, run_plan
 from synthlib.report import Report, Runs
 from synthlib.store import Store, describe_environment
-from synthlib.study import LOSSES, ParameterError, load_artefact, make_plan, presets, pretraining_updates
+from synthlib.study import LOSSES, ParameterError, load_artefact, load_preset, make_plan, presets, pretraining_updates
 
 SOURCES = ("own", "authors")
 _LABELS = {
@@ -51,6 +52,10 @@ class OwnRuns:
     preset: str
     data: str
     workers: int
+
+    def prepare(self, name):
+        """Have the data sets that artefact ``name`` wants: download official D4RL files that are not there yet."""
+        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data)
 
     def plan(self, name):
         """What artefact ``name`` needs, has and lacks: a text to print."""
@@ -95,6 +100,9 @@ class AuthorsRuns:
 
     path: Path
     logs: pd.DataFrame
+
+    def prepare(self, name):
+        """Nothing to do: the logs are read."""
 
     def plan(self, name):
         artefact = load_artefact(name)
