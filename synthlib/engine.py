@@ -14,10 +14,14 @@ from multiprocessing import get_context
 from tqdm.auto import tqdm
 
 from synthlib.claims import ClaimLost
-from synthlib.cql_jobs import finetune, pretrain_critics
+from synthlib.cql_jobs import finetune as finetune_cql
+from synthlib.cql_jobs import pretrain_critics
+from synthlib.dt_jobs import finetune as finetune_dt
+from synthlib.gpt2_jobs import describe_pretraining, pretrain_gpt2
 from synthlib.store import Store
 
-TRAINERS = {"critic_pretraining": pretrain_critics, "cql": finetune}
+PRETRAINERS = {"critic_pretraining": pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
+TRAINERS = PRETRAINERS | {"cql": finetune_cql, "dt": finetune_dt}
 _WAIT_SECONDS = 0.5
 
 
@@ -34,7 +38,7 @@ def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
     either way every training keeps its last checkpoint.
     """
     index, count = shard
-    ours = [job for place, job in enumerate(jobs) if job.kind == "critic_pretraining" or place % count == index]
+    ours = [job for place, job in enumerate(jobs) if job.kind in PRETRAINERS or place % count == index]
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
         return
@@ -99,6 +103,8 @@ def describe(job):
     if job.kind == "critic_pretraining":
         mdp = job.config["mdp"]
         return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
+    if job.kind == "gpt2_pretraining":
+        return f"GPT-2 pre-training ({describe_pretraining(job.config)}, {job.updates} updates)"
     return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
 
 

@@ -1,6 +1,7 @@
 """How long a plan will take on this machine, from a short measurement of each kind of update and step."""
 
 import time
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -9,7 +10,14 @@ from synthlib.atomic_files import read_json, write_json
 from synthlib.cql import Batch, CQLConfig, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.decision_transformer import DecisionTransformer, pretrained_config
+from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.dt_batches import CONTEXT
+from synthlib.dt_batches import Batch as WindowBatch
+from synthlib.dt_evaluation import DTEvaluator
+from synthlib.dt_training import DTTraining, DTTrainingConfig, dropout_generator
 from synthlib.evaluation import Evaluator
+from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
 from synthlib.mdp import MDPConfig
 from synthlib.paths import outputs
 from synthlib.physics import DIMENSIONS, MAX_EPISODE_STEPS
@@ -27,9 +35,14 @@ def _seconds(job):
     if job.kind == "critic_pretraining":
         widths = job.config["observation_width"], job.config["action_width"]
         return job.updates * _measured(f"critic_pretraining-{widths}", lambda: _pretraining_update(*widths))
+    if job.kind == "gpt2_pretraining":
+        return job.updates * _gpt2_update(job.config["gpt2"])
     environment = job.config["dataset"]["name"].split("-")[0]
     widths, evaluation = DIMENSIONS[environment], job.config["evaluation"]
     steps = job.updates // evaluation["every"] * evaluation["episodes"] * MAX_EPISODE_STEPS
+    if job.kind == "dt":
+        update = _measured(f"dt-{widths}", lambda: _dt_update(*widths))
+        return job.updates * update + steps * _measured(f"dt-step-{environment}", lambda: _dt_step(environment))
     sampled = job.config["cql"]["sampled_actions"]
     update = _measured(f"cql-{widths}-{sampled}", lambda: _cql_update(*widths, sampled))
     return job.updates * update + steps * _measured(f"step-{environment}", lambda: _environment_step(environment))
@@ -62,6 +75,53 @@ def _pretraining_update(observation_width, action_width):
     mdp = MDPConfig(states=10, trajectories=1)
     training = CriticPretraining(CriticPretrainingConfig(observation_width, action_width, mdp))
     return _median_seconds(lambda: training.run(training.updates + 10)) / 10
+
+
+def _dt_update(observation_width, action_width):
+    config = pretrained_config(observation_width, action_width)
+    training = DTTraining(DecisionTransformer(config, seed=0), DTTrainingConfig())
+    size, draw = (training.config.batch_size, CONTEXT), np.random.default_rng(0)
+    floats = (draw.standard_normal((*size, width), dtype=np.float32) for width in (observation_width, action_width, 1))
+    observations, actions, rewards = floats
+    timesteps, mask = np.tile(np.arange(CONTEXT), (size[0], 1)), np.ones(size, dtype=np.float32)
+    returns_to_go = np.ones((size[0], CONTEXT + 1, 1), dtype=np.float32)
+    batch = WindowBatch(observations, actions, rewards, timesteps, returns_to_go, timesteps, mask)
+    return _median_seconds(lambda: training.update(batch, dropout_generator(0, training.updates)))
+
+
+def _dt_step(environment):
+    model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0)
+    evaluator = DTEvaluator(environment, max_steps=_STEPS)
+    mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
+    steps, began = 0, time.perf_counter()
+    while steps < _STEPS * 10:
+        result = evaluator.evaluate(lambda *window: predict_last_action(model, *window), mean, std, seed=steps)
+        steps += int(result.lengths.sum())
+    return (time.perf_counter() - began) / steps
+
+
+def _gpt2_update(gpt2):
+    """Seconds of one update: measured once per sequence length, by the number of operations for other sizes."""
+    fields = {"vocabulary": 100, "sequence_length": gpt2["sequence_length"], "batch_size": 1}
+    measured = GPT2PretrainingConfig(**fields)
+    per_sequence = _measured(f"gpt2-{measured.sequence_length}", lambda: _gpt2_sequence(measured))
+    operations = _operations(asdict(measured))
+    return per_sequence * gpt2["batch_size"] * _operations(gpt2) / operations
+
+
+def _gpt2_sequence(config):
+    """As many sequences at once as a pre-training takes, so that short ones are not all overhead."""
+    config = replace(config, batch_size=64)
+    config = replace(config, batch_size=default_micro_batch(config))
+    training = GPT2Pretraining(config, batches=None)
+    tokens = np.random.default_rng(0).integers(config.vocabulary, size=(config.batch_size, config.sequence_length))
+    return _median_seconds(lambda: training.update(tokens)) / config.batch_size
+
+
+def _operations(gpt2):
+    """Multiply-adds per token of a GPT-2's forward pass (faithfulness 9.7), attention to the past only."""
+    width, outputs = gpt2["width"], gpt2["vocabulary"] * (2 if gpt2["objective"] == "mapping" else 1)
+    return gpt2["layers"] * (12 * width**2 + gpt2["sequence_length"] * width) + outputs * width
 
 
 def _environment_step(environment):

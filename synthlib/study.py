@@ -15,6 +15,9 @@ What an arm may say, beside nothing (the paper's default pre-training):
     objective: name           dt only: identity or mapping in place of next_token
     text: wiki                dt only: text in place of a chain
     data_ratio: x             dt only: fine-tuned on this share of the trajectories
+    exclude_lowest: false     dt only: draws the trajectory of lowest return too, which the authors' loop leaves out
+    model: {...}, training: {...}, gpt2: {...}
+                              dt only: fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
 """
 
 import math
@@ -23,7 +26,7 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from synthlib import cql_jobs
+from synthlib import cql_jobs, dt_jobs, gpt2_jobs
 from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.store import Job
@@ -31,8 +34,12 @@ from synthlib.store import Job
 METRICS = ("final", "best", "updates")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
 _OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
+_COMMON_PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale"}
 _PRESET_KEYS = {
-    "cql": {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale", "mdp_trajectories"}
+    "cql": _COMMON_PRESET_KEYS | {"mdp_trajectories"},
+    "dt": _COMMON_PRESET_KEYS
+    | {"warmup_updates", "pretraining_batch_size", "pretraining_sequence_length", "pretraining_learning_rate"}
+    | {"pretraining_sequences", "validation_sequences", "text", "text_vocabulary"},
 }
 _ARM_KEYS = {
     "cql": {"pretraining", "pretraining_updates", "pretraining_seed", "length", "mdp", "cql"},
@@ -45,10 +52,14 @@ _ARM_KEYS = {
         "objective",
         "text",
         "data_ratio",
+        "exclude_lowest",
+        "model",
+        "training",
+        "gpt2",
     },
 }
-_JOBS = {"cql": cql_jobs.finetuning_job}
-_SEEDS = {"cql": cql_jobs.SEEDS}
+_JOBS = {"cql": cql_jobs.finetuning_job, "dt": dt_jobs.finetuning_job}
+_SEEDS = {"cql": cql_jobs.SEEDS, "dt": dt_jobs.SEEDS}
 # The column of losses.csv that the paper's loss curves show: one row per evaluation.
 LOSSES = {"cql": "combined_loss_last_minibatch", "dt": "train_loss"}
 
@@ -166,7 +177,8 @@ def pretraining_updates(algorithm, settings):
     """Pre-training updates behind an arm at the paper's size: what its curves are shifted by."""
     if settings.get("pretraining") == "none":
         return 0
-    default = {"cql": cql_jobs.PRETRAINING_UPDATES, "dt": 80_000 if "text" in settings else 20_000}
+    of_dt = gpt2_jobs.TEXT_UPDATES if "text" in settings else gpt2_jobs.CHAIN_UPDATES
+    default = {"cql": cql_jobs.PRETRAINING_UPDATES, "dt": of_dt}
     return settings.get("pretraining_updates", default[algorithm])
 
 

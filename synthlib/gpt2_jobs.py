@@ -1,0 +1,158 @@
+"""Pre-training of GPT-2 as a job of the store: one run per chain, text and seed, kept at Table 5's checkpoints.
+
+What a preset scales down (updates, sequences per update, their length, the learning rate) is written into the job, so
+that a small pre-training is never taken for the paper's.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+
+import numpy as np
+
+from synthlib import resumable
+from synthlib.atomic_files import write_atomically
+from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
+from synthlib.markov_chain import ChainConfig, stream
+from synthlib.paths import data_cache
+from synthlib.resumable import scaled_checkpoints
+from synthlib.store import Job
+from synthlib.text import GPT2_VOCABULARY, SMALL_WIKI, gpt2_tokenizer, load_corpus, token_rows, train_tokenizer
+
+CHAIN_UPDATES = 20_000  # paper 3.3
+TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run
+CHECKPOINTS = (1_000, 10_000, 20_000, 40_000, 60_000, 80_000)  # Table 5
+WARMUP_UPDATES, SCHEDULE_UPDATES = 10_000, 80_000  # Table 9
+VALIDATIONS = 80  # in a whole schedule
+_MODEL_FIELDS = ("width", "layers", "heads")
+
+
+def pretraining_job(arm, settings):
+    """Job of the pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
+
+    The chain's draws are another stream for another ``pretraining_seed``; the chain itself, seeded 666, is not.
+    Raises ValueError for settings that contradict each other, TypeError for an unknown field.
+    """
+    seed, scale = arm.get("pretraining_seed", 0), settings["pretraining_scale"]
+    length = settings["pretraining_sequence_length"]
+    if "text" in arm:
+        if arm["text"] != "wiki" or "chain" in arm or "objective" in arm:
+            raise ValueError(f"pre-training on text is text: wiki, without chain or objective; not {arm}")
+        vocabulary = settings["text_vocabulary"]
+        data = {"text": _text_identity(settings["text"]), "vocabulary": vocabulary}
+    else:
+        chain = ChainConfig(**{"length": length} | arm.get("chain", {}))
+        vocabulary = chain.states
+        data = {"chain": asdict(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
+    model = {name: value for name, value in arm.get("model", {}).items() if name in _MODEL_FIELDS}
+    fields = {
+        "vocabulary": vocabulary,
+        "objective": arm.get("objective", "next_token"),
+        "sequence_length": length,
+        "batch_size": settings["pretraining_batch_size"],
+        "learning_rate": settings["pretraining_learning_rate"],
+        "warmup_updates": max(1, round(WARMUP_UPDATES * scale)),
+        "schedule_updates": max(2, round(SCHEDULE_UPDATES * scale)),
+        "seed": seed,
+    }
+    config = {
+        "gpt2": asdict(GPT2PretrainingConfig(**fields | model | arm.get("gpt2", {}))),
+        "data": data,
+        "validation_sequences": settings["validation_sequences"],
+    }
+    default = TEXT_UPDATES if "text" in arm else CHAIN_UPDATES
+    updates, keep = scaled_checkpoints(arm.get("pretraining_updates", default), CHECKPOINTS, scale)
+    return Job("gpt2_pretraining", config, updates, keep=keep)
+
+
+def pretrain_gpt2(job, session, store, report):
+    """Train the GPT-2 of a "gpt2_pretraining" job; ``report(updates)`` is called as it advances.
+
+    Its losses are rows of ``loss`` every 10 updates and ``validation_loss``, ``validation_perplexity`` 80 times in a
+    whole schedule, on sequences that are never trained on.
+    """
+    config = GPT2PretrainingConfig(**job.config["gpt2"])
+    batches, held_out = _tokens(job.config, config)
+    training = _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
+    resumable.pretrain(training, training.weights, session, report, stride=1)
+
+
+def describe_pretraining(config):
+    """A few words on what a pre-training reads, from its job's config: for progress lines and captions."""
+    data, objective = config["data"], config["gpt2"]["objective"]
+    if "text" in data:
+        return f"text {data['text']['corpus']}, {data['vocabulary']:,} tokens"
+    chain = data["chain"]
+    words = f"{chain['states']:,} states"
+    if chain["kind"] == "iid":
+        words += ", iid"
+    else:
+        words += f", order {chain['order']}, temperature {chain['temperature']:g}"
+    return words if objective == "next_token" else f"{words}, {objective}"
+
+
+class _Validated(GPT2Pretraining):
+    """A pre-training that also validates itself, in the rows of ``losses``."""
+
+    def __init__(self, config, batches, held_out, every):
+        super().__init__(config, batches)
+        self._held_out, self._every = held_out, every
+
+    def run(self, until, progress=None):
+        super().run(until, progress)
+        if self.updates % self._every == 0:
+            found = self.validate(self._held_out)
+            if not self.losses or self.losses[-1]["updates"] != self.updates:
+                self.losses.append({"updates": self.updates})
+            self.losses[-1] |= {"validation_loss": found["loss"], "validation_perplexity": found["perplexity"]}
+
+
+def _tokens(config, gpt2):
+    """(batches, held-out sequences) of a pre-training, from a chain as a stream or from text."""
+    data, held_out = config["data"], config["validation_sequences"]
+    if "text" in data:
+        training, validation = _text_rows(data["text"]["corpus"], data["vocabulary"], gpt2.sequence_length)
+        return shuffled_batches(training, gpt2.batch_size), validation[:held_out]
+    chain = ChainConfig(**data["chain"])
+
+    def sequences(first, count):
+        return stream(chain, data["seed"], range(first, first + count))
+
+    # As in the authors' file, the sequences after those that are trained on are held out (faithfulness 1.7).
+    rows = data["sequences"]
+    return stream_batches(sequences, gpt2.batch_size, rows), sequences(rows, held_out)
+
+
+@cache
+def _text_identity(source):
+    """What identifies a corpus; only a folder of the user's own has to be read for it."""
+    if source == "small-wiki":
+        return {"corpus": source, "checksum": SMALL_WIKI.sha256}
+    if source.startswith("path:"):
+        return {"corpus": source, "checksum": load_corpus(source, data_cache()).checksum}
+    return {"corpus": source, "checksum": None}  # WikiText-103 has a version in its name
+
+
+def _text_rows(source, vocabulary, length):
+    """Token sequences for training and validation, int32 (R, length) each; kept on disk, WikiText-103 takes minutes.
+
+    With ``vocabulary`` 50,257 the tokens are GPT-2's own, with fewer those of a tokenizer made for this text.
+    """
+    name = json.dumps([_text_identity(source), vocabulary, length], sort_keys=True)
+    path = data_cache() / "text" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        corpus = load_corpus(source, data_cache())
+        own = vocabulary != GPT2_VOCABULARY
+        tokenizer = train_tokenizer(corpus.training, vocabulary) if own else gpt2_tokenizer(data_cache())
+        parts = (token_rows(tokenizer, lines, length) for lines in (corpus.training, corpus.validation))
+        columns = dict(zip(("training", "validation"), parts, strict=True))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda temporary: _save(temporary, columns))
+    with np.load(path) as columns:
+        return columns["training"], columns["validation"]
+
+
+def _save(path, columns):
+    with open(path, "wb") as file:  # a path without .npz would get that ending
+        np.savez(file, **columns)
