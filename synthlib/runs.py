@@ -3,7 +3,8 @@
     runs = open_runs("own", preset="quick")        our runs: what is missing can be trained
     runs = open_runs("authors", logs="logs.csv")   the authors' logs: nothing to train
 
-Both answer ``prepare(name)``, ``plan(name)``, ``train(name)`` and ``report(name)``, so that a notebook or command is written once.
+Both answer ``prepare``, ``plan``, ``train`` and ``report`` of an artefact's name, so that a notebook or command is
+written once.
 """
 
 import json
