@@ -28,7 +28,7 @@ from synthlib.store import Job
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
 _PRETRAINING_STRIDE = 1_000
-_BATCH_SIZE = 256
+BATCH_SIZE = 256  # Table 16
 
 
 def pretraining_job(environment, arm, settings):
@@ -56,9 +56,10 @@ def finetuning_job(arm, dataset, seed, settings, source):
         "dataset": {"name": dataset, "checksum": checksum},
         "physics": physics_version(environment, masses),
         "seed": seed,
+        "batch_size": BATCH_SIZE,
         "cql": asdict(CQLConfig(**arm.get("cql", {}))),
         "critics": critics,
-        "data_ratio": 1.0,
+        "data_ratio": arm.get("data_ratio", 1.0),
         "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
     }
     return Job("cql", config, settings["updates"], requires=requires, context={"source": source})
@@ -114,7 +115,7 @@ class _FineTuning:
         widths = DIMENSIONS[data.environment]
         self.agent = FastCQL(*widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"])
         self.noise = torch.Generator().manual_seed(config["seed"])
-        self.noise_shape = (_BATCH_SIZE, widths[1], cql.sampled_actions)
+        self.noise_shape = (config["batch_size"], widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
         self.every = evaluation["every"]
         self.evaluator = Evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
@@ -123,7 +124,7 @@ class _FineTuning:
 
     def update(self):
         data = self.data
-        rows = self.batches.randint(len(data.rewards), size=_BATCH_SIZE)
+        rows = self.batches.randint(len(data.rewards), size=self.config["batch_size"])
         columns = (data.observations, data.actions, data.rewards, data.next_observations, data.terminals)
         batch = Batch(*(torch.from_numpy(column[rows]) for column in columns))
         losses = self.agent.update(batch, draw_noise(self.noise, *self.noise_shape))

@@ -116,6 +116,7 @@ def _work(jobs, root, reports, started):
     import torch
 
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # Adam's moments of units that never fire end there; on Intel they are slow
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
     _die_with_parent()
     store = Store(root)

@@ -14,7 +14,7 @@ What an arm may say, beside nothing (the paper's default pre-training):
     chain: {...}              dt only: fields of ChainConfig
     objective: name           dt only: identity or mapping in place of next_token
     text: wiki                dt only: text in place of a chain
-    data_ratio: x             dt only: fine-tuned on this share of the trajectories
+    data_ratio: x             fine-tuned on this share of the data (dt: trajectories, cql: transitions)
     exclude_lowest: false     dt only: draws the trajectory of lowest return too, which the authors' loop leaves out
     model: {...}, training: {...}, gpt2: {...}
                               dt only: fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
@@ -42,7 +42,7 @@ _PRESET_KEYS = {
     | {"pretraining_sequences", "validation_sequences", "text", "text_vocabulary"},
 }
 _ARM_KEYS = {
-    "cql": {"pretraining", "pretraining_updates", "pretraining_seed", "length", "mdp", "cql"},
+    "cql": {"pretraining", "pretraining_updates", "pretraining_seed", "length", "mdp", "cql", "data_ratio"},
     "dt": {
         "pretraining",
         "pretraining_updates",
