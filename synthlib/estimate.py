@@ -1,4 +1,7 @@
-"""How long a plan will take on this machine, from a short measurement of each kind of update and step."""
+"""How long a plan will take on this machine, from a short measurement of each kind of update and step.
+
+Processor time is measured, so that a neighbour at that moment does not stay in the estimates for good.
+"""
 
 import time
 from dataclasses import asdict, replace
@@ -93,11 +96,11 @@ def _dt_step(environment):
     model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0)
     evaluator = DTEvaluator(environment, max_steps=_STEPS)
     mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
-    steps, began = 0, time.perf_counter()
+    steps, began = 0, time.process_time()
     while steps < _STEPS * 10:
         result = evaluator.evaluate(lambda *window: predict_last_action(model, *window), mean, std, seed=steps)
         steps += int(result.lengths.sum())
-    return (time.perf_counter() - began) / steps
+    return (time.process_time() - began) / steps
 
 
 def _gpt2_update(gpt2):
@@ -127,16 +130,16 @@ def _operations(gpt2):
 def _environment_step(environment):
     evaluator = Evaluator(environment, episodes=1, max_steps=_STEPS)
     action = np.zeros((1, DIMENSIONS[environment][1]), dtype=np.float32)
-    steps, began = 0, time.perf_counter()
+    steps, began = 0, time.process_time()
     while steps < _STEPS:
         steps += int(evaluator.evaluate(lambda observations: action, seed=steps).lengths.sum())
-    return (time.perf_counter() - began) / steps
+    return (time.process_time() - began) / steps
 
 
 def _median_seconds(call):
     seconds = []
     for _ in range(_UPDATES):
-        began = time.perf_counter()
+        began = time.process_time()
         call()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     return float(np.median(seconds))

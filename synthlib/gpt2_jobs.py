@@ -25,6 +25,7 @@ TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run
 CHECKPOINTS = (1_000, 10_000, 20_000, 40_000, 60_000, 80_000)  # Table 5
 WARMUP_UPDATES, SCHEDULE_UPDATES = 10_000, 80_000  # Table 9
 VALIDATIONS = 80  # in a whole schedule
+_CORPORA = {"small-wiki": "a small Wikipedia (not the paper's text)", "wikitext-103": "WikiText-103"}
 _MODEL_FIELDS = ("width", "layers", "heads")
 
 
@@ -82,7 +83,8 @@ def describe_pretraining(config):
     """A few words on what a pre-training reads, from its job's config: for progress lines and captions."""
     data, objective = config["data"], config["gpt2"]["objective"]
     if "text" in data:
-        return f"text {data['text']['corpus']}, {data['vocabulary']:,} tokens"
+        corpus = data["text"]["corpus"]
+        return f"{_CORPORA.get(corpus, corpus)}, a vocabulary of {data['vocabulary']:,}"
     chain = data["chain"]
     words = f"{chain['states']:,} states"
     if chain["kind"] == "iid":

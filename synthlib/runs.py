@@ -18,6 +18,7 @@ from synthlib.authors_logs import evaluations_of, find_logs, folder_of_run, labe
 from synthlib.data_sources import parse_source
 from synthlib.download import prepare
 from synthlib.engine import describe
+from synthlib.gpt2_jobs import describe_pretraining
 from synthlib.paths import outputs, store_root
 from synthlib.planning import PlanSummary, run_plan
 from synthlib.report import Report, Runs
@@ -164,7 +165,7 @@ def runs_of_plan(plan):
         evaluations=pd.concat(frames, ignore_index=True),
         records=pd.DataFrame(records),
         source=kind,
-        label=f"Preset {plan.preset}; {_LABELS[kind]}",
+        label=f"Preset {plan.preset}; {_LABELS[kind]}{_text_label(plan)}",
         folder=_own_folder(plan),
         missing=tuple(missing),
         provenance={
@@ -199,6 +200,13 @@ def runs_of_authors(artefact, logs):
     )
 
 
+def _text_label(plan):
+    """What the plan's text arm read, as half a sentence; empty without one."""
+    required = (job for cell in plan.cells for job in cell.job.requires)
+    texts = {describe_pretraining(job.config) for job in required if "text" in job.config.get("data", {})}
+    return "".join(f"; DT+Wiki pre-trained on {text}" for text in sorted(texts))
+
+
 def _own_folder(plan):
     kind = parse_source(plan.source).kind
     return outputs() / plan.preset / (plan.artefact.name + ("" if kind == "replica" else f"-{kind}"))
@@ -211,15 +219,22 @@ def _environment():
 
 
 def _pretraining_losses(plan):
-    """Long frame of the critics' losses, both summed; ``dataset`` holds the pair of widths that a pre-training has."""
+    """Long frame of the logged losses; ``dataset`` tells apart what has losses of its own scale.
+
+    CQL: both critics summed, by pair of widths. DT: cross-entropy per token in nat, by size of the vocabulary.
+    """
     store, frames = Store(store_root()), []
     for cell in plan.cells:
         for job in cell.job.requires:
             rows = store.losses(job)
-            if len(rows) and cell.seed == plan.cells[0].seed:
-                widths = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
+            if rows.empty or cell.seed != plan.cells[0].seed:
+                continue
+            if job.kind == "critic_pretraining":
+                scale = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
                 loss = rows["qf1_loss"] + rows["qf2_loss"]
-                frames.append(rows[["updates"]].assign(loss=loss, arm=cell.arm, dataset=widths, seed=42, key=job.key))
+            else:
+                scale, loss = f"{job.config['gpt2']['vocabulary']} tokens", rows["loss"]
+            frames.append(rows[["updates"]].assign(loss=loss, arm=cell.arm, dataset=scale, seed=0, key=job.key))
     if not frames:
         raise RuntimeError("no pre-training of this plan is long enough to have logged a loss")
-    return pd.concat(frames).drop_duplicates(["key", "updates", "dataset"])
+    return pd.concat(frames).dropna().drop_duplicates(["key", "updates", "dataset"])
