@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: ``python -m synthlib plan|run|reproduce|scoreboard|check-authors|doctor``."""
+"""The commands behind the Makefile: ``python -m synthlib COMMAND``."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 
 from synthlib.engine import JobsFailed
 from synthlib.paths import NOTEBOOKS, outputs
-from synthlib.runner import NotebookFailed, run_notebook
+from synthlib.runner import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.study import ParameterError, artefact_names, load_artefact, presets
 
 SCOREBOARD = "99_scoreboard.ipynb"
@@ -19,6 +19,7 @@ def main(arguments=None):
             "plan": _plan,
             "run": _run,
             "reproduce": _reproduce,
+            "notebook": _notebook,
             "scoreboard": _scoreboard,
             "check-authors": _check_authors,
             "doctor": _doctor,
@@ -40,16 +41,19 @@ def _parser():
         ("plan", "print what a table needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
         ("reproduce", "train what is missing, execute the notebook, print the table"),
+        ("notebook", "execute one notebook"),
         ("scoreboard", "every claim of the paper beside what all finished runs say"),
         ("check-authors", "the paper's DT tables out of the authors' own runs, digit by digit"),
         ("doctor", "check the installation"),
     ):
         command = commands.add_parser(name, help=text)
+        if name == "notebook":
+            command.add_argument("notebook", metavar="NOTEBOOK", help="its file's name, without .ipynb")
         if name in ("plan", "run", "reproduce"):
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
-        if name in ("plan", "run", "reproduce", "scoreboard"):
+        if name in ("plan", "run", "reproduce", "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
@@ -96,6 +100,19 @@ def _reproduce(options):
         print((folder / f"{name}.txt").read_text())
         print(f"table, figures and verdict: {page}")
         print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+    return 0
+
+
+def _notebook(options):
+    path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
+    if not path.exists():
+        there = ", ".join(sorted(known.stem for known in NOTEBOOKS.glob("*.ipynb")))
+        raise ParameterError(f"no notebook called {path.stem!r}; there are: {there}")
+    known = notebook_parameters(path)
+    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
+    given = {name: value for name, value in parameters.items() if name in known}
+    page = run_notebook(path, outputs() / options.preset / "notebooks", given).with_suffix(".html")
+    print(f"the page: {page}")
     return 0
 
 

@@ -5,6 +5,7 @@ under the figure itself. Averages over data sets, the moving average of five eva
 arm by its pre-training updates are the paper's (faithfulness 9.3).
 """
 
+import itertools
 import textwrap
 from pathlib import Path
 
@@ -16,7 +17,10 @@ import seaborn as sns
 from synthlib.statistics import by_task, performance_profile
 
 SMOOTHING = 5  # evaluations in the paper's moving average (faithfulness 9.3)
-_MARKERS = "osD^vPX*<>"
+_MARKERS = "osD^vPX*<>hd"
+# Seaborn's colour-blind palette without its pink and yellow, which are too light in grey, and three dark ones.
+_COLOURS = [colour for i, colour in enumerate(sns.color_palette("colorblind")) if i not in (6, 8)]
+_COLOURS += ["#1a1a1a", "#882255", "#6b2d0c"]
 _DASHES = ["-", "--", "-.", ":"]
 _LABELS = {"score": "normalised score", "loss": "training loss"}
 # Panels as in Figures 3-6 and 9: a row per environment, a column per kind of data.
@@ -29,10 +33,10 @@ _PANEL_ORDER = [
 
 def arm_styles(arms):
     """One colour, marker and line style per arm, the same in every panel: {arm: plot keywords}."""
-    colours = sns.color_palette("colorblind", 10)
+    styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_DASHES), strict=False)
     return {
-        arm: {"color": colours[i % 10], "marker": _MARKERS[i % len(_MARKERS)], "linestyle": _DASHES[i % len(_DASHES)]}
-        for i, arm in enumerate(arms)
+        arm: {"color": colour, "marker": marker, "linestyle": dash}
+        for arm, (colour, marker, dash) in zip(arms, styles, strict=False)
     }
 
 
@@ -91,10 +95,11 @@ def learning_curves(
             every = max(len(x) // 8, 1)
             axis.plot(x, mean, label=arm, markevery=every, markersize=5, linewidth=1.4, **styles[arm])
             axis.fill_between(x, mean - error, mean + error, color=styles[arm]["color"], alpha=0.15, linewidth=0)
-            ends.append(f"{axis_title(value, datasets, over)} {arm} {mean[-1]:.3g}")
-        axis.set_title(axis_title(value, datasets, over), fontsize=10)
+            ends.append(f"{_panel_title(value, datasets, over)} {arm} {mean[-1]:.3g}")
+        axis.set_title(_panel_title(value, datasets, over), fontsize=10)
         axis.set_xlabel(xlabel if not shift else "updates, pre-training of shifted arms included")
         axis.set_ylabel(_LABELS[value])
+        _count_in_thousands(axis)
     smoothed = f"moving average of {smoothing} evaluations, fewer at the start" if smoothing > 1 else "not smoothed"
     note = [f"Mean over seeds, shade one standard error; {smoothed}."]
     if over == "average":
@@ -105,7 +110,7 @@ def learning_curves(
     return figure, f"Curves against {xlabel}. {' '.join(note)} At the end: {'; '.join(ends)}."
 
 
-def axis_title(value, datasets, over):
+def _panel_title(value, datasets, over):
     return _LABELS[value] if over == "average" else datasets[0]
 
 
@@ -129,7 +134,9 @@ def scores_by_data(averages, panels):
     names = averages["arm"].str.split(" @ ", expand=True)
     averages = averages.assign(arm=names[0], share=names[1].astype(float))
     means = averages.pivot(index="arm", columns="share", values="mean")
-    note = "Mean over data sets of the final score (last four evaluations of each run), by share of the trajectories."
+    seeds = averages.groupby("share")["n"].min().groupby(lambda share: share == 1).min()
+    counted = "; ".join(f"{n:.0f} seeds on {'all' if whole else 'parts'} of the data" for whole, n in seeds.items())
+    note = f"Mean over data sets of the final score (last four evaluations of each run); {counted}."
     return _grouped_lines(means, panels, "share of the fine-tuning data", note)
 
 
@@ -183,7 +190,7 @@ def sorted_probabilities(rows):
     """Figure 7: next-state probabilities of one state, sorted, a panel per temperature: {temperature: (S,) array}."""
     figure, axes = _grid(len(rows), width=3.0)
     for axis, (temperature, row) in zip(axes, rows.items(), strict=True):
-        axis.bar(range(len(row)), np.sort(row), width=1.0, color=sns.color_palette("colorblind")[0])
+        axis.bar(range(len(row)), np.sort(row), width=1.0, color=_COLOURS[0])
         axis.set_title(f"tau = {temperature:g}", fontsize=10)
         axis.set_xlabel("next state, sorted")
         axis.set_ylabel("probability")
@@ -191,6 +198,42 @@ def sorted_probabilities(rows):
     sns.despine(figure)
     tops = "; ".join(f"tau {temperature:g}: {max(row):.3f}" for temperature, row in rows.items())
     return figure, f"Sorted next-state probabilities by temperature; the largest: {tops}."
+
+
+def verdict_board(words):
+    """A board of claims (rows) by sources of runs (columns), every word written out on its shade."""
+    shades = {
+        "holds": _COLOURS[0],
+        "fails": _COLOURS[3],
+        "undecided": "0.75",
+        "not enough runs": "0.9",
+        "no runs": "0.9",
+    }
+    rows, columns = words.shape
+    width = max(map(len, words.index)) * 0.085
+    figure, axis = plt.subplots(figsize=(width + 2.1 * columns, 0.27 * rows + 0.9), layout="constrained")
+    for y, row in enumerate(words.to_numpy()):
+        for x, word in enumerate(row):
+            shade = shades.get(word, "white")
+            dark = word in ("holds", "fails")
+            axis.add_patch(plt.Rectangle((x, y), 0.97, 0.9, color=shade, hatch="///" if word == "fails" else None))
+            weight = "bold" if word == "fails" else "normal"
+            text = axis.text(x + 0.485, y + 0.45, word, ha="center", va="center", fontsize=8, weight=weight)
+            text.set_color("white" if dark else "black")
+    axis.set_xlim(0, columns)
+    axis.set_ylim(rows, 0)
+    axis.set_xticks(
+        [x + 0.485 for x in range(columns)], [textwrap.fill(name, 22) for name in words.columns], fontsize=9
+    )
+    axis.xaxis.tick_top()
+    axis.set_yticks([y + 0.45 for y in range(rows)], words.index, fontsize=8)
+    axis.tick_params(length=0)
+    sns.despine(figure, left=True, bottom=True)
+    counts = [
+        f"{name}: " + ", ".join(f"{n} {word}" for word, n in words[name].value_counts().items() if word)
+        for name in words
+    ]
+    return figure, f"Claims of the paper by source of runs. {'; '.join(counts)}."
 
 
 def save_figure(figure, alt, stem):
@@ -218,6 +261,7 @@ def _grouped_lines(means, panels, xlabel, note):
         axis.set_xlabel(xlabel)
         axis.set_ylabel("normalised score")
         axis.legend(fontsize=8, frameon=False)
+        _count_in_thousands(axis)
     figure.supxlabel(textwrap.fill(note, 40 * max(len(axes), 2)), fontsize=8)
     sns.despine(figure)
     return figure, f"Scores against {xlabel}. {note} At the end: {'; '.join(ends)}."
@@ -236,6 +280,11 @@ def _curve(runs, value, datasets, smoothing):
     mean = sum(means) / len(means)
     error = np.sqrt(sum(variances)) / len(means)
     return mean.index.to_numpy(), mean.to_numpy(), error.to_numpy()
+
+
+def _count_in_thousands(axis):
+    if axis.get_xlim()[1] >= 5000:
+        axis.xaxis.set_major_formatter(lambda x, position: f"{x / 1000:g}K")
 
 
 def _grid(panels, width=4.6, sharey=False):

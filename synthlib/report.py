@@ -258,6 +258,29 @@ class Report:
         ours = {"final": ["curves", "profile"], "best": ["profile"], "updates": []}[self.artefact.metric]
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
+    def show(self, name):
+        """One of the figures as it is saved, for a notebook; prints its alt text."""
+        from IPython.display import Image
+
+        path = self._save_figure(name)
+        alt = path.with_suffix(".alt.txt").read_text().strip()
+        print(alt)
+        return Image(filename=path, width=int(100 * self._widths[name]), alt=alt)
+
+    @cached_property
+    def _widths(self):
+        """Widths in inches of the figures that are saved already."""
+        return {}
+
+    def _save_figure(self, name):
+        path = self.runs.folder / f"{name if name in self.artefact.figures else f'{self.artefact.name}_{name}'}.png"
+        if name not in self._widths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drawing = self.figure(name)
+            self._widths[name] = drawing[0].get_size_inches()[0]
+            figures.save_figure(*drawing, path)
+        return path
+
     def save(self):
         """Write tables as text, HTML, CSV, LaTeX and JSON and every figure as PNG and SVG; returns the folder."""
         folder, name = self.runs.folder, self.artefact.name
@@ -273,8 +296,7 @@ class Report:
         cells = json.loads(self.cells.to_json(orient="records"))
         write_text(folder / f"{name}.json", json.dumps(self.provenance() | {"cells": cells}, indent=1) + "\n")
         for figure in self.figure_names():
-            stem = figure if figure in self.artefact.figures else f"{name}_{figure}"
-            figures.save_figure(*self.figure(figure), folder / stem)
+            self._save_figure(figure)
         return folder
 
 

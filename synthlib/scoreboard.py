@@ -9,7 +9,10 @@ from functools import cache
 
 import pandas as pd
 
+from synthlib.atomic_files import write_text
+from synthlib.figures import save_figure, verdict_board
 from synthlib.paper import AVERAGE_ROWS, paper_claims, paper_costs, paper_seeds, paper_table, score_table_numbers
+from synthlib.paths import outputs
 from synthlib.study import artefact_names, load_artefact
 from synthlib.verdicts import judge_claim
 
@@ -75,6 +78,19 @@ def scoreboard(columns):
         for claim in paper_claims()
     ]
     return pd.DataFrame(rows, index=[claim["id"] for claim in paper_claims()])
+
+
+def save_scoreboard(board, preset):
+    """Write a board as text, CSV, HTML and picture; returns the folder, ``outputs/<preset>/scoreboard``."""
+    folder = outputs() / preset / "scoreboard"
+    folder.mkdir(parents=True, exist_ok=True)
+    words = board.drop(columns=["claim", "section"])
+    write_text(folder / "scoreboard.txt", words.to_string() + "\n")
+    write_text(folder / "scoreboard.csv", board.to_csv(index_label="id"))
+    page = "<!doctype html><meta charset='utf-8'><title>scoreboard</title>"
+    write_text(folder / "scoreboard.html", page + board.to_html(index=False))
+    save_figure(*verdict_board(words), folder / "scoreboard")
+    return folder
 
 
 def _cost_ratio(costs, cells):
