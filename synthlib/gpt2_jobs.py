@@ -6,6 +6,7 @@ that a small pre-training is never taken for the paper's.
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from functools import cache
 
@@ -106,7 +107,7 @@ class _Validated(GPT2Pretraining):
         if self.updates % self._every == 0:
             found = self.validate(self._held_out)
             if not self.losses or self.losses[-1]["updates"] != self.updates:
-                self.losses.append({"updates": self.updates})
+                self.losses.append({"updates": self.updates, "loss": math.nan})
             self.losses[-1] |= {"validation_loss": found["loss"], "validation_perplexity": found["perplexity"]}
 
 

@@ -2,13 +2,17 @@
 
 "PT vs FT" compares a model right after loading its pre-trained weights with the same model after fine-tuning, "RI vs
 FT" an untrained initialisation with the fine-tuned model. Definitions as in the authors' code (faithfulness 3.20).
+Nothing has to be kept for it beside what the run store has: the untrained model follows from the run's seed, the loaded
+one from the pre-trained weights, and the fine-tuned one is in the run's checkpoint.
 """
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
 from synthlib.dt_batches import CONTEXT, BatchBuilder, subset
+from synthlib.dt_jobs import loaded_model, sequence_data, untrained_model
 
 FEATURE_BATCH = 64
 FEATURE_RATIO = 0.1
@@ -57,6 +61,40 @@ def feature_similarity(first, second, batches):
         one, other = (_features(model, batch, mask) for model in (first, second))
         means.append((F.cosine_similarity(one, other, dim=-1) * mask).mean().item())
     return float(np.mean(means))
+
+
+def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATCH):
+    """Both comparisons for one done "dt" job of ``store``: {"comparison": ..., "weights", "features", "updates"} each.
+
+    ``updates`` is what the training has reached, more than the job asked for if a longer one went on with it. The
+    published baseline has nothing loaded, so that its two comparisons are one and the same.
+    """
+    saved, tuned = store.checkpoint(job), untrained_model(job)
+    tuned.load_state_dict(saved["training"]["model"])
+    batches = list(feature_windows(sequence_data(job)[0], ratio, batch_size))
+    starts = {"PT vs FT": loaded_model(job, store), "RI vs FT": untrained_model(job)}
+    return [
+        {
+            "comparison": comparison,
+            "weights": weight_similarity(start, tuned),
+            "features": feature_similarity(start, tuned, batches),
+            "updates": saved["training"]["updates"],
+        }
+        for comparison, start in starts.items()
+    ]
+
+
+def similarities_of_plan(plan, store):
+    """Figure 12's numbers: one row per done run of ``plan`` and comparison, as :func:`similarities_of_run` gives them.
+
+    Columns arm, dataset, seed, comparison, weights, features, updates. The paper averages over all runs of an arm.
+    """
+    rows = []
+    for cell in plan.cells:
+        if store.is_done(cell.job):
+            which = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
+            rows += [which | found for found in similarities_of_run(cell.job, store)]
+    return pd.DataFrame(rows)
 
 
 def _weights(model):

@@ -84,6 +84,10 @@ class Store:
         """The weights that a done job kept at its end."""
         return torch.load(self.folder(job) / weights_name(job.updates), weights_only=True)
 
+    def checkpoint(self, job):
+        """The last saved state of the job's training, which may have gone on beyond the job's length."""
+        return torch.load(self.folder(job) / "checkpoint.pt", weights_only=True)
+
     def failure(self, job):
         """The record of a failed attempt ({"error", "traceback", ...}), or None."""
         path = self.folder(job) / "FAILED.json"

@@ -7,6 +7,7 @@ from synthlib import dt_jobs, resumable
 from synthlib.dt_evaluation import TARGET_RETURNS
 from synthlib.dt_jobs import finetune, finetuning_job, loaded_model, untrained_model
 from synthlib.gpt2_jobs import pretrain_gpt2, pretraining_job
+from synthlib.similarity import similarities_of_run
 from synthlib.store import Store
 from synthlib.study import load_artefact, load_preset, presets
 
@@ -203,6 +204,18 @@ def test_a_share_of_the_data_is_whole_trajectories(random_hopper_data, outputs):
     whole, half = (dt_jobs.sequence_data(job_of({"data_ratio": ratio}, random_hopper_data))[0] for ratio in (1.0, 0.5))
     assert len(half.trajectories) == len(whole.trajectories) // 2
     assert len(whole.drawable) == len(whole.trajectories) - 1
+
+
+def test_similarities_come_from_what_the_store_has(random_hopper_data, outputs):
+    store, job = trained(CHAIN, random_hopper_data, outputs)
+    pretrained, untrained = similarities_of_run(job, store, ratio=1.0, batch_size=8)
+    assert (pretrained["comparison"], untrained["comparison"]) == ("PT vs FT", "RI vs FT")
+    assert pretrained["updates"] == 12
+    # Twelve updates move the weights a little from where they were loaded; an untrained trunk is another one.
+    assert 0.999 < pretrained["weights"] < 1 and untrained["weights"] < 0.99
+    assert untrained["features"] < pretrained["features"] < 1
+    same = similarities_of_run(*reversed(trained(BASELINE, random_hopper_data, outputs)), ratio=1.0, batch_size=8)
+    assert same[0]["weights"] == same[1]["weights"] and same[0]["features"] == same[1]["features"]
 
 
 class Killed(BaseException):

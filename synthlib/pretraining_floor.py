@@ -1,0 +1,53 @@
+"""How near GPT-2 comes to the best possible loss on the paper's chain: ``python -m synthlib.pretraining_floor``.
+
+No model can predict a chain better than its entropy rate, 4.565 nats per token for 100 states at temperature 1, where
+guessing has 4.605 (faithfulness 1.10). This trains a GPT-2 of the paper's size on short sequences of that chain, as a
+job of the run store (so it can be stopped and goes on), and compares its loss on unseen sequences with that floor.
+Short sequences do: the chain remembers one token.
+"""
+
+import sys
+
+from synthlib.engine import run_jobs
+from synthlib.estimate import seconds_of
+from synthlib.gpt2_jobs import pretraining_job
+from synthlib.markov_chain import ChainConfig, information
+from synthlib.paths import store_root
+from synthlib.store import Store
+
+TOLERANCE = 0.01  # nats per token
+SETTINGS = {
+    "pretraining_scale": 1 / 64,  # 1,250 updates in all, 156 of them warm-up
+    "pretraining_batch_size": 64,
+    "pretraining_sequence_length": 64,
+    "pretraining_learning_rate": 1e-3,
+    "pretraining_sequences": 120_000,
+    "validation_sequences": 512,
+}
+
+
+def floor_job():
+    """The pre-training whose loss is compared: the default chain, to the end of its schedule."""
+    return pretraining_job({"pretraining_updates": 80_000}, SETTINGS)
+
+
+def main():
+    job, store = floor_job(), Store(store_root())
+    if not store.is_done(job):
+        seconds = seconds_of([job])
+        print(f"{job.updates} updates, about {seconds[job.key] / 60:.0f} minutes on one core; runs in {store_root()}")
+        run_jobs([job], store, workers=1, seconds=seconds)
+    losses = store.losses(job).dropna(subset="validation_loss")
+    floor = information(ChainConfig(**job.config["data"]["chain"])).entropy_rate
+    losses["above_floor"] = losses["validation_loss"] - floor
+    print(losses[["updates", "validation_loss", "above_floor"]].iloc[3::4].to_string(index=False))
+    last, within = losses.iloc[-1], losses[losses["above_floor"] <= TOLERANCE]
+    print(
+        f"The floor is {floor:.4f} nats per token; {job.updates} updates end {last['above_floor']:.4f} above it", end=""
+    )
+    print(f", within {TOLERANCE} from update {within['updates'].iloc[0]} on" if len(within) else "")
+    return 0 if last["above_floor"] <= TOLERANCE else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
