@@ -104,14 +104,17 @@ def _reproduce(options):
 
 
 def _notebook(options):
+    from synthlib.data_overview import page_folder
+
     path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
     if not path.exists():
         there = ", ".join(sorted(known.stem for known in NOTEBOOKS.glob("*.ipynb")))
         raise ParameterError(f"no notebook called {path.stem!r}; there are: {there}")
     known = notebook_parameters(path)
-    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
+    data = f"path:{_absolute(options.data[5:])}" if options.data.startswith("path:") else options.data
+    parameters = {"preset": options.preset, "data": data, "logs": _absolute(options.logs)}
     given = {name: value for name, value in parameters.items() if name in known}
-    page = run_notebook(path, outputs() / options.preset / "notebooks", given).with_suffix(".html")
+    page = run_notebook(path, page_folder(path.stem, options.preset, data), given).with_suffix(".html")
     print(f"the page: {page}")
     return 0
 

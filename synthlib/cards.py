@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from synthlib.datasets import load
+from synthlib.datasets import load, trajectories
 from synthlib.physics import normalised_score
 
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"
 
-# Size in transitions and about the average normalised return of D4RL's own v2 files, from public notes
-# (faithfulness 7.4, data report section 3); None: not known to us.
+# Transitions in D4RL's own v2 files, from a public note (faithfulness 7.4). That note lacks the ant's.
 D4RL_SIZES = {
     "halfcheetah-medium": 1_000_000,
     "halfcheetah-medium-replay": 202_000,
@@ -21,6 +20,7 @@ D4RL_SIZES = {
     "walker2d-medium-replay": 302_000,
     "walker2d-medium-expert": 1_999_209,
 }
+# About the average normalised return of D4RL's medium files: common knowledge, not measured by this project.
 D4RL_MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}
 
 REPLICA_DIFFERENCES = (
@@ -56,16 +56,20 @@ def episode_statistics(environment, rewards, terminals, timeouts=None):
     }
 
 
+def episode_returns(data):
+    """Raw returns (E,) float64 of the whole episodes of an ``OfflineDataset``."""
+    return np.array([episode.rewards.sum(dtype=np.float64) for episode in trajectories(data)])
+
+
 def card(name, source="replica", cache=None):
     """The card of a data set as a plain dictionary (JSON types only).
 
     ``histogram`` counts episodes by normalised return between its ``edges``. Raises as ``datasets.load``.
     """
     data = load(name, source, cache)
-    starts, stops = episode_ends(data.terminals, data.timeouts)
-    statistics = episode_statistics(data.environment, data.rewards, data.terminals, data.timeouts)
-    returns = np.add.reduceat(data.rewards[: stops[-1]], starts, dtype=np.float64)
-    counts, edges = np.histogram(normalised_score(data.environment, returns), BINS)
+    timeouts = _timeouts(data)
+    statistics = episode_statistics(data.environment, data.rewards, data.terminals, timeouts)
+    counts, edges = np.histogram(normalised_score(data.environment, episode_returns(data)), BINS)
     replica = any(facts.get("source") == "replica" for facts in data.metadata.values())
     return {
         "name": name,
@@ -74,13 +78,22 @@ def card(name, source="replica", cache=None):
         "checksum": data.checksum,
         "masses": data.masses,
         **statistics,
-        "unfinished_rows": int(len(data) - stops[-1]),
+        "unfinished_rows": int(len(data) - episode_ends(data.terminals, timeouts)[1][-1]),
         "largest_reward": float(np.max(data.rewards)),
         "largest_action": float(np.abs(data.actions).max()),
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
         "provenance": data.metadata,
         "differences_from_d4rl": list(REPLICA_DIFFERENCES) + _size_and_level(data, statistics) if replica else [],
     }
+
+
+def _timeouts(data):
+    """Where time ran out, bool (N,): as the file says, or where episodes end that did not end by themselves."""
+    if data.timeouts is not None:
+        return data.timeouts
+    lengths = [len(episode.rewards) for episode in trajectories(data)]
+    ends = np.isin(np.arange(len(data)), np.cumsum(lengths) - 1)
+    return ends & ~data.terminals
 
 
 def _size_and_level(data, statistics):
