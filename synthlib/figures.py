@@ -201,7 +201,7 @@ def sorted_probabilities(rows):
 
 
 def verdict_board(words):
-    """A board of claims (rows) by sources of runs (columns), every word written out on its shade."""
+    """A board of claims (rows) by sources of runs (columns), every word on its shade; rows without any are left out."""
     shades = {
         "holds": _COLOURS[0],
         "fails": _COLOURS[3],
@@ -209,6 +209,7 @@ def verdict_board(words):
         "not enough runs": "0.9",
         "no runs": "0.9",
     }
+    words = words[(words != "").any(axis=1)]
     rows, columns = words.shape
     width = max(map(len, words.index)) * 0.085
     figure, axis = plt.subplots(figsize=(width + 2.1 * columns, 0.27 * rows + 0.9), layout="constrained")

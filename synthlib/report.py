@@ -259,12 +259,11 @@ class Report:
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
     def show(self, name):
-        """One of the figures as it is saved, for a notebook; prints its alt text."""
+        """One of the figures as it is saved, for a notebook."""
         from IPython.display import Image
 
         path = self._save_figure(name)
         alt = path.with_suffix(".alt.txt").read_text().strip()
-        print(alt)
         return Image(filename=path, width=int(100 * self._widths[name]), alt=alt)
 
     @cached_property

@@ -193,7 +193,7 @@ def runs_of_authors(artefact, logs):
         evaluations=evaluations.drop(columns="train_seconds"),
         records=records.reset_index(drop=True),
         source="authors",
-        label="the authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
+        label="The authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
         folder=outputs() / "authors" / artefact.name,
         missing=(),
         provenance={"environment": _environment()},

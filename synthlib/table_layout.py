@@ -67,7 +67,7 @@ def html_table(table, caption, notes=()):
     body = []
     for dataset in dict.fromkeys(table.index.get_level_values(0)):
         lines = table.loc[dataset]
-        values = "".join(f"<td>{_html_cell(lines[arm])}</td>" for arm in lines.columns)
+        values = "".join(f"<td style='vertical-align: top'>{_html_cell(lines[arm])}</td>" for arm in lines.columns)
         body.append(f"<tr><th scope='row'>{html.escape(dataset)}</th>{values}</tr>")
     notes = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in notes)
     return (

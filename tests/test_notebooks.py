@@ -1,17 +1,37 @@
 """Every notebook: stripped in git, parameterised, and executed in the smoke preset through the commands users type."""
 
+import os
 import subprocess
 import sys
 
 import nbformat
 import pytest
+from test_authors_logs import AUTHORS_LOGS, needs_logs
 
+from synthlib.authors_logs import labels_of
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.runner import notebook_parameters
 from synthlib.study import artefact_names, load_artefact
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
-TABLES = [name for name in artefact_names() if (NOTEBOOKS / load_artefact(name).notebook).exists()]
+# One table for each page: its first, which brings its twins along.
+PAGES = {load_artefact(name).notebook: name for name in reversed(artefact_names())}
+OF_CQL = sorted(name for name in PAGES.values() if load_artefact(name).algorithm == "cql")
+OF_DT = sorted(name for name in PAGES.values() if load_artefact(name).algorithm == "dt")
+
+
+@pytest.fixture(scope="module")
+def shared_outputs(tmp_path_factory):
+    """One store for all pages and test workers: the pages share their runs, as they do for users."""
+    return tmp_path_factory.getbasetemp().parent / "notebook-outputs"
+
+
+def synthlib(*arguments, outputs):
+    environment = os.environ | {"SYNTHLIB_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "synthlib", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -27,18 +47,60 @@ def test_source_is_stripped_and_parameterised(path):
     assert notebook_parameters(path)
 
 
+def test_every_artefact_has_a_page_that_asks_for_it():
+    for name in artefact_names():
+        path = NOTEBOOKS / load_artefact(name).notebook
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        # A page must save what `reproduce` prints.
+        assert f'report("{name}")' in source or name == "table13", name
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("table", TABLES)
-def test_smoke_preset_makes_every_file_and_a_second_time_trains_nothing(table, outputs):
-    command = [sys.executable, "-m", "synthlib", "reproduce", table, "--preset", "smoke", "--workers", "2"]
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr
-    folder = outputs / "smoke" / table
+@pytest.mark.parametrize("table", [*OF_CQL, "table2"])
+def test_a_page_trains_what_is_missing_and_a_second_time_nothing(table, shared_outputs):
+    first = synthlib("reproduce", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    folder = shared_outputs / "smoke" / table
     name = load_artefact(table).notebook.removesuffix(".ipynb")
     for expected in (f"{name}.ipynb", f"{name}.html", *(f"{table}.{kind}" for kind in ("csv", "tex", "html", "json"))):
         assert (folder / expected).stat().st_size > 0
-    for kind in ("png", "svg", "alt.txt"):
-        assert (folder / f"{table}_curves.{kind}").stat().st_size > 0
+    for figure in (f"{table}_curves", f"{table}_profile", *load_artefact(table).figures):
+        for kind in ("png", "svg", "alt.txt"):
+            assert (folder / f"{figure}.{kind}").stat().st_size > 0
     assert "replica data, not comparable" in first.stdout and "missing" not in (folder / f"{table}.txt").read_text()
-    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "missing" not in second.stdout and " elapsed" not in second.stderr
+    again = synthlib("run", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    assert "missing" not in again.stdout and " elapsed" not in again.stderr
+
+
+@needs_logs
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_DT)
+def test_a_page_shows_the_authors_runs(name, shared_outputs):
+    labels_of(load_artefact(name))
+    done = synthlib("reproduce", name, "--source", "authors", "--logs", str(AUTHORS_LOGS), outputs=shared_outputs)
+    folder = shared_outputs / "authors" / name
+    assert (folder / load_artefact(name).notebook).exists()
+    assert (folder / f"{name}.json").exists()
+    if load_artefact(name).paper_table is not None:
+        assert "Against the paper: equal to the digit" in done.stdout and "digits differ" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_scoreboard_shows_what_there_is(shared_outputs):
+    logs = ["--logs", str(AUTHORS_LOGS)] if AUTHORS_LOGS.exists() else []
+    done = synthlib("scoreboard", "--preset", "smoke", *logs, outputs=shared_outputs)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("wiki-over-dt"))
+    assert line.split()[1] == "holds"  # as printed
+    if logs:
+        assert line.split()[2:4] == ["holds", "fails"]  # in the authors' logs, and against the matched control
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("complete", [True, False], ids=["replica", "two data sets of twelve"])
+def test_the_data_page_shows_what_there_is(complete, random_hopper_data, shared_outputs):
+    data, folder = ("replica", "01_datasets") if complete else (random_hopper_data, "01_datasets-path")
+    synthlib("notebook", "01_datasets", "--preset", "smoke", "--data", data, outputs=shared_outputs)
+    page = (shared_outputs / "smoke" / folder / "01_datasets.html").read_text()
+    assert f"{12 if complete else 2} of 12 data sets are there" in page
+    assert ("Missing: halfcheetah-medium" in page, "there is nothing to show" in page) == (not complete, not complete)
+    for figure in ("returns", "cloning", *(["frames_ant_expert"] if complete else [])):
+        assert (shared_outputs / "smoke" / folder / f"{figure}.png").stat().st_size > 0
