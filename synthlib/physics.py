@@ -9,6 +9,7 @@ The ant of D4RL has 111 observations whose last 84 (contact forces) are always z
 and :func:`pad_observation` appends the zeros (faithfulness item 7.9).
 """
 
+import functools
 import importlib.metadata
 import warnings
 
@@ -53,9 +54,13 @@ def physics_version(environment, masses="d4rl"):
     return {
         "environment": GYMNASIUM_IDS[environment],
         "masses": "d4rl" if patched else "stock",
-        "gymnasium": importlib.metadata.version("gymnasium"),
-        "mujoco": importlib.metadata.version("mujoco"),
+        "gymnasium": _version("gymnasium"),
+        "mujoco": _version("mujoco"),
     }
+
+
+# A plan of the whole paper asks tens of thousands of times, and each answer reads a file.
+_version = functools.cache(importlib.metadata.version)
 
 
 def make_environment(environment, masses="d4rl", **options):

@@ -25,6 +25,7 @@ import socket
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -50,7 +51,7 @@ class Job:
     requires: tuple = ()
     context: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self):
         """16 hex digits: what makes two jobs the same training, whatever their length."""
         canonical = json.dumps([self.kind, self.config], sort_keys=True, separators=(",", ":"))
