@@ -4,6 +4,8 @@ Arithmetic and words come from :mod:`synthlib.statistics` and :mod:`synthlib.ver
 :mod:`synthlib.table_layout`, the drawing from :mod:`synthlib.figures`; here they are put together.
 """
 
+import base64
+import html
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -259,25 +261,25 @@ class Report:
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
     def show(self, name):
-        """One of the figures as it is saved, for a notebook."""
-        from IPython.display import Image
+        """One of the figures as it is saved, for a notebook: an image with its alt text, which nbconvert would drop."""
+        from IPython.display import HTML
 
         path = self._save_figure(name)
-        alt = path.with_suffix(".alt.txt").read_text().strip()
-        return Image(filename=path, width=int(100 * self._widths[name]), alt=alt)
+        alt = html.escape(path.with_suffix(".alt.txt").read_text().strip(), quote=True)
+        data = base64.b64encode(path.read_bytes()).decode()
+        return HTML(f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">')
 
     @cached_property
-    def _widths(self):
-        """Widths in inches of the figures that are saved already."""
-        return {}
+    def _saved(self):
+        """Names of the figures that are saved already."""
+        return set()
 
     def _save_figure(self, name):
         path = self.runs.folder / f"{name if name in self.artefact.figures else f'{self.artefact.name}_{name}'}.png"
-        if name not in self._widths:
+        if name not in self._saved:
             path.parent.mkdir(parents=True, exist_ok=True)
-            drawing = self.figure(name)
-            self._widths[name] = drawing[0].get_size_inches()[0]
-            figures.save_figure(*drawing, path)
+            figures.save_figure(*self.figure(name), path)
+            self._saved.add(name)
         return path
 
     def save(self):

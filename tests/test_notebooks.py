@@ -8,7 +8,6 @@ import nbformat
 import pytest
 from test_authors_logs import AUTHORS_LOGS, needs_logs
 
-from synthlib.authors_logs import labels_of
 from synthlib.data_overview import find
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.runner import notebook_parameters
@@ -76,7 +75,6 @@ def test_a_page_trains_what_is_missing_and_a_second_time_nothing(table, shared_o
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OF_DT)
 def test_a_page_shows_the_authors_runs(name, shared_outputs):
-    labels_of(load_artefact(name))
     done = synthlib("reproduce", name, "--source", "authors", "--logs", str(AUTHORS_LOGS), outputs=shared_outputs)
     folder = shared_outputs / "authors" / name
     assert (folder / load_artefact(name).notebook).exists()
