@@ -12,6 +12,9 @@ from synthlib.study import ParameterError, artefact_names, load_artefact, preset
 SCOREBOARD = "99_scoreboard.ipynb"
 
 
+_DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
+
+
 def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
@@ -55,10 +58,10 @@ def _parser():
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
         if name in ("plan", "run", "reproduce", "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
-            command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
+            command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
         if name == "doctor":
-            command.add_argument("--data", default="replica", help="replica, d4rl or path:DIR (default: replica)")
+            command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
         else:
             command.add_argument(
                 "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
@@ -111,10 +114,9 @@ def _notebook(options):
         there = ", ".join(sorted(known.stem for known in NOTEBOOKS.glob("*.ipynb")))
         raise ParameterError(f"no notebook called {path.stem!r}; there are: {there}")
     known = notebook_parameters(path)
-    data = f"path:{_absolute(options.data[5:])}" if options.data.startswith("path:") else options.data
-    parameters = {"preset": options.preset, "data": data, "logs": _absolute(options.logs)}
+    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
     given = {name: value for name, value in parameters.items() if name in known}
-    page = run_notebook(path, page_folder(path.stem, options.preset, data), given).with_suffix(".html")
+    page = run_notebook(path, page_folder(path.stem, options.preset, options.data), given).with_suffix(".html")
     print(f"the page: {page}")
     return 0
 
@@ -173,6 +175,11 @@ def _parameters(options):
         "logs": _absolute(options.logs),
         "workers": options.workers,
     }
+
+
+def _data(text):
+    """The source of data with an absolute folder: notebooks run in a folder of their own."""
+    return f"path:{_absolute(text[5:])}" if text.startswith("path:") else text
 
 
 def _absolute(path):
