@@ -10,8 +10,6 @@ from synthlib.runner import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.study import ParameterError, artefact_names, load_artefact, presets
 
 SCOREBOARD = "99_scoreboard.ipynb"
-
-
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
