@@ -76,7 +76,7 @@ def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
 def _show_reports(reports, bar, reached, weights):
     while not reports.empty():
         key, fraction = reports.get()
-        bar.update(max(fraction * weights[key] - reached[key], 0))
+        bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
         reached[key] = max(fraction * weights[key], reached[key])
     finished = sum(reached[key] >= weights[key] * 0.999 for key in reached)
     bar.set_postfix_str(f"{finished} of {len(reached)} trainings", refresh=False)

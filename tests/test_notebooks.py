@@ -52,7 +52,7 @@ def test_every_artefact_has_a_page_that_asks_for_it():
         path = NOTEBOOKS / load_artefact(name).notebook
         source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
         # A page must save what `reproduce` prints.
-        assert f'report("{name}")' in source or name == "table13", name
+        assert f'report("{name}")' in source, name
 
 
 @pytest.mark.slow
