@@ -16,7 +16,7 @@ import pandas as pd
 
 from synthlib import figures
 from synthlib.atomic_files import write_text
-from synthlib.paper import AVERAGE_ROWS, DATASETS, normalisation_slip, paper_costs, paper_seeds
+from synthlib.paper import AVERAGE_ROWS, DATASETS, corl_scores, normalisation_slip, paper_costs, paper_seeds
 from synthlib.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
@@ -105,7 +105,7 @@ class Report:
             ours.merge(printed, on=["arm", "dataset"], how="left"),
             average.merge(paper_average, on="arm", how="left"),
         ]
-        cells = pd.concat(cells, ignore_index=True)
+        cells = pd.concat(cells, ignore_index=True).merge(_corl_cells(self.artefact), on=["arm", "dataset"], how="left")
         cells.insert(0, "table", self.artefact.paper_table)
         order = {name: place for place, name in enumerate([*self.artefact.arms, *DATASETS])}
         return cells.sort_values(["dataset", "arm"], key=lambda names: names.map(order), ignore_index=True)
@@ -168,6 +168,8 @@ class Report:
         if (number := artefact.paper_table) is not None:
             seeds = "" if artefact.metric == "updates" else f"{_span(pd.Series(self._paper_seeds()))} seeds, "
             sentences.append(f"Paper: Table {number}, {seeds}D4RL")
+            if self.cells["corl_mean"].notna().any():
+                sentences.append("CORL: an independent implementation's scores of that arm, 4 seeds, D4RL")
             if self.cells["paper_printed"].notna().any():
                 sentences.append("Paper (printed): as it stands there, lowered by a slip of normalisation")
         return ". ".join(sentences) + "."
@@ -299,6 +301,13 @@ class Report:
         for figure in self.figure_names():
             self._save_figure(figure)
         return folder
+
+
+def _corl_cells(artefact):
+    """What CORL publishes of the baseline's algorithm on the same data sets: ``arm, dataset, corl_mean, corl_std``."""
+    scores = corl_scores()
+    scores = scores[(scores["arm"] == artefact.baseline) & (scores["metric"] == artefact.metric)]
+    return scores.rename(columns={"mean": "corl_mean", "std": "corl_std"}).drop(columns="metric")
 
 
 def _paper_cells(artefact, ours, source):

@@ -8,7 +8,7 @@ from synthlib.verdicts import AVERAGE, AVERAGE_MARGIN, MINIMUM_SEEDS
 
 
 def wide(cells, arms, ours="ours", digits=1):
-    """Rows data sets in the order of ``cells``, each with ours, 95 %, the paper's and the difference; columns arms.
+    """Rows data sets in the order of ``cells``: ours, 95 %, the paper's, CORL's and the difference; columns arms.
 
     ``ours`` names the first line. A line that is empty for every arm of a data set is left out; where an arm has no
     value stands "-".
@@ -22,6 +22,7 @@ def wide(cells, arms, ours="ours", digits=1):
             "95 %": _interval(cell.low, cell.high),
             paper: _plus_minus(cell.paper_mean, cell.paper_std),
             "paper (printed)": _plus_minus(cell.paper_printed),
+            "CORL": _plus_minus(cell.corl_mean, cell.corl_std),
             "difference": "-" if pd.isna(cell.difference) else f"{cell.difference:+z.{digits}f}",
             "its 95 %": _interval(cell.difference_low, cell.difference_high, "+"),
         }

@@ -47,6 +47,15 @@ def test_an_average_over_one_data_set_says_so():
     assert "Average over 1 data set " in text and "paper, 12 data sets" in text
 
 
+def test_corl_stands_beside_the_baseline_only_and_in_the_tables_own_metric():
+    final, best = (Report(made_up_runs(name)).cells.set_index(["arm", "dataset"]) for name in ("table6", "table23"))
+    assert final.loc[("CQL", "halfcheetah-medium-expert"), "corl_mean"] == 95.63
+    assert best.loc[("CQL", "halfcheetah-medium-expert"), "corl_mean"] > 95.63
+    assert final.drop("CQL")["corl_mean"].isna().all()
+    assert final["corl_mean"].count() == 9  # CORL has no ant
+    assert "CORL: an independent implementation" in Report(made_up_runs()).caption()
+
+
 def test_best_scores_of_cql_are_compared_at_the_corrected_level():
     report = Report(made_up_runs("table23"))
     cell = report.cells.set_index(["arm", "dataset"]).loc[("CQL", "ant-medium")]
