@@ -1,0 +1,157 @@
+"""What ``make bench`` compares with, second part: data drawn and episodes played one step at a time.
+
+As the public reference programs do it, written here from their description (faithfulness, the sections named below);
+``tests/test_bench.py`` proves that each gives what ours gives.
+"""
+
+import random
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from synthlib.dt_batches import (
+    ACTION_PADDING,
+    CONTEXT,
+    DONE_PADDING,
+    MAX_TIMESTEP,
+    RETURN_SCALE,
+    Batch,
+)
+from synthlib.markov_chain import initial_distribution
+from synthlib.mdp import Transitions
+from synthlib.physics import MAX_EPISODE_STEPS, pad_observation
+
+
+def chain_tokens(config, iteration, worker, workers, sequences, positions):
+    """As :func:`synthlib.markov_chain.authors_block`, every row by a new generator (faithfulness 1.2 to 1.4)."""
+    tokens = []
+    for t in range(positions):
+        generator = np.random.default_rng(config.seed + iteration * config.length * workers + workers * t + worker)
+        if t == 0:
+            tokens.append(generator.choice(config.states, size=sequences, p=initial_distribution(config)))
+            continue
+        rows = []
+        for i in range(sequences):
+            context = [int(column[i]) + 1 + config.seed for column in tokens[-config.order :]]
+            uniforms = np.random.default_rng(context).random(config.states)
+            rows.append(softmax(uniforms / config.temperature))
+        tokens.append(generator.multinomial(1, np.array(rows)).argmax(axis=1))
+    return np.stack(tokens, axis=1)
+
+
+def mdp_transitions(config, trajectories, length):
+    """The first ``length`` steps of the first ``trajectories`` of ``mdp.generate(config)`` (faithfulness 4.2)."""
+    observations, actions, next_observations = [], [], []
+    for j in range(trajectories):
+        np.random.seed(config.trajectories)
+        state = np.random.randint(config.states)
+        for t in range(length):
+            policy = _row(state, config.actions, config.policy_temperature)
+            np.random.seed(42 + 1000 * j + 333 * t)
+            action = np.random.choice(config.actions, p=policy)
+            transition = _row(888 * state + 777 * action, config.states, config.transition_temperature)
+            np.random.seed(666 + 1000 * j + 333 * t)
+            next_state = np.random.choice(config.states, p=transition)
+            observations.append(state)
+            actions.append(action)
+            next_observations.append(next_state)
+            state = next_state
+    return Transitions(*(np.array(column) for column in (observations, actions, next_observations)))
+
+
+def _row(seed, width, temperature):
+    np.random.seed(seed)
+    uniforms = np.random.rand(width)
+    return torch.softmax(torch.tensor(uniforms / temperature, dtype=torch.float32), dim=0).numpy()
+
+
+def window_batch(data, rows, starts):
+    """As :func:`synthlib.dt_batches.readable_batch`; the returns of each window are summed in a loop to the end."""
+    lists = [[] for _ in Batch._fields]
+    for row, start in zip(rows, starts, strict=True):
+        trajectory = data.trajectories[row]
+        observations = np.asarray(trajectory.observations[start : start + CONTEXT]).astype(np.float64)
+        steps, width = observations.shape
+        missing = CONTEXT - steps
+        remaining = _summed_from_the_end(trajectory.rewards[start:])[: steps + 1].reshape(-1, 1)
+        if len(remaining) <= steps:
+            remaining = np.concatenate([remaining, np.zeros((1, 1))])
+        actions = trajectory.actions[start : start + CONTEXT]
+        timesteps = np.arange(start, start + steps)
+        timesteps[timesteps > MAX_TIMESTEP] = MAX_TIMESTEP
+        observations = np.concatenate([np.zeros((missing, width)), observations])
+        parts = (
+            (observations - data.mean) / data.std,
+            np.concatenate([np.ones((missing, actions.shape[1])) * ACTION_PADDING, actions]),
+            np.concatenate([np.zeros((missing, 1)), trajectory.rewards[start : start + CONTEXT].reshape(-1, 1)]),
+            np.concatenate([np.ones(missing) * DONE_PADDING, trajectory.terminals[start : start + CONTEXT]]),
+            np.concatenate([np.zeros((missing, 1)), remaining]) / RETURN_SCALE,
+            np.concatenate([np.zeros(missing), timesteps]),
+            np.concatenate([np.zeros(missing), np.ones(steps)]),
+        )
+        for column, part in zip(lists, parts, strict=True):
+            column.append(part[None])
+    kinds = {"dones": np.int64, "timesteps": np.int64}
+    return Batch(
+        *(
+            np.concatenate(column).astype(kinds.get(name, np.float32))
+            for name, column in zip(Batch._fields, lists, strict=True)
+        )
+    )
+
+
+def draw_windows(data, size):
+    """(trajectories, start steps) of ``size`` windows, drawn by the two global generators (faithfulness 3.11)."""
+    slots = np.random.choice(len(data.drawable), size=size, replace=True, p=data.probabilities)
+    rows = [int(data.drawable[slot]) for slot in slots]
+    return rows, [random.randint(0, len(data.trajectories[row].rewards) - 1) for row in rows]
+
+
+def _summed_from_the_end(rewards):
+    sums = np.zeros_like(rewards)
+    sums[-1] = rewards[-1]
+    for step in reversed(range(len(rewards) - 1)):
+        sums[step] = rewards[step] + sums[step + 1]
+    return sums
+
+
+def policy_returns(policy, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
+    """Raw return of one deterministic episode in each of the ``envs`` of environment ``name``, one after the other."""
+    returns = []
+    for i, env in enumerate(envs):
+        observation, total = env.reset(seed=seed + i)[0], 0.0
+        for _ in range(max_steps):
+            with torch.no_grad():
+                state = torch.tensor(pad_observation(name, observation)[None], dtype=torch.float32)
+                action = torch.tanh(policy(state)[0]).cpu().numpy()[0]
+            observation, reward, terminal, _, _ = env.step(action)
+            total += reward
+            if terminal:
+                break
+        returns.append(total)
+    return np.array(returns)
+
+
+def transformer_return(model, env, mean, std, target_return, seed, max_steps=MAX_EPISODE_STEPS):
+    """Raw return of one episode of a :class:`synthlib.bench_peers.ReferenceDT` (faithfulness 3.14).
+
+    The whole history is kept as tensors that grow by a row per step, as the reference does.
+    """
+    mean, std = torch.from_numpy(mean), torch.from_numpy(std)
+    width = model.config.action_width
+    observations = torch.from_numpy(env.reset(seed=seed)[0])[None].float()
+    actions, rewards = torch.zeros(0, width), torch.zeros(0)
+    target, timesteps = torch.full((1, 1), target_return / RETURN_SCALE), torch.zeros(1, dtype=torch.long)
+    for step in range(max_steps):
+        actions, rewards = torch.cat([actions, torch.zeros(1, width)]), torch.cat([rewards, torch.zeros(1)])
+        with torch.no_grad():
+            actions[-1] = model.act((observations - mean) / std, actions, target, timesteps)
+        observation, reward, terminal, _, _ = env.step(actions[-1].cpu().numpy())
+        observations = torch.cat([observations, torch.from_numpy(observation)[None].float()])
+        rewards[-1] = reward
+        target = torch.cat([target, target[-1:] - reward / RETURN_SCALE])
+        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_TIMESTEP))])
+        if terminal:
+            break
+    return float(rewards.sum())

@@ -1,0 +1,123 @@
+"""The peers of ``make bench`` do the same work as ours: else a ratio of their times would mean nothing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from test_cql import noise_for, random_batch
+
+from synthlib import bench_loops, mdp
+from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
+from synthlib.cql import CQL, CQLConfig
+from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.decision_transformer import DecisionTransformer, baseline_config
+from synthlib.dt_batches import draw, prepare, readable_batch, update_generators
+from synthlib.dt_evaluation import readable_episode
+from synthlib.dt_training import DTTraining, baseline_training
+from synthlib.evaluation import Evaluator
+from synthlib.markov_chain import ChainConfig, authors_block
+from synthlib.physics import make_environment
+
+NO_DROPOUT = {"residual_dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0}
+
+
+@pytest.mark.parametrize("sampled_actions", [3, 10])
+def test_reference_cql_makes_the_same_updates(sampled_actions):
+    config = CQLConfig(sampled_actions=sampled_actions, hidden=(32, 32))
+    agent = CQL(5, 3, config, q_max=0.1, seed=3, dtype=torch.float64)
+    reference = ReferenceCQL(agent)
+    for i in range(20):
+        batch = random_batch(5, 3, 40, seed=i, dtype=torch.float64)
+        noise = noise_for(agent, 40, seed=i, dtype=torch.float64)
+        ours, theirs = agent.update(batch, noise), reference.update(batch, noise)
+        assert theirs == pytest.approx({name: float(value) for name, value in ours.items()}, abs=1e-9)
+    for name in ("policy", "q1", "q2", "target_q1", "target_q2"):
+        pairs = zip(getattr(agent, name).parameters(), getattr(reference, name).parameters(), strict=True)
+        assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-9
+
+
+def test_reference_critic_pretraining_makes_the_same_updates():
+    config = CriticPretrainingConfig(11, 3, mdp.MDPConfig(states=10, trajectories=2))
+    training = CriticPretraining(config, fast=False)
+    reference, generator = ReferenceCriticPretraining(training), np.random.RandomState(0)
+    generator.set_state(training.batches.get_state())
+    for _ in range(20):
+        rows = training.batches.randint(len(training.transitions.observations), size=256)
+        ours = training.update(*training.batch(rows))
+        assert reference.update(generator) == pytest.approx(ours.tolist(), abs=1e-6)
+    pairs = zip(training.q1.parameters(), reference.q1.parameters(), strict=True)
+    assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-6
+
+
+def episodes(width=5):
+    rng = np.random.default_rng(0)
+
+    class Trajectory:
+        def __init__(self, steps):
+            self.observations = rng.normal(size=(steps, width)).astype(np.float32)
+            self.actions = rng.uniform(-1, 1, (steps, 3)).astype(np.float32)
+            self.rewards = rng.normal(size=steps).astype(np.float32)
+            self.terminals = np.arange(steps) == steps - 1
+
+    return prepare([Trajectory(steps) for steps in (3, 18, 40, 61, 25, 30)])
+
+
+def test_windows_cut_in_a_loop_are_the_same():
+    data = episodes()
+    rows, starts = draw(data, 50, *update_generators(42, 0))
+    np.random.seed(42)
+    random.seed(42)
+    assert [list(map(int, part)) for part in bench_loops.draw_windows(data, 50)] == [rows.tolist(), starts.tolist()]
+    for ours, theirs in zip(
+        readable_batch(data, rows, starts), bench_loops.window_batch(data, rows, starts), strict=True
+    ):
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_reference_transformer_makes_the_same_updates(attention):
+    data = episodes()
+    config = baseline_config(5, 3, width=16, layers=2, **NO_DROPOUT)
+    model, settings = DecisionTransformer(config, seed=1), baseline_training(warmup_updates=2, learning_rate=1e-3)
+    reference = ReferenceDTTraining(ReferenceDT(config, attention).load(model), settings)
+    training = DTTraining(model, settings, fast=False)
+    for update in range(10):
+        batch = readable_batch(data, *draw(data, 16, *update_generators(1, update)))
+        assert reference.update(batch) == pytest.approx(training.update(batch, None).loss, abs=1e-5)
+    weights = reference.model.state_dict()
+    assert torch.allclose(weights["predict_action.weight"], model.predict_action.weight, atol=1e-4)
+    assert torch.allclose(weights["transformer.h.0.attn.c_attn.weight"], model.h[0].attn.c_attn.weight, atol=1e-4)
+
+
+def test_an_episode_of_the_reference_transformer_has_the_same_return():
+    config = baseline_config(17, 6, width=16, layers=2)
+    model = DecisionTransformer(config, seed=1)
+    mean, std = np.full(17, 0.1, dtype=np.float32), np.full(17, 0.7, dtype=np.float32)
+    env = make_environment("halfcheetah").unwrapped
+    play = {"mean": mean, "std": std, "target_return": 6000.0, "seed": 3, "max_steps": 40}
+    ours = readable_episode(model, env, **play)
+    theirs = bench_loops.transformer_return(ReferenceDT(config).load(model).eval(), env, **play)
+    assert theirs == pytest.approx(ours.rewards.sum(), rel=1e-3)
+
+
+def test_episodes_of_a_policy_one_by_one_have_the_same_returns():
+    agent = CQL(17, 6, CQLConfig(hidden=(32, 32)), q_max=1.0, seed=0)
+    ours = Evaluator("halfcheetah", episodes=2, max_steps=30).evaluate(agent.act, seed=5).returns
+    envs = [make_environment("halfcheetah") for _ in range(2)]
+    theirs = bench_loops.policy_returns(agent.policy, "halfcheetah", envs, seed=5, max_steps=30)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 2}, {"states": 1000, "temperature": 0.1}])
+def test_tokens_drawn_in_a_loop_are_the_authors(options):
+    config = ChainConfig(**options)
+    place = {"iteration": 1, "worker": 1, "workers": 4, "sequences": 3, "positions": 6}
+    np.testing.assert_array_equal(bench_loops.chain_tokens(config, **place), authors_block(config, **place))
+
+
+def test_transitions_drawn_in_a_loop_are_the_same():
+    config = mdp.MDPConfig(states=20, trajectories=3, length=40)
+    for ours, theirs in zip(mdp.generate(config), bench_loops.mdp_transitions(config, 3, 40), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
