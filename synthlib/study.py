@@ -193,7 +193,8 @@ def load_preset(name, algorithm):
     if name not in known:
         raise ParameterError(f"no preset called {name!r}; there are: {', '.join(known)}")
     if not can_train(name, algorithm):
-        raise ParameterError(f"preset {name!r} cannot train {algorithm!r}; SOURCE=authors shows the authors' runs")
+        able = [preset for preset in known if can_train(preset, algorithm)]
+        raise ParameterError(f"preset {name!r} has no size for {algorithm!r}; these have: {', '.join(able)}")
     settings = dict(known[name][algorithm])
     _check_keys(settings, _PRESET_KEYS[algorithm], f"preset {name!r}")
     if settings["datasets"] == "all":
