@@ -18,6 +18,7 @@ class PlanSummary:
         jobs = plan.jobs()
         self.counts = _count_by_status(jobs, store)
         self.shared = _shared_with(plan)
+        self.columns_done = _columns_done(plan, store)
         missing = [job for job in jobs if not store.is_done(job)]
         seconds = seconds_of(missing)
         self.minutes = sum(seconds[job.key] * (1 - store.fraction_done(job)) for job in missing) / 60 / workers
@@ -33,6 +34,8 @@ class PlanSummary:
         for kind, counts in self.counts.items():
             states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             lines.append(f"  {kind:<20} {sum(counts.values()):>4} wanted: {states}")
+        if self.columns_done:
+            lines.append(f"  columns done: {'; '.join(self.columns_done)}")
         for number, names in self.shared.items():
             lines.append(f"  {number} of these trainings also serve {', '.join(names)}")
         for job, failure in self.failures:
@@ -86,6 +89,12 @@ def _count_by_status(jobs, store):
         counts.setdefault(job.kind, {}).setdefault(status, 0)
         counts[job.kind][status] += 1
     return counts
+
+
+def _columns_done(plan, store):
+    """The arms of which every run is done, in printed order."""
+    unfinished = {cell.arm for cell in plan.cells if not store.is_done(cell.job)}
+    return [arm for arm in plan.artefact.arms if arm not in unfinished]
 
 
 def _shared_with(plan):

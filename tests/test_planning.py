@@ -1,0 +1,39 @@
+"""What `make plan-<table>` says of a store in which other tables have left their runs."""
+
+import pytest
+
+from synthlib.atomic_files import write_json
+from synthlib.paths import store_root
+from synthlib.planning import PlanSummary
+from synthlib.store import Store
+from synthlib.study import make_plan
+
+# As measured once by synthlib.estimate: with them in the outputs nothing has to be measured again.
+SPEEDS = {"dt-(11, 3)": 0.15, "dt-step-hopper": 7e-4, "gpt2-32": 0.002}
+SPEEDS |= {"cql-(11, 3)-3": 0.03, "critic_pretraining-(11, 3)": 0.003, "step-hopper": 9e-5}
+
+
+def record_as_done(jobs):
+    store = Store(store_root())
+    for job in jobs:
+        session = store.open(job)
+        session.save({}, job.updates)
+        for updates in job.keep:
+            session.save_weights(updates, {})
+        session.release()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "common", "runs"),
+    [("table1", "table3", "DT; DT, matched; S100", 14), ("table6", "table7", "CQL; CQL, matched; tau=1", 16)],
+)
+def test_after_one_table_the_next_has_their_common_columns(first, second, common, runs, outputs):
+    outputs.mkdir()
+    write_json(outputs / "speed.json", SPEEDS)
+    plan = make_plan(second, "smoke", "replica")
+    before = str(PlanSummary(plan, workers=1))
+    assert "columns done" not in before and f"{runs} wanted: {runs} missing" in before
+    record_as_done(make_plan(first, "smoke", "replica").jobs())
+    after = str(PlanSummary(plan, workers=1))
+    assert f"  columns done: {common}\n" in after
+    assert f"{runs} wanted: 6 done, {runs - 6} missing" in after
