@@ -28,6 +28,7 @@ help:
 	@echo "make reproduce-table6   train what is missing, execute the notebook, print the table"
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
 	@echo "make run-table6         only train"
+	@echo "make show-table6        print the table from the runs that are done; train nothing"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
@@ -56,6 +57,12 @@ plan-%: .venv/installed
 
 run-%: .venv/installed
 	@$(SYNTHLIB) run $* $(OPTIONS)
+
+show-%: .venv/installed
+	@$(SYNTHLIB) show $* $(OPTIONS) --source $(SOURCE)
+
+publish-%: .venv/installed
+	@$(SYNTHLIB) publish $* $(OPTIONS)
 
 reproduce-%: .venv/installed
 	@$(SYNTHLIB) reproduce $* $(OPTIONS) --source $(SOURCE)

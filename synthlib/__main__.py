@@ -20,6 +20,8 @@ def main(arguments=None):
             "plan": _plan,
             "run": _run,
             "reproduce": _reproduce,
+            "show": _show,
+            "publish": _publish,
             "notebook": _notebook,
             "scoreboard": _scoreboard,
             "check-authors": _check_authors,
@@ -42,6 +44,8 @@ def _parser():
         ("plan", "print what a table needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
         ("reproduce", "train what is missing, execute the notebook, print the table"),
+        ("show", "print the table from the runs that are done; train nothing"),
+        ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
         ("notebook", "execute one notebook"),
         ("scoreboard", "every claim of the paper beside what all finished runs say"),
         ("check-authors", "the paper's DT tables out of the authors' own runs, digit by digit"),
@@ -50,11 +54,11 @@ def _parser():
         command = commands.add_parser(name, help=text)
         if name == "notebook":
             command.add_argument("notebook", metavar="NOTEBOOK", help="its file's name, without .ipynb")
-        if name in ("plan", "run", "reproduce"):
+        if name in ("plan", "run", "reproduce", "show", "publish"):
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
-        if name in ("plan", "run", "reproduce", "notebook", "scoreboard"):
+        if name in ("plan", "run", "reproduce", "show", "publish", "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
@@ -101,6 +105,33 @@ def _reproduce(options):
         print((folder / f"{name}.txt").read_text())
         print(f"table, figures and verdict: {page}")
         print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+    return 0
+
+
+def _show(options):
+    runs, shown = _open(options), 0
+    for name in _names(options):
+        try:
+            report = runs.report(name)
+        except RuntimeError as nothing:  # no run is done, or some that may not stand in one table
+            print(f"error: {nothing}", file=sys.stderr)
+            continue
+        folder = report.save()
+        print(report.text())
+        print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+        shown += 1
+    return int(shown == 0)
+
+
+def _publish(options):
+    from synthlib.paths import store_root
+    from synthlib.records import publish
+    from synthlib.store import Store
+    from synthlib.study import make_plan
+
+    for name in _names(options):
+        new = publish(make_plan(name, options.preset, options.data), Store(store_root()))
+        print(f"{name}: {len(new)} runs published", *new, sep="\n  ")
     return 0
 
 

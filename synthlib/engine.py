@@ -18,7 +18,6 @@ from synthlib.cql_jobs import finetune as finetune_cql
 from synthlib.cql_jobs import pretrain_critics
 from synthlib.dt_jobs import finetune as finetune_dt
 from synthlib.gpt2_jobs import describe_pretraining, pretrain_gpt2
-from synthlib.store import Store
 
 PRETRAINERS = {"critic_pretraining": pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
 TRAINERS = PRETRAINERS | {"cql": finetune_cql, "dt": finetune_dt}
@@ -48,7 +47,7 @@ def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
     context = get_context("spawn")
     reports = context.SimpleQueue()
     processes = [
-        context.Process(target=_work, args=(wanted, store.root, reports, time.time()), daemon=True)
+        context.Process(target=_work, args=(wanted, store, reports, time.time()), daemon=True)
         for _ in range(min(workers, len(wanted)))
     ]
     with tqdm(
@@ -108,7 +107,7 @@ def describe(job):
     return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
 
 
-def _work(jobs, root, reports, started):
+def _work(jobs, store, reports, started):
     """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
 
     A job that failed before ``started`` is tried again; what needs one that has failed since then is left out.
@@ -119,7 +118,6 @@ def _work(jobs, root, reports, started):
     torch.set_flush_denormal(True)  # Adam's moments of units that never fire end there; on Intel they are slow
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
     _die_with_parent()
-    store = Store(root)
     tried = set()
     while True:
         left = [job for job in jobs if job.key not in tried and not store.is_done(job)]

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = ROOT / "params"
 NOTEBOOKS = ROOT / "notebooks"
+RECORDS = ROOT / "outputs" / "records"  # published runs, part of the repository: not under SYNTHLIB_OUTPUTS
 
 
 def outputs():

@@ -13,6 +13,9 @@
 
 Length is a schedule, not an identity: a job for 100,000 updates is done when its folder has reached them, a longer
 one goes on from there, and both read the same rows.
+
+Trainings that were published with the repository lie in the same layout under ``outputs/records``, without checkpoint:
+they are done and read like any other, but a longer job starts from the beginning.
 """
 
 import contextlib
@@ -33,6 +36,7 @@ import torch
 
 from synthlib.atomic_files import read_json, write_atomically, write_json, write_text
 from synthlib.claims import is_claimed, try_claim
+from synthlib.paths import RECORDS
 
 
 @dataclass(frozen=True)
@@ -59,34 +63,49 @@ class Job:
 
 
 class Store:
-    """The trainings under ``root`` (a path; made when first written to)."""
+    """The trainings under ``root`` (a path; made when first written to), and the published ones under ``records``."""
 
-    def __init__(self, root):
+    def __init__(self, root, records=RECORDS):
         self.root = Path(root)
+        self.records = Path(records)
 
     def folder(self, job):
         return self.root / job.kind / job.key
 
+    def record(self, job):
+        """The folder of the job's published record, whether there is one or not."""
+        return self.records / job.kind / job.key
+
     def updates_done(self, job):
-        """Updates that the job's training has reached and saved, 0 when it was never started."""
-        path = self.folder(job) / "progress.json"
-        return read_json(path)["updates"] if path.exists() else 0
+        """Updates that the job's own training has reached and saved, 0 when it was never started."""
+        return _updates_in(self.folder(job)) or 0
 
     def fraction_done(self, job):
         """Share of the job's updates that are saved, 0 to 1."""
         return min(self.updates_done(job) / job.updates, 1.0) if job.updates else float(self.is_done(job))
 
     def is_done(self, job):
-        folder = self.folder(job)
-        reached = (folder / "progress.json").exists() and self.updates_done(job) >= job.updates
-        return reached and all((folder / weights_name(updates)).exists() for updates in job.keep)
+        return self._finished(job) is not None
+
+    def is_published(self, job):
+        """Whether the job is done only by its record: rows and kept weights, but no checkpoint."""
+        return self._finished(job) == self.record(job)
+
+    def _finished(self, job):
+        """The folder in which the job is done, or None: its own before its record."""
+        for folder in (self.folder(job), self.record(job)):
+            updates = _updates_in(folder)
+            reached = updates is not None and updates >= job.updates
+            if reached and all((folder / weights_name(kept)).exists() for kept in job.keep):
+                return folder
+        return None
 
     def weights(self, job):
         """The weights that a done job kept at its end."""
-        return torch.load(self.folder(job) / weights_name(job.updates), weights_only=True)
+        return torch.load(self._finished(job) / weights_name(job.updates), weights_only=True)
 
     def checkpoint(self, job):
-        """The last saved state of the job's training, which may have gone on beyond the job's length."""
+        """The last saved state of the job's own training, which may have gone on beyond the job's length."""
         return torch.load(self.folder(job) / "checkpoint.pt", weights_only=True)
 
     def failure(self, job):
@@ -116,7 +135,7 @@ class Store:
         return self._rows(job, "losses.csv")
 
     def _rows(self, job, name):
-        path = self.folder(job) / name
+        path = (self._finished(job) or self.folder(job)) / name
         if not path.exists() or path.stat().st_size < 2:
             return pd.DataFrame({"updates": []})
         rows = pd.read_csv(path)
@@ -198,6 +217,12 @@ class Session:
             raise
         finally:
             self.release()
+
+
+def _updates_in(folder):
+    """Updates that the training in ``folder`` has saved, None when it has saved nothing yet."""
+    path = folder / "progress.json"
+    return read_json(path)["updates"] if path.exists() else None
 
 
 def weights_name(updates):

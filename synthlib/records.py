@@ -1,0 +1,39 @@
+"""Published runs: what ``python -m synthlib publish`` copies from the store into the repository.
+
+A record has everything that a table reads, and the weights that other trainings start from: a clone then shows the
+runs without making them again, and trains only what is still missing. Checkpoints stay behind, they are large.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from synthlib.atomic_files import read_json, write_json
+from synthlib.store import weights_name
+
+_ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
+
+
+def publish(plan, store):
+    """Copy the finished runs of ``plan`` to the store's records and return their folders, those already there left out.
+
+    The name of the machine is not copied.
+    """
+    return [_copy(job, store) for job in plan.jobs() if store.is_done(job) and not store.is_published(job)]
+
+
+def _copy(job, store):
+    folder, record = store.folder(job), store.record(job)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=record.parent) as temporary:
+        made = Path(temporary) / record.name
+        made.mkdir()
+        for name in (*_ROWS, *map(weights_name, job.keep)):
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, made / name)
+        environment = read_json(folder / "environment.json")
+        write_json(made / "environment.json", {name: fact for name, fact in environment.items() if name != "host"})
+        if record.exists():  # of a shorter run
+            shutil.rmtree(record)
+        made.rename(record)
+    return record

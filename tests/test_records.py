@@ -1,0 +1,70 @@
+import pytest
+import torch
+from test_store import job, save
+
+from synthlib.atomic_files import read_json
+from synthlib.records import publish
+from synthlib.store import Store
+
+ROWS = [{"updates": 5, "score": 1.0}, {"updates": 10, "score": 2.0}]
+
+
+class Plan:
+    def __init__(self, *jobs):
+        self._jobs = jobs
+
+    def jobs(self):
+        return self._jobs
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Two stores with the same records: the one that made them, and one of a fresh clone."""
+    made = Store(tmp_path / "made", tmp_path / "records")
+    save(made, job(10, keep=(10,)), 10, ROWS)
+    session = made.open(job(10, keep=(10,)))
+    session.save_weights(10, {"q1": torch.ones(2)})
+    session.release()
+    publish(Plan(job(10, keep=(10,)), job(10, seed=2)), made)
+    return made, Store(tmp_path / "clone", tmp_path / "records")
+
+
+def test_a_published_run_is_done_in_a_clone_and_reads_the_same(published):
+    made, clone = published
+    wanted = job(10, keep=(10,))
+    assert clone.status(wanted) == "done" and clone.is_published(wanted) and not made.is_published(wanted)
+    assert clone.evaluations(wanted).equals(made.evaluations(wanted))
+    assert list(clone.evaluations(job(5))["score"]) == [1.0]
+    assert torch.equal(clone.weights(wanted)["q1"], torch.ones(2))
+
+
+def test_a_record_holds_no_checkpoint_and_no_name_of_a_machine(published):
+    _, clone = published
+    record = clone.record(job())
+    assert sorted(path.name for path in record.iterdir()) == [
+        "config.json",
+        "environment.json",
+        "evaluations.csv",
+        "progress.json",
+        "weights_10.pt",
+    ]
+    assert "host" not in read_json(record / "environment.json")
+
+
+def test_what_a_record_does_not_reach_is_trained_from_the_start(published):
+    _, clone = published
+    assert clone.status(job(20)) == "missing" and clone.status(job(10, keep=(4,))) == "missing"
+    save(clone, job(20), 15, [*ROWS, {"updates": 15, "score": 3.0}])
+    assert clone.status(job(20)) == "started" and clone.is_done(job(10))
+    assert list(clone.evaluations(job(20))["score"]) == [1.0, 2.0, 3.0]
+
+
+def test_publishing_again_copies_only_what_is_new(published):
+    made, clone = published
+    assert publish(Plan(job(10, keep=(10,))), clone) == []
+    save(made, job(10, seed=2), 10, ROWS)
+    (folder,) = publish(Plan(job(10, seed=2)), made)
+    assert folder == made.record(job(10, seed=2))
+    save(made, job(20, seed=2), 20, [*ROWS, {"updates": 20, "score": 4.0}])
+    publish(Plan(job(20, seed=2)), made)
+    assert list(clone.evaluations(job(20, seed=2))["score"]) == [1.0, 2.0, 4.0]
