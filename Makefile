@@ -1,5 +1,5 @@
 # Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 and a package registry.
-#   PRESET=smoke|quick|overnight|paper   how big (params/presets.yaml)
+#   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per core
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
@@ -40,7 +40,7 @@ help:
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier from the committed policies"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
-	@echo "options: PRESET=smoke|quick|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
+	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 
 install: .venv/installed
 
