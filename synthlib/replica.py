@@ -26,7 +26,7 @@ from synthlib.paths import outputs
 from synthlib.physics import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
 
 VERSION = "v0"
-CORE_SIZE = 20_000  # transitions per tier; 48,000 would keep twelve files and eight policies under 50 MB
+CORE_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
 PHYSICS = "gymnasium 1.4.0 with mujoco 3.3.7"
 COLUMNS = ("observations", "actions", "rewards", "next_observations")
 SEEDS = {"medium": 1, "expert": 2}  # of the episode streams
