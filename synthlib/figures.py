@@ -45,8 +45,8 @@ def described(description, report):
 
     kind curves: ``values`` (score, loss) ``over`` average or datasets, of ``arms`` (names, or {name in the figure:
     arm}; all by default), those in ``shift`` moved right by their pre-training updates. kind shares: score after
-    ``shares`` of the fine-tuning updates. kind data: final score by share of the data. The latter two in ``panels``
-    {title: {name in the figure: arm}}.
+    ``shares`` of the fine-tuning updates. kind data: final score by share of the data. These two in ``panels``
+    {title: {name in the figure: arm}}. kind similarity: :func:`similarity_bars` of all arms.
     """
     options = dict(description)
     kind = options.pop("kind")
@@ -62,7 +62,9 @@ def described(description, report):
         return scores_at_shares(report.runs.evaluations, **options)
     if kind == "data":
         return scores_by_data(report.cells[report.cells["dataset"] == report.average_name], **options)
-    raise ValueError(f"unknown kind of figure {kind!r}; known: curves, shares, data")
+    if kind == "similarity":
+        return similarity_bars(report.cells, list(report.artefact.arms))
+    raise ValueError(f"unknown kind of figure {kind!r}; known: curves, shares, data, similarity")
 
 
 def learning_curves(
@@ -184,6 +186,28 @@ def differences(comparisons, arms, title):
     axis.set_title(title, fontsize=10)
     _finish(figure, [axis], "Bars: 95 % intervals over fine-tuning seeds.")
     return figure, f"{title}: {'; '.join(words)}."
+
+
+def similarity_bars(averages, arms):
+    """Figure 12: cosines of weights and of features by arm, a bar per pair of stages that is compared.
+
+    ``averages``: rows of ``arm, of, between, mean, low, high``; bars of what is not there are left out.
+    """
+    figure, axes = _grid(2)
+    there, words = list(dict.fromkeys(averages["between"])), []
+    alone = averages.groupby("arm")["between"].nunique().reindex(arms).to_numpy() == 1
+    for axis, of in zip(axes, ("weights", "features"), strict=True):
+        for place, between in enumerate(there):
+            rows = averages[(averages["of"] == of) & (averages["between"] == between)].set_index("arm").reindex(arms)
+            spread = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+            x = np.arange(len(arms)) + np.where(alone, 0, 0.4 * (place - (len(there) - 1) / 2))
+            style = {"color": _COLOURS[place], "hatch": ("", "//")[place], "edgecolor": "white", "ecolor": "0.2"}
+            axis.bar(x, rows["mean"], 0.38, yerr=spread, capsize=2, label=between, **style)
+            words += [f"{of} {between} {arm} {mean:.3f}" for arm, mean in rows["mean"].dropna().items()]
+        axis.set_xticks(range(len(arms)), arms, rotation=40, ha="right", fontsize=8)
+        axis.set_ylabel(f"cosine of {of}")
+    _finish(figure, axes, "PT: after pre-training, RI: random initialisation, FT: after fine-tuning. Lines: 95 %.")
+    return figure, f"Cosine similarities by arm: {'; '.join(words)}."
 
 
 def sorted_probabilities(rows):

@@ -259,7 +259,7 @@ class Report:
 
     def figure_names(self):
         """Names that :meth:`figure` knows."""
-        ours = {"final": ["curves", "profile"], "best": ["profile"], "updates": []}[self.artefact.metric]
+        ours = {"final": ["curves", "profile"], "best": ["profile"]}.get(self.artefact.metric, [])
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
     def show(self, name):

@@ -22,6 +22,8 @@ from synthlib.gpt2_jobs import describe_pretraining
 from synthlib.paths import outputs, store_root
 from synthlib.planning import PlanSummary, run_plan
 from synthlib.report import Report, Runs
+from synthlib.similarity import similarities_of_plan
+from synthlib.similarity_report import SimilarityReport, authors_similarities
 from synthlib.store import Store, describe_environment
 from synthlib.study import LOSSES, ParameterError, load_artefact, load_preset, make_plan, presets, pretraining_updates
 
@@ -69,7 +71,10 @@ class OwnRuns:
 
     def report(self, name):
         """The :class:`~synthlib.report.Report` of what is done. RuntimeError when nothing is, or physics are mixed."""
-        return Report(runs_of_plan(self._plan(name)))
+        plan = self._plan(name)
+        if plan.artefact.metric == "similarity":
+            return SimilarityReport(runs_of_plan(plan), similarities_of_plan(plan, Store(store_root())))
+        return Report(runs_of_plan(plan))
 
     def folder(self, name):
         """``outputs/<preset>/<artefact>``, with the source of data in the name unless it is the replica."""
@@ -116,7 +121,10 @@ class AuthorsRuns:
         """Nothing to do: these runs are finished."""
 
     def report(self, name):
-        return Report(runs_of_authors(load_artefact(name), self.logs))
+        runs = runs_of_authors(load_artefact(name), self.logs)
+        if runs.artefact.metric == "similarity":
+            return SimilarityReport(runs, authors_similarities(runs.artefact.baseline))
+        return Report(runs)
 
     def folder(self, name):
         return outputs() / "authors" / name

@@ -87,13 +87,17 @@ def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATC
 def similarities_of_plan(plan, store):
     """Figure 12's numbers: one row per done run of ``plan`` and comparison, as :func:`similarities_of_run` gives them.
 
-    Columns arm, dataset, seed, comparison, weights, features, updates. The paper averages over all runs of an arm.
+    Columns arm, dataset, seed, comparison, weights, features, updates. The paper averages over all runs of an arm. Runs
+    of which only the scores are here are left out. RuntimeError when that leaves none.
     """
     rows = []
     for cell in plan.cells:
-        if store.is_done(cell.job):
+        if store.is_done(cell.job) and (store.folder(cell.job) / "checkpoint.pt").exists():
             which = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
             rows += [which | found for found in similarities_of_run(cell.job, store)]
+    if not rows:
+        name = plan.artefact.name
+        raise RuntimeError(f"{name}: no done run has its fine-tuned weights here; make run-{name} PRESET={plan.preset}")
     return pd.DataFrame(rows)
 
 

@@ -31,7 +31,7 @@ from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.store import Job
 
-METRICS = ("final", "best", "updates")
+METRICS = ("final", "best", "updates", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
 _OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
 _COMMON_PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale"}
@@ -76,7 +76,8 @@ class Artefact:
     algorithm: str
     title: str
     paper_table: int | None
-    metric: str  # final, best, or updates: thousands of them to 90 % of the baseline's final return
+    # final, best, updates (thousands of them to 90 % of the baseline's final return), or similarity (Figure 12)
+    metric: str
     notebook: str
     baseline: str | None
     control: str | None  # the matched control: the flags of the pre-trained arms, random weights

@@ -206,8 +206,13 @@ def judge_claim(claim, cells, margin=CELL_MARGIN, average_margin=AVERAGE_MARGIN)
     tests = pd.concat(tests, ignore_index=True)
     margins = np.where(tests["dataset"] == AVERAGE, average_margin, margin)
     tests["answer"] = [claim_answer(row, size) for row, size in zip(tests.itertuples(), margins, strict=True)]
-    answers = set(tests["answer"])
-    return next((word for word in (FAILS, NOT_ENOUGH_RUNS, UNDECIDED) if word in answers), HOLDS), tests
+    return strictest(tests["answer"]), tests
+
+
+def strictest(answers):
+    """One word for several comparisons that must all hold."""
+    answers = set(answers)
+    return next((word for word in (FAILS, NOT_ENOUGH_RUNS, UNDECIDED) if word in answers), HOLDS)
 
 
 def claim_answer(row, margin, level=LEVEL):

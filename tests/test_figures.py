@@ -93,5 +93,17 @@ def test_a_file_name_with_a_dot_stays_whole(tmp_path):
 
 
 def test_an_unknown_kind_of_figure_is_refused():
-    with pytest.raises(ValueError, match="unknown kind of figure 'pie'; known: curves, shares, data"):
+    with pytest.raises(ValueError, match="unknown kind of figure 'pie'; known: curves, shares, data, similarity"):
         figures.described({"kind": "pie"}, None)
+
+
+def test_similarity_bars_show_what_there_is():
+    rows = [("A", "weights", "RI vs FT", 0.7, 0.6, 0.8), ("B", "weights", "PT vs FT", 0.9, np.nan, np.nan)]
+    rows += [("B", "weights", "RI vs FT", 0.2, 0.1, 0.3), ("B", "features", "PT vs FT", 0.5, 0.4, 0.6)]
+    averages = pd.DataFrame(rows, columns=["arm", "of", "between", "mean", "low", "high"])
+    figure, alt = figures.similarity_bars(averages, ["A", "B"])
+    heights = [[bar.get_height() for bar in axis.patches if np.isfinite(bar.get_height())] for axis in figure.axes]
+    assert heights == [[0.7, 0.2, 0.9], [0.5]]
+    (alone, beside, *_) = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[0].patches]
+    assert alone == pytest.approx(0) and beside != pytest.approx(1)
+    assert "weights RI vs FT A 0.700" in alt and "features" in alt and "nan" not in alt

@@ -20,6 +20,7 @@ from synthlib.paper import (
     score_table_numbers,
 )
 from synthlib.physics import REFERENCE_RETURNS
+from synthlib.study import load_artefact
 
 PAPER_TEXT = Path(__file__).parents[1] / "../shared/paper/2310.00771.txt"
 
@@ -195,6 +196,9 @@ def test_every_claim_points_at_arms_that_the_paper_prints():
             assert set(rule["baselines"]) <= set(paper_arms(rule.get("baseline_table", rule["table"]))), claim["id"]
             assert rule["rows"] in ("average", "each") or set(rule["rows"]) <= set(DATASETS), claim["id"]
             assert rule["must"] in ("higher", "not lower", "not higher"), claim["id"]
+        for rule in claim.get("similarities", []):
+            assert {*rule["arms"], *rule["baselines"]} <= set(load_artefact("figure12").arms), claim["id"]
+            assert rule["must"] in ("higher", "lower"), claim["id"]
         if costs := claim.get("costs"):
             average = paper_costs(costs["table"]).query("dataset == @AVERAGE_ROWS[0]").set_index("arm")["value"]
             ratio = average[costs["arm"]] / average[costs["baseline"]]

@@ -7,6 +7,7 @@ claims.yaml          what the paper says it found, with the rule for it     pape
 contradictions.yaml  where text, tables and programs disagree               paper_contradictions
 logged_figures.csv   averages in the figures that only the logs hold        logged_figures
 matched_control.csv  the control with equal flags, run but not published    matched_control
+similarities.csv     averages in Figure 12, of which no number is printed   logged_similarities
 corl.csv             the same data sets by other hands                      corl_scores
 
 Source: arXiv 2310.00771v4 unless said otherwise. Every frame and list returned is the caller's own.
@@ -122,7 +123,9 @@ def paper_claims():
 
     Claims on scores have ``compare``, a list of dicts ``table, arms, baselines, rows, must`` and optionally
     ``baseline_table``; :func:`synthlib.verdicts.judge_claim` applies them. Claims on cost have ``costs``, claims on
-    curves and weights ``shown_in``. Optional: ``figure`` (the number the paper gives) and ``note``.
+    curves and weights ``shown_in``, the latter also ``similarities``, which
+    :class:`synthlib.similarity_report.SimilarityReport` applies. Optional: ``figure`` (the number the paper gives) and
+    ``note``.
     """
     return _load("claims.yaml")
 
@@ -152,6 +155,16 @@ def matched_control():
     ``metric`` "final" or "best". Computed from the authors' logs.
     """
     return _read("matched_control.csv").copy()
+
+
+def logged_similarities():
+    """Cosines of Figure 12 averaged over all of the authors' runs: ``arm, comparison, weights, features``.
+
+    From the values that the authors' programs left beside their logs (faithfulness 3.20), three decimals, spread
+    unknown. DT starts from its random initialisation, so that its one comparison is "RI vs FT"; of the other arms only
+    "PT vs FT" is known. "DT, matched" is the unpublished control, "pre-trained" by one update at learning rate 0.
+    """
+    return _read("similarities.csv").copy()
 
 
 def corl_scores():

@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synthlib.paper import logged_similarities, paper_claims
+from synthlib.report import Runs
+from synthlib.runs import runs_of_plan
+from synthlib.similarity import similarities_of_plan
+from synthlib.similarity_report import SimilarityReport, authors_similarities
+from synthlib.store import Store
+from synthlib.study import load_artefact, make_plan
+
+ARTEFACT = load_artefact("figure12")
+DATASETS = ("hopper-medium", "ant-medium")
+# As the paper has it: (weights, features) of PT vs FT and of RI vs FT.
+AS_PUBLISHED = {
+    "DT": ((0.72, 0.64), (0.72, 0.64)),
+    "DT, matched": ((0.81, 0.61), (0.30, 0.00)),
+    "DT+Wiki": ((0.84, 0.33), (0.31, 0.00)),
+    "DT+Synthetic": ((0.76, 0.66), (0.32, 0.00)),
+    "IID uniform": ((0.77, 0.73), (0.33, 0.00)),
+    "DT+Identity": ((0.80, 0.56), (0.34, 0.00)),
+    "DT+Mapping": ((0.82, 0.62), (0.35, 0.00)),
+}
+
+
+def report(levels=AS_PUBLISHED, seeds=4, spread=0.002, source="replica", folder=None):
+    """Cosines around given levels, and five evaluations a run; nothing is trained."""
+    generator = np.random.default_rng(0)
+    similarities, evaluations = [], []
+    for arm, dataset, seed in ((a, d, s) for a in levels for d in DATASETS for s in range(seeds)):
+        which = {"arm": arm, "dataset": dataset, "seed": seed}
+        for comparison, level in zip(("PT vs FT", "RI vs FT"), levels[arm], strict=True):
+            weights, features = np.array(level) + spread * generator.normal(size=2)
+            similarities.append(which | {"comparison": comparison, "weights": weights, "features": features})
+        evaluations += [which | {"updates": updates, "score": 50.0 + seed} for updates in range(1, 6)]
+    records = pd.DataFrame(evaluations)[["arm", "dataset", "seed"]].drop_duplicates().assign(run="r", physics="p")
+    runs = Runs(ARTEFACT, pd.DataFrame(evaluations), records, source, "made up", folder, (), {})
+    similarities = authors_similarities("DT") if source == "authors" else pd.DataFrame(similarities)
+    return SimilarityReport(runs, similarities)
+
+
+def words(made, column="as published"):
+    return made.claims[column].to_dict()
+
+
+def test_cells_are_means_over_data_sets_and_dt_has_one_start():
+    made = report()
+    cells = made.cells.set_index(["arm", "of", "between"])
+    assert ("DT", "weights", "PT vs FT") not in cells.index
+    cell = cells.loc[("DT+Wiki", "features", "PT vs FT")]
+    runs = made._similarities.query("arm == 'DT+Wiki' and comparison == 'PT vs FT'")
+    assert cell["mean"] == pytest.approx(runs.groupby("dataset")["features"].mean().mean())
+    assert cell["low"] < cell["mean"] < cell["high"] and cell["datasets"] == 2 and cell["n"] == 4
+    assert cell["final_score"] == 51.5
+
+
+def test_every_claim_on_cosines_is_judged_by_its_comparisons():
+    claims = {claim["id"] for claim in paper_claims() if "similarities" in claim}
+    assert set(words(report())) == claims and set(words(report()).values()) == {"holds"}
+    # One arm on the wrong side is enough, and only for the claims that name it there.
+    turned = report(AS_PUBLISHED | {"DT+Mapping": ((0.70, 0.62), (0.35, 0.00))})
+    fails = {claim for claim, word in words(turned).items() if word == "fails"}
+    assert fails == {"weights-change-less", "more-change-better-score"}
+    assert words(report(spread=0.5))["weights-change-less"] == "undecided"
+    assert set(words(report(seeds=2)).values()) == {"not enough runs"}
+    missing = {arm: level for arm, level in AS_PUBLISHED.items() if arm != "IID uniform"}
+    assert set(words(report(missing)).values()) == {"not enough runs"}
+
+
+def test_claims_against_dt_are_also_held_against_the_matched_control():
+    found = words(report(), "against DT, matched")
+    assert found["weights-change-less"] == "fails"  # DT+Synthetic changes more than random weights do
+    assert found["weights-turn-more"] == "fails"  # they all lie beside the control
+    assert found["more-change-better-score"] == ""  # not about DT
+
+
+def test_of_the_authors_averages_only_what_is_public_is_judged():
+    made = report(source="authors")
+    assert words(made) == {
+        "weights-turn-more": "not enough runs",
+        "weights-change-less": "holds",
+        "more-change-better-score": "holds",
+        "features-turn-more": "not enough runs",
+        "wiki-features-change-most": "holds",
+    }
+    assert words(made, "against DT, matched")["weights-change-less"] == "fails"
+    assert made.wide().loc["DT", "weights, RI vs FT"] == "0.723"
+    assert "no spread" in made.caption()
+
+
+def test_the_authors_wiki_features_are_the_papers():
+    (claim,) = (claim for claim in paper_claims() if claim["id"] == "wiki-features-change-most")
+    wiki = logged_similarities().set_index("arm").loc["DT+Wiki", "features"]
+    assert round(wiki, 2) == claim["figure"]["cosine"]
+
+
+def test_everything_is_saved(tmp_path):
+    made = report(folder=tmp_path)
+    made.save()
+    kinds = ("txt", "html", "csv", "json", "png", "svg", "alt.txt")
+    assert all((tmp_path / f"figure12.{kind}").stat().st_size > 0 for kind in kinds)
+    assert "DT+Wiki" in (tmp_path / "figure12.alt.txt").read_text()
+    assert len(json.loads((tmp_path / "figure12.json").read_text())["cells"]) == len(made.cells) == 26
+    assert "as published: holds; against DT, matched: fails" in (tmp_path / "figure12.txt").read_text()
+
+
+def test_without_weights_there_is_nothing_to_compare(outputs):
+    plan = make_plan("figure12", "smoke", "replica")
+    with pytest.raises(RuntimeError, match="make run-figure12 PRESET=smoke"):
+        similarities_of_plan(plan, Store(outputs / "store"))
+    with pytest.raises(RuntimeError, match="make run-figure12 PRESET=smoke"):
+        runs_of_plan(plan)
