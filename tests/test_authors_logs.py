@@ -18,7 +18,7 @@ from synthlib.authors_logs import (
     labels_of,
     read_logs,
 )
-from synthlib.paper import DATASETS, logged_figures, matched_control
+from synthlib.paper import DATASETS, logged_figures, logged_scores, matched_control
 from synthlib.statistics import average_rows, score_cells, seed_scores
 from synthlib.study import artefact_names, load_artefact
 
@@ -242,6 +242,19 @@ def test_logged_figures_follow_from_the_runs(authors_logs):
         else:
             ours, half_a_digit = curves.loc[(labels[row.arm], row.x), "score"], 0.05
         assert ours == pytest.approx(row.value, abs=1.002 * half_a_digit), row
+
+
+@needs_logs
+def test_logged_scores_follow_from_the_runs(authors_logs):
+    labels = {"DT": "dt", "DT, matched": "control-mc-step1", "DT+Wiki": "wiki", "DT+Synthetic": "mc1-s100-t1-20k"}
+    stated = logged_scores()
+    assert len(stated) == 3 * 12 * 4
+    for updates, of_moment in stated.replace({"arm": labels}).groupby("updates"):
+        there = authors_logs[(authors_logs["updates"] == updates) & authors_logs["arm"].isin(labels.values())]
+        cells = score_cells(there).merge(of_moment, on=["arm", "dataset"], suffixes=("", "_stated"))
+        assert len(cells) == 48 and (cells["n"] == cells["n_stated"]).all()
+        for name in ("mean", "std"):
+            assert (cells[name] - cells[f"{name}_stated"]).abs().max() < 0.00501
 
 
 @needs_logs
