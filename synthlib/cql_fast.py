@@ -7,6 +7,7 @@ What makes it fast, each exact up to rounding:
   s: the sampled ones, the data's, and a ~ pi(s) of the policy loss. All of these go through Q in one pass;
 * gradients are written by hand, in blocks of states so small that a block's activations stay in the cache;
 * weights that are trained alike lie in one buffer: one Adam step for all, one step of the targets;
+* products go to the library that is quicker on this processor (:mod:`synthlib.products`);
 * losses stay tensors: nothing waits for a Python number.
 """
 
@@ -22,10 +23,10 @@ from synthlib.networks import (
     flatten,
     forward_by_hand,
     log_density,
-    relu_backward,
     start_moments,
     views,
 )
+from synthlib.products import product, relu_backward, weight_gradient
 
 BLOCK = 128  # states per block
 
@@ -208,17 +209,16 @@ class _TwinCritics:
         pairs = [torch.empty(2, *weight.shape) for weight in q1.parameters()]
         self.layers = _TwinLayers(*views(self.flat.data, pairs))
         self.gradients = _TwinLayers(*views(self.flat.grad, pairs))
-        self._workspace = None
+        self._buffer = None
 
-    def workspace(self, rows):
-        """Buffers (2, rows, H), (2, rows, H') and (2, rows, H), kept from update to update.
+    def buffer(self, rows):
+        """Memory for a first hidden layer (2, rows, H), kept from update to update.
 
         Fresh memory of this size would cost the kernel's page faults every time.
         """
-        if self._workspace is None or self._workspace[0].shape[1] != rows:
-            first, second = self.layers.bias_1.shape[1], self.layers.bias_2.shape[1]
-            self._workspace = [self.flat.data.new_empty(2, rows, width) for width in (first, second, first)]
-        return self._workspace
+        if self._buffer is None or self._buffer.shape[1] != rows:
+            self._buffer = self.flat.data.new_empty(2, rows, self.layers.bias_1.shape[1])
+        return self._buffer
 
 
 class _BlockedPass:
@@ -234,7 +234,7 @@ class _BlockedPass:
         self.state_weight, self.action_weight = self._split(layers.weight_1)
         self.state_part = torch.baddbmm(layers.bias_1.unsqueeze(1), states.expand(2, -1, -1), self.state_weight.mT)
         self.head_times_weight_2 = layers.head.mT * layers.weight_2
-        self.buffers = critics.workspace(slots * min(BLOCK, len(states)))
+        self.buffer = critics.buffer(slots * min(BLOCK, len(states)))
         # What all blocks write or add to.
         self.state_delta = torch.empty_like(self.state_part)
         self.policy_delta = torch.empty_like(self.state_part)
@@ -246,16 +246,14 @@ class _BlockedPass:
         layers = self.critics.layers
         self.actions = actions.reshape(-1, actions.shape[2])
         rows = len(self.actions)
-        self.hidden_1, self.hidden_2, self.incoming = (buffer[:, :rows] for buffer in self.buffers)
+        self.hidden_1, self.hidden_2 = self.buffer[:, :rows], []
         q = self.hidden_1.new_empty(2, rows)
         for i in range(2):
             torch.mm(self.actions, self.action_weight[i].t(), out=self.hidden_1[i])
         self.hidden_1.unflatten(1, (self.slots, -1)).add_(self.state_part[:, None, block])
         self.hidden_1.relu_()
         for i in range(2):
-            torch.addmm(layers.bias_2[i], self.hidden_1[i], layers.weight_2[i].t(), out=self.hidden_2[i])
-        self.hidden_2.relu_()
-        for i in range(2):
+            self.hidden_2.append(product(self.hidden_1[i], layers.weight_2[i].t(), layers.bias_2[i], relu=True))
             torch.addmv(layers.head_bias[i], self.hidden_2[i], layers.head[i, 0], out=q[i])
         return q.view(2, self.slots, -1)
 
@@ -265,22 +263,19 @@ class _BlockedPass:
         With delta_2 = dq head [h_2 > 0], the factor head is taken out of each product with delta_2: put into W_2 on the
         way down, applied to the gradients by :meth:`finish`. Activations are overwritten by what comes back.
         """
-        hidden_1, hidden_2, gradients = self.hidden_1, self.hidden_2, self.critics.gradients
-        size = dq.shape[2]
+        gradients, size = self.critics.gradients, dq.shape[2]
         trained = slice(0, len(self.actions) - size)
-        dq = dq.view(2, -1, 1).expand_as(hidden_2)
-        switched = relu_backward.grad_input(dq, hidden_2, 0, grad_input=hidden_2)
-        gradients.bias_2.add_(switched[:, trained].sum(dim=1))
-        for i in range(2):
-            gradients.weight_2[i].addmm_(switched[i, trained].t(), hidden_1[i, trained])
-            torch.mm(switched[i], self.head_times_weight_2[i], out=self.incoming[i])
-        delta_1 = relu_backward.grad_input(self.incoming, hidden_1, 0, grad_input=hidden_1)
-        for i in range(2):
-            # Transposed: a product with a result as narrow as an action takes MKL five times as long.
-            self.action_gradient[i].addmm_(self.actions[trained].t(), delta_1[i, trained])
-        of_slots = delta_1.unflatten(1, (self.slots, -1))
-        torch.sum(of_slots[:, :-1], dim=1, out=self.state_delta[:, block])
-        self.policy_delta[:, block] = of_slots[:, -1]
+        for i, (hidden_1, hidden_2) in enumerate(zip(self.hidden_1, self.hidden_2, strict=True)):
+            above = dq[i].reshape(-1, 1).expand_as(hidden_2)
+            switched = relu_backward.grad_input(above, hidden_2, 0, grad_input=hidden_2)
+            gradients.bias_2[i].add_(switched[trained].sum(dim=0))
+            gradients.weight_2[i].add_(weight_gradient(switched[trained], hidden_1[trained]))
+            incoming = product(switched, self.head_times_weight_2[i])
+            delta_1 = relu_backward.grad_input(incoming, hidden_1, 0, grad_input=hidden_1)
+            self.action_gradient[i].add_(weight_gradient(self.actions[trained], delta_1[trained]))
+            of_slots = delta_1.unflatten(0, (self.slots, -1))
+            torch.sum(of_slots[:-1], dim=0, out=self.state_delta[i, block])
+            self.policy_delta[i, block] = of_slots[-1]
 
     def finish(self, head_bias_gradient):
         """Write the gradients collected apart; returns d policy loss / d action (B, A)."""

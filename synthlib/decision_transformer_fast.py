@@ -2,15 +2,16 @@
 
 Only the action predictions carry loss, and they read the observation tokens. So the last layer's queries, its output
 projection and its feed-forward part are computed for these tokens alone (a fifth of all work), and in evaluation for
-the last one alone. Products run as one call each, bias included.
+the last one alone. Products run as one call each, bias and ReLU included, by the library that is quicker on this
+processor (:mod:`synthlib.products`).
 """
 
 import math
 
 import torch
-from torch.nn import functional as F
 
 from synthlib.decision_transformer import MASKED, draw_dropouts, dropped
+from synthlib.products import affine
 
 OBSERVATION_TOKENS = slice(1, None, 3)
 
@@ -52,7 +53,7 @@ def _trunk(model, x, bias, dropouts, wanted):
         attention, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
         heads = _attend(block.attn, block.ln_1(x), bias, tokens, attention)
         x = _add(x[:, tokens], product(heads, block.attn.c_proj), mixed, tokens)
-        inner = F.relu(product(block.ln_2(x), block.mlp.c_fc))
+        inner = product(block.ln_2(x), block.mlp.c_fc, relu=True)
         x = _add(x, product(inner, block.mlp.c_proj), fed, tokens)
     return model.ln_f(x)
 
@@ -80,10 +81,9 @@ def _attend(attention, x, bias, tokens, factors):
     return mixed
 
 
-def product(x, projection, outputs=slice(None)):
+def product(x, projection, outputs=slice(None), relu=False):
     """x W + b for a GPT-2 ``projection``, or for a slice of its ``outputs``: (..., I) -> (..., W)."""
-    flat = torch.addmm(projection.bias[outputs], x.reshape(-1, x.shape[-1]), projection.weight[:, outputs])
-    return flat.view(*x.shape[:-1], -1)
+    return affine(x, projection.weight[:, outputs], projection.bias[outputs], relu)
 
 
 def _add(x, change, factors, tokens):

@@ -18,6 +18,7 @@ from synthlib.cql_jobs import finetune as finetune_cql
 from synthlib.cql_jobs import pretrain_critics
 from synthlib.dt_jobs import finetune as finetune_dt
 from synthlib.gpt2_jobs import describe_pretraining, pretrain_gpt2
+from synthlib.processes import prepare_process
 
 PRETRAINERS = {"critic_pretraining": pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
 TRAINERS = PRETRAINERS | {"cql": finetune_cql, "dt": finetune_dt}
@@ -112,10 +113,7 @@ def _work(jobs, store, reports, started):
 
     A job that failed before ``started`` is tried again; what needs one that has failed since then is left out.
     """
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # Adam's moments of units that never fire end there; on Intel they are slow
+    prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
     _die_with_parent()
     tried = set()

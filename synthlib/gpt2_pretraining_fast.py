@@ -8,7 +8,6 @@ not from torch's global one, so with dropout the twins agree in distribution onl
 import math
 
 import torch
-from torch.nn import functional as F
 
 from synthlib.decision_transformer import dropout_factors, dropped
 from synthlib.decision_transformer_fast import product
@@ -27,7 +26,7 @@ def logits(model, tokens, generator=None, block=BLOCK):
     for layer in trunk.h:
         mixed = _causal_attention(product(layer.ln_1(x), layer.attn.c_attn), config, generator, block)
         x = _add(x, product(mixed, layer.attn.c_proj), config.resid_pdrop, generator)
-        inner = F.relu(product(layer.ln_2(x), layer.mlp.c_fc))
+        inner = product(layer.ln_2(x), layer.mlp.c_fc, relu=True)
         x = _add(x, product(inner, layer.mlp.c_proj), config.resid_pdrop, generator)
     return trunk.ln_f(x) @ trunk.wte.weight.T
 

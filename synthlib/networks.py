@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from synthlib.products import product, relu_backward, weight_gradient
+
 LOG_STD_RANGE = (-20.0, 2.0)
 HEAD_GAIN = 0.01
-
-relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
 
 class QNetwork(nn.Module):
@@ -135,8 +135,8 @@ def views(flat, weights):
 @torch.no_grad()
 def forward_by_hand(trunk, head, inputs):
     """Outputs of two hidden layers and a head, nothing recorded; with what :func:`backward_by_hand` needs."""
-    hidden_1 = _affine(trunk[0], inputs).relu_()
-    hidden_2 = _affine(trunk[2], hidden_1).relu_()
+    hidden_1 = _affine(trunk[0], inputs, relu=True)
+    hidden_2 = _affine(trunk[2], hidden_1, relu=True)
     return _affine(head, hidden_2), (inputs, hidden_1, hidden_2)
 
 
@@ -145,9 +145,9 @@ def backward_by_hand(trunk, head, kept, delta):
     """Write into the weights' ``grad`` what the gradient ``delta`` with respect to the outputs gives them."""
     inputs, hidden_1, hidden_2 = kept
     _write_gradients(head, delta, hidden_2)
-    delta = relu_backward(delta @ head.weight, hidden_2, 0)
+    delta = relu_backward(product(delta, head.weight), hidden_2, 0)
     _write_gradients(trunk[2], delta, hidden_1)
-    delta = relu_backward(delta @ trunk[2].weight, hidden_1, 0)
+    delta = relu_backward(product(delta, trunk[2].weight), hidden_1, 0)
     _write_gradients(trunk[0], delta, inputs)
 
 
@@ -167,16 +167,12 @@ def _hidden_layers(inputs, hidden):
     return nn.Sequential(*layers)
 
 
-def _affine(layer, inputs):
-    return torch.addmm(layer.bias, inputs, layer.weight.t())
+def _affine(layer, inputs, relu=False):
+    return product(inputs, layer.weight.t(), layer.bias, relu)
 
 
 def _write_gradients(layer, delta, inputs):
-    if inputs.shape[1] < delta.shape[1]:
-        # A product with a narrow result takes MKL twice the time of the same product transposed.
-        layer.weight.grad.copy_((inputs.t() @ delta).t())
-    else:
-        torch.mm(delta.t(), inputs, out=layer.weight.grad)
+    layer.weight.grad.copy_(weight_gradient(inputs, delta).t())
     torch.sum(delta, dim=0, out=layer.bias.grad)
 
 

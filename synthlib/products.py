@@ -1,0 +1,66 @@
+"""Matrix products in float32 by the library that is quicker on this processor: what the fast twins are built on.
+
+PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
+with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core, and it adds bias and ReLU on the way. So it is
+taken where there are such units; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on
+the machine alone, never on a measurement, so a run that is repeated there gives the same bits.
+"""
+
+import torch
+
+# The one way to oneDNN with dense tensors; torch.compile uses it. The version of torch is pinned.
+_onednn_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    and _onednn_linear is not None
+)
+relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
+
+
+def product(a, b, bias=None, relu=False):
+    """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded."""
+    if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":
+        return _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
+    result = torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
+    return result.relu_() if relu else result
+
+
+def _dense(matrix):
+    """``matrix``, copied if it is neither dense nor the transpose of a dense one: oneDNN would take minutes."""
+    return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
+
+
+def weight_gradient(inputs, delta):
+    """inputs^T delta, (R, I) and (R, O) -> (I, O): what a layer's weights get from its rows."""
+    # Either library takes up to twice as long where the result is narrow, so such a result is made transposed.
+    if inputs.shape[1] > delta.shape[1]:
+        return product(delta.t(), inputs).t()
+    return product(inputs.t(), delta)
+
+
+def affine(x, weight, bias=None, relu=False):
+    """x W + b, (..., I) and (I, O) and (O,) -> (..., O), with a ReLU behind if asked for; differentiable."""
+    return _Affine.apply(x.reshape(-1, x.shape[-1]), weight, bias, relu).unflatten(0, x.shape[:-1])
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, relu):
+        result = product(x, weight, bias, relu)
+        ctx.relu = relu
+        ctx.save_for_backward(x, weight, result if relu else None)
+        return result
+
+    @staticmethod
+    def backward(ctx, delta):
+        x, weight, result = ctx.saved_tensors
+        if ctx.relu:
+            delta = relu_backward(delta, result, 0)
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        return (
+            product(delta, weight.t()) if of_x else None,
+            weight_gradient(x, delta) if of_weight else None,
+            delta.sum(dim=0) if of_bias else None,
+            None,
+        )
