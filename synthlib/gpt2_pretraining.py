@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from synthlib import gpt2_pretraining_fast
 
@@ -116,6 +115,8 @@ class GPT2Pretraining:
         self._block = 0.0
         self._batches = batches
         self._micro_batch = micro_batch or default_micro_batch(config)
+        from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
+
         with _seeded(config.seed, 0):
             self.model = GPT2LMHeadModel(huggingface_config(config))
         self._optimiser = TransformersAdamW(
@@ -225,6 +226,8 @@ def default_micro_batch(config):
 
 def huggingface_config(config):
     """The ``GPT2Config`` of a :class:`GPT2PretrainingConfig`: ReLU, untouched initialisation, tied output head."""
+    from transformers import GPT2Config
+
     outputs = 2 * config.vocabulary if config.objective == "mapping" else config.vocabulary
     return GPT2Config(
         vocab_size=outputs,
@@ -294,6 +297,8 @@ def read_weights(folder):
 
     Raises OSError, as ``transformers`` does, when there is no model.
     """
+    from transformers import GPT2LMHeadModel
+
     return dict(GPT2LMHeadModel.from_pretrained(folder).transformer.state_dict())
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from transformers import GPT2Tokenizer
 
 from synthlib.atomic_files import write_atomically
 from synthlib.download import DownloadError
@@ -109,6 +108,8 @@ def gpt2_tokenizer(cache):
     vocabulary = json.loads(fetch(GPT2_ENCODER, cache).read_bytes())
     _version, *merges = fetch(GPT2_MERGES, cache).read_text(encoding="utf-8").splitlines()
     # Given file names instead, transformers 5 answers with an empty tokenizer and no error.
+    from transformers import GPT2Tokenizer  # here and below: takes seconds, and only text needs it
+
     tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=[tuple(merge.split()) for merge in merges])
     if len(tokenizer) != GPT2_VOCABULARY:
         raise RuntimeError(
@@ -122,6 +123,8 @@ def train_tokenizer(lines, vocabulary):
     the end of text), for when GPT-2's own is out of reach or too large."""
     if vocabulary < 257:
         raise ValueError(f"a byte-level vocabulary needs at least 257 tokens, not {vocabulary}")
+    from transformers import GPT2Tokenizer
+
     return GPT2Tokenizer().train_new_from_iterator(lines, vocabulary, show_progress=False)
 
 
