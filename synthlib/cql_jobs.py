@@ -17,7 +17,7 @@ from synthlib.cql import SEEDS as SEEDS
 from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.datasets import cql_arrays
+from synthlib.datasets import cql_data
 from synthlib.evaluation import Evaluator
 from synthlib.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
@@ -95,17 +95,17 @@ def _save_columns(path, columns):
 
 def finetune(job, session, store, report):
     """Train one CQL run of a "cql" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    resumable.finetune(_FineTuning(job, store), session, report)
+    resumable.finetune(FineTuning(job, store), session, report)
 
 
-class _FineTuning:
-    """The state of one CQL run between two updates."""
+class FineTuning:
+    """The state of one CQL run between two updates: what :func:`synthlib.resumable.finetune` advances."""
 
     def __init__(self, job, store):
         config = job.config
         self.config = config
         data = planned_data(job)
-        self.data = cql_arrays(data, config["data_ratio"])
+        self.data = cql_data(data, config["data_ratio"])
         self.batches = self.data.generator
         critics = None
         if job.requires:
@@ -123,10 +123,9 @@ class _FineTuning:
         self.sums = {}
 
     def update(self):
-        data = self.data
-        rows = self.batches.randint(len(data.rewards), size=self.config["batch_size"])
-        columns = (data.observations, data.actions, data.rewards, data.next_observations, data.terminals)
-        batch = Batch(*(torch.from_numpy(column[rows]) for column in columns))
+        drawn = self.data.draw(self.config["batch_size"])
+        columns = (drawn.observations, drawn.actions, drawn.rewards, drawn.next_observations, drawn.terminals)
+        batch = Batch(*map(torch.from_numpy, columns))
         losses = self.agent.update(batch, draw_noise(self.noise, *self.noise_shape))
         self.updates += 1
         for name, value in losses.items():

@@ -68,16 +68,24 @@ class Trajectory(NamedTuple):
 
 
 class CQLData(NamedTuple):
-    """:class:`Transitions` as CQL learns from them (``terminals`` float32), the cap on next-state values, and the
-    generator that draws every minibatch: ``generator.randint(len(rewards), size=batch)``."""
+    """What CQL learns from: the ``rows`` (M,) of a data set that stays where it is, so that processes which load it
+    from one cache share its memory; the cap on next-state values; and the generator that draws every minibatch."""
 
-    observations: np.ndarray
-    actions: np.ndarray
-    next_observations: np.ndarray
-    rewards: np.ndarray
-    terminals: np.ndarray
+    dataset: OfflineDataset
+    rows: np.ndarray
     q_max: float
     generator: np.random.RandomState
+
+    def draw(self, size):
+        """:class:`Transitions` of ``size`` rows drawn with replacement; see :meth:`batch`."""
+        return self.batch(self.generator.randint(len(self.rows), size=size))
+
+    def batch(self, places):
+        """:class:`Transitions` of ``rows[places]`` as the authors have them: actions clipped, terminals float32."""
+        drawn = _transitions(self.dataset, self.rows[places])
+        return drawn._replace(
+            actions=np.clip(drawn.actions, -ACTION_CLIP, ACTION_CLIP), terminals=drawn.terminals.astype(np.float32)
+        )
 
 
 def load(name, source="replica", cache=None, next_observations=False):
@@ -121,20 +129,23 @@ def qlearning_transitions(dataset, terminate_on_end=False, max_episode_steps=MAX
     out, so that no value is carried over a reset, unless ``terminate_on_end``; terminal rows keep the next episode's
     first state, which no update ever looks at. Without ``timeouts``, time is up every ``max_episode_steps`` rows.
     """
+    return _transitions(dataset, _transition_rows(dataset, terminate_on_end, max_episode_steps))
+
+
+def _transition_rows(dataset, terminate_on_end=False, max_episode_steps=MAX_EPISODE_STEPS):
     terminals = np.asarray(dataset.terminals[:-1])
     if dataset.timeouts is None:
         final = _time_limit_rows(terminals, max_episode_steps, after_limit=int(terminate_on_end))
     else:
         final = np.asarray(dataset.timeouts[:-1])
     # With D4RL's flag these rows are kept, but not marked as terminal.
-    rows = np.arange(len(terminals)) if terminate_on_end else np.flatnonzero(~final)
-    return Transitions(
-        dataset.observations[rows],
-        dataset.actions[rows],
-        dataset.observations[rows + 1],
-        dataset.rewards[rows],
-        terminals[rows],
-    )
+    return np.arange(len(terminals)) if terminate_on_end else np.flatnonzero(~final)
+
+
+def _transitions(dataset, rows):
+    columns = dataset.observations, dataset.actions, dataset.rewards, dataset.terminals
+    observations, actions, rewards, terminals = map(np.asarray, columns)  # views without memmap's slow indexing
+    return Transitions(observations[rows], actions[rows], observations[rows + 1], rewards[rows], terminals[rows])
 
 
 def trajectories(dataset, max_episode_steps=MAX_EPISODE_STEPS):
@@ -153,29 +164,19 @@ def trajectories(dataset, max_episode_steps=MAX_EPISODE_STEPS):
     return [Trajectory(*(column[a:b] for column in columns)) for a, b in zip(starts, stops, strict=True)]
 
 
-def cql_arrays(dataset, ratio=1.0):
+def cql_data(dataset, ratio=1.0):
     """:class:`CQLData` of a data set: floor(ratio N) transitions in the authors' order (faithfulness 6.1).
 
     Order, subset and minibatch stream come from one generator seeded 0, so they are the same for every seed and arm.
     ``q_max`` = 100 x the largest reward of the subset. Raises ValueError unless 0 < ratio <= 1 leaves a transition.
     """
-    transitions = qlearning_transitions(dataset)
-    count = len(transitions.rewards)
-    kept = int(count * ratio)
+    rows = _transition_rows(dataset)
+    kept = int(len(rows) * ratio)
     if not (0 < ratio <= 1 and kept):
-        raise ValueError(f"data ratio {ratio} of {count} transitions: must be in (0, 1] and leave at least one")
+        raise ValueError(f"data ratio {ratio} of {len(rows)} transitions: must be in (0, 1] and leave at least one")
     generator = np.random.RandomState(0)
-    rows = generator.choice(count, kept, replace=False)
-    rewards = transitions.rewards[rows]
-    return CQLData(
-        transitions.observations[rows],
-        np.clip(transitions.actions[rows], -ACTION_CLIP, ACTION_CLIP),
-        transitions.next_observations[rows],
-        rewards,
-        transitions.terminals[rows].astype(np.float32),
-        Q_MAX_REWARDS * float(rewards.max()),
-        generator,
-    )
+    rows = rows[generator.choice(len(rows), kept, replace=False)].astype(np.int32)
+    return CQLData(dataset, rows, Q_MAX_REWARDS * float(dataset.rewards[rows].max()), generator)
 
 
 def _time_limit_rows(terminals, limit, after_limit):

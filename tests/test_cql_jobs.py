@@ -79,7 +79,7 @@ def test_arms_start_from_what_they_say(random_hopper_data, outputs):
 
     matched, baseline = two_seeds({"pretraining_updates": 0}), two_seeds({"pretraining": "none"})
     train(matched[0].requires[0], store, pretrain_critics)
-    first = [cql_jobs._FineTuning(job, store).agent for job in (*matched, *baseline)]
+    first = [cql_jobs.FineTuning(job, store).agent for job in (*matched, *baseline)]
     weights = [agent.state_dict()["weights"] for agent in first]
     q = next(name for name in weights[0] if name.startswith("q1"))
     policy = next(name for name in weights[0] if name.startswith("policy") and weights[0][name].dim() == 2)
@@ -102,7 +102,7 @@ def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
 def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
     store, arm = Store(outputs / "store"), {"pretraining": "none"}
     jobs = [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 7)]
-    streams = [cql_jobs._FineTuning(job, store).batches.randint(1000, size=20) for job in jobs]
+    streams = [cql_jobs.FineTuning(job, store).batches.randint(1000, size=20) for job in jobs]
     np.testing.assert_array_equal(*streams)
 
 
@@ -115,18 +115,18 @@ def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(random_hopper_data
         pass
 
     for stop in (3, 9):  # between two evaluations, and again later
-        updates = cql_jobs._FineTuning.update
+        updates = cql_jobs.FineTuning.update
 
         def update_or_die(run, stop=stop, updates=updates):
             if run.updates == stop:
                 raise Killed
             updates(run)
 
-        monkeypatch.setattr(cql_jobs._FineTuning, "update", update_or_die)
+        monkeypatch.setattr(cql_jobs.FineTuning, "update", update_or_die)
         session = broken.open(job)
         with pytest.raises(Killed), session.recording_failure():
             finetune(job, session, broken, lambda updates: None)
-        monkeypatch.setattr(cql_jobs._FineTuning, "update", updates)
+        monkeypatch.setattr(cql_jobs.FineTuning, "update", updates)
         assert broken.updates_done(job) == stop
     train(job, broken, finetune)
     pd.testing.assert_frame_equal(store.evaluations(job), broken.evaluations(job))

@@ -9,7 +9,7 @@ from synthlib.d4rl_files import DataFileError, sha256_of
 from synthlib.datasets import (
     DATASETS,
     OfflineDataset,
-    cql_arrays,
+    cql_data,
     load,
     parse_source,
     qlearning_transitions,
@@ -108,15 +108,16 @@ def test_normalised_scores_are_d4rls():
 def test_cql_data_are_the_authors_subset_and_stream():
     data = golden_input(timeouts=True)
     transitions = qlearning_transitions(data)
-    found = cql_arrays(data, ratio=0.5)
+    subset = cql_data(data, ratio=0.5)
+    found = subset.batch(np.arange(14))
     np.random.seed(0)  # the authors use NumPy's global generator
     rows = np.random.permutation(28)[:14]
     np.testing.assert_array_equal(found.rewards, transitions.rewards[rows])
     np.testing.assert_array_equal(found.next_observations, transitions.next_observations[rows])
-    np.testing.assert_array_equal(found.generator.randint(14, size=256), np.random.randint(14, size=256))
-    assert found.q_max == 100 * found.rewards.max()
+    np.testing.assert_array_equal(subset.draw(256).rewards, found.rewards[np.random.randint(14, size=256)])
+    assert subset.q_max == 100 * found.rewards.max()
     assert found.terminals.dtype == np.float32
-    assert np.abs(cql_arrays(dataset_of_extreme_actions()).actions).max() == np.float32(0.999)
+    assert np.abs(cql_data(dataset_of_extreme_actions()).draw(28).actions).max() == np.float32(0.999)
 
 
 def dataset_of_extreme_actions():
@@ -127,7 +128,7 @@ def dataset_of_extreme_actions():
 @pytest.mark.parametrize("ratio", [0, -1, 1.5, 0.001])
 def test_cql_data_refuse_a_ratio_that_leaves_nothing(ratio):
     with pytest.raises(ValueError, match="data ratio"):
-        cql_arrays(golden_input(timeouts=True), ratio)
+        cql_data(golden_input(timeouts=True), ratio)
 
 
 def test_there_are_twelve_names_in_the_papers_order():
@@ -162,7 +163,9 @@ def test_a_cache_gives_the_same_arrays_memory_mapped(tmp_path):
             assert isinstance(getattr(cached, name), np.memmap)
         assert cached.metadata == plain.metadata
     assert len(list((tmp_path / "cache" / "datasets").iterdir())) == 1
-    np.testing.assert_array_equal(cql_arrays(cached).actions, cql_arrays(plain).actions)
+    for of_cache, of_file in zip(cql_data(cached).draw(50), cql_data(plain).draw(50), strict=True):
+        np.testing.assert_array_equal(of_cache, of_file)
+    assert cql_data(cached).dataset is cached, "nothing is copied"
 
 
 def test_changed_content_is_not_served_from_the_cache(tmp_path):

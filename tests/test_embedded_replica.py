@@ -8,7 +8,7 @@ import pytest
 from synthlib.behaviour_policy import collect_episode, environment_of, load_policy
 from synthlib.cards import card, episode_statistics
 from synthlib.data_sources import REPLICA_FOLDER
-from synthlib.datasets import DATASETS, cql_arrays, load, trajectories
+from synthlib.datasets import DATASETS, cql_data, load, trajectories
 from synthlib.physics import DIMENSIONS, ENVIRONMENTS
 from synthlib.physics_replay import replay
 
@@ -38,7 +38,7 @@ def test_every_data_set_loads_whole_with_its_card(name):
     assert max(len(episode.rewards) for episode in trajectories(data)) <= 1000
     files = ("medium", "expert") if data.tier == "medium-expert" else (data.tier.replace("-", "_"),)
     assert len(data) == sum(MANIFEST[f"{data.environment}_{tier}-v0.hdf5"]["transitions"] for tier in files)
-    assert len(cql_arrays(data).rewards) == len(data) - np.count_nonzero(data.timeouts[:-1]) - 1
+    assert len(cql_data(data).rows) == len(data) - np.count_nonzero(data.timeouts[:-1]) - 1
     found = card(name)
     assert found["unfinished_rows"] == 0 and found["kind"] == "replica"
 
