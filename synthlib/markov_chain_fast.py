@@ -203,5 +203,10 @@ def _context_generators(config):
     """A function (contexts (k, n), oldest token first) -> the :class:`pcg64.Generators` of their rows."""
     if config.order > 1:
         return lambda contexts: pcg64.seeded(_entropy(config, contexts))
-    of_state = pcg64.seeded(_entropy(config, np.arange(config.states)[None]))
+    of_state = _state_generators(config)
     return lambda contexts: pcg64.Generators(*(part.take(contexts[0], mode="clip") for part in of_state))
+
+
+@lru_cache(maxsize=2)
+def _state_generators(config):
+    return pcg64.seeded(_entropy(config, np.arange(config.states)[None]))
