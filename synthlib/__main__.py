@@ -73,10 +73,14 @@ def _parser():
 
 def _plan(options):
     # Imported here and below: these load torch, which the help text does not need.
-    from synthlib.planning import plan_all
+    from synthlib.planning import paper_totals, plan_all
 
     if options.table == "all":
         print(plan_all(options.workers or os.cpu_count()).to_string())
+        totals = paper_totals()
+        print(f"\nThe paper's whole grid:\n{totals.to_string(float_format='{:.3g}'.format)}")
+        if totals["core-hours"].isna().any():
+            print("Hours of the plain versions need `make bench`, which measures how much slower they are here.")
         return 0
     print(_open(options).plan(options.table))
     return 0

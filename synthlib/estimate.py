@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
+from synthlib import operations
 from synthlib.atomic_files import read_json, write_json
 from synthlib.cql import Batch, CQLConfig, draw_noise
 from synthlib.cql_fast import FastCQL
@@ -108,8 +109,7 @@ def _gpt2_update(gpt2):
     fields = {"vocabulary": 100, "sequence_length": gpt2["sequence_length"], "batch_size": 1}
     measured = GPT2PretrainingConfig(**fields)
     per_sequence = _measured(f"gpt2-{measured.sequence_length}", lambda: _gpt2_sequence(measured))
-    operations = _operations(asdict(measured))
-    return per_sequence * gpt2["batch_size"] * _operations(gpt2) / operations
+    return per_sequence * operations.of_gpt2(gpt2) / operations.of_gpt2(asdict(measured))
 
 
 def _gpt2_sequence(config):
@@ -119,12 +119,6 @@ def _gpt2_sequence(config):
     training = GPT2Pretraining(config, batches=None)
     tokens = np.random.default_rng(0).integers(config.vocabulary, size=(config.batch_size, config.sequence_length))
     return _median_seconds(lambda: training.update(tokens)) / config.batch_size
-
-
-def _operations(gpt2):
-    """Multiply-adds per token of a GPT-2's forward pass (faithfulness 9.7), attention to the past only."""
-    width, outputs = gpt2["width"], gpt2["vocabulary"] * (2 if gpt2["objective"] == "mapping" else 1)
-    return gpt2["layers"] * (12 * width**2 + gpt2["sequence_length"] * width) + outputs * width
 
 
 def _environment_step(environment):

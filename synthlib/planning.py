@@ -1,7 +1,10 @@
 """A plan against the store: what is wanted, done, shared and missing, how long it will take, and running it."""
 
+import math
+
 import pandas as pd
 
+from synthlib import operations
 from synthlib.engine import describe, run_jobs
 from synthlib.estimate import seconds_of
 from synthlib.paths import outputs, store_root
@@ -76,6 +79,53 @@ def plan_all(workers):
                 f"hours on {workers} cores": f"{hours:,.1f}",
             }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["preset", "algorithm"])
+
+
+def paper_totals(preset="paper"):
+    """All trainings behind the paper in sum: updates, floating-point operations and core-hours on this machine.
+
+    Three rows: every table and figure by itself, what remains after sharing runs and pre-trainings, and the same with
+    the fast versions. Operations are those of :mod:`synthlib.operations`, the same for plain and fast. Plain hours are
+    the fast ones times what ``make bench`` measured against the reference style, NaN where it has not been run.
+    """
+    slower = _slower_in_reference_style()
+    plans = [make_plan(name, preset, source=None) for algorithm in ("dt", "cql") for name in _names_of(algorithm)]
+    shared = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+    alone = [job for plan in plans for job in plan.jobs()]
+    seconds = seconds_of(shared)
+    # A longer run that serves a shorter one has its key, so time goes by the update.
+    per_update = {job.key: seconds[job.key] / max(job.updates, 1) for job in shared}
+
+    def row(jobs, is_plain):
+        hours = sum(
+            per_update[job.key] * job.updates * (slower.get(job.kind, math.nan) if is_plain else 1) for job in jobs
+        )
+        return {
+            "trainings": len(jobs),
+            "updates": sum(job.updates for job in jobs),
+            "operations": sum(map(operations.of_job, jobs)),
+            "core-hours": hours / 3600,
+        }
+
+    return pd.DataFrame.from_dict(
+        {
+            "each table by itself": row(alone, is_plain=True),
+            "shared": row(shared, is_plain=True),
+            "shared, fast versions": row(shared, is_plain=False),
+        },
+        orient="index",
+    )
+
+
+def _slower_in_reference_style():
+    """{kind of job: times that the reference style takes for ours to take one}, from ``make bench``; {} without it."""
+    path = outputs() / "bench" / "bench.csv"
+    if not path.exists():
+        return {}
+    rows = pd.read_csv(path)
+    ratios = rows[rows["contestant"] == "reference style"].set_index("line")["ratio"]
+    lines = {"cql": "cql-3", "critic_pretraining": "critics", "dt": "dt", "gpt2_pretraining": "gpt2"}
+    return {kind: ratios[line] for kind, line in lines.items() if line in ratios}
 
 
 def _names_of(algorithm):

@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import pytest
@@ -6,6 +7,7 @@ import yaml
 from synthlib import study
 from synthlib.cql import SEEDS
 from synthlib.paper import paper_arms, paper_costs
+from synthlib.planning import paper_totals
 from synthlib.store import Job
 from synthlib.study import (
     ParameterError,
@@ -165,3 +167,19 @@ def test_of_two_jobs_for_one_training_the_longer_stays_and_keeps_both_checkpoint
     merged = distinct_jobs([run, Job("cql", {"seed": 2}, 5, requires=(long,))])
     assert [job.kind for job in merged] == ["critic_pretraining", "cql", "cql"]
     assert merged[0].updates == 100 and merged[0].keep == (0, 10, 100)
+
+
+def test_the_papers_totals_shrink_by_sharing_and_know_plain_hours_from_the_bench(outputs):
+    """With the smoke preset's sizes: adding up is the same for the paper's."""
+    totals = paper_totals("smoke")
+    assert list(totals.index) == ["each table by itself", "shared", "shared, fast versions"]
+    by_itself, shared, fast = (totals.loc[name] for name in totals.index)
+    assert by_itself["updates"] > 2 * shared["updates"] and by_itself["operations"] > 2 * shared["operations"]
+    assert shared[["trainings", "updates", "operations"]].equals(fast[["trainings", "updates", "operations"]])
+    assert fast["core-hours"] > 0 and math.isnan(shared["core-hours"])
+    bench = outputs / "bench" / "bench.csv"
+    bench.parent.mkdir(parents=True)
+    rows = "".join(f"{line},reference style,2.0\n" for line in ("cql-3", "critics", "dt", "gpt2"))
+    bench.write_text("line,contestant,ratio\n" + rows)
+    again = paper_totals("smoke")["core-hours"]
+    assert again["shared"] == pytest.approx(2 * again["shared, fast versions"])
