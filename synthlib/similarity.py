@@ -97,7 +97,10 @@ def similarities_of_plan(plan, store):
             rows += [which | found for found in similarities_of_run(cell.job, store)]
     if not rows:
         name = plan.artefact.name
-        raise RuntimeError(f"{name}: no done run has its fine-tuned weights here; make run-{name} PRESET={plan.preset}")
+        raise RuntimeError(
+            f"{name}: no done run has its fine-tuned weights here; make run-{name} PRESET={plan.preset}, after moving "
+            "away outputs/records if it says that nothing is missing (published runs are scores without weights)"
+        )
     return pd.DataFrame(rows)
 
 
