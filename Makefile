@@ -20,6 +20,7 @@ SYNTHLIB := $(BIN)/python -m synthlib
 OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS) --logs "$(LOGS)"
 
 .PHONY: help install lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
+.PHONY: bench bench-peers
 .PHONY: pretraining-floor
 .PHONY: test test-quick lint format clean
 .DELETE_ON_ERROR:
@@ -40,6 +41,8 @@ help:
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier from the committed policies"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
+	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
+	@echo "make bench-peers        fetch d3rlpy, to be one of these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 
 install: .venv/installed
@@ -92,6 +95,13 @@ crosscheck-d4rl: .venv/installed
 	$(PYTHON) -m venv build/d4rl
 	build/d4rl/bin/python -m pip install --quiet --no-deps --requirement tests/crosscheck/requirements.lock
 	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
+
+bench: .venv/installed
+	@$(BIN)/python -m synthlib.bench
+
+# d3rlpy pins another gymnasium, so it lives in a folder of its own.
+bench-peers: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/d3rlpy.lock
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks

@@ -116,16 +116,16 @@ def _summed_from_the_end(rewards):
     return sums
 
 
-def policy_returns(policy, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
-    """Raw return of one deterministic episode in each of the ``envs`` of environment ``name``, one after the other."""
+def policy_returns(act, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
+    """Raw return of one deterministic episode in each of the ``envs`` of environment ``name``, one after the other.
+
+    ``act`` maps one observation (S,) to one action (A,): :meth:`synthlib.bench_peers.ReferenceCQL.act`.
+    """
     returns = []
     for i, env in enumerate(envs):
         observation, total = env.reset(seed=seed + i)[0], 0.0
         for _ in range(max_steps):
-            with torch.no_grad():
-                state = torch.tensor(pad_observation(name, observation)[None], dtype=torch.float32)
-                action = torch.tanh(policy(state)[0]).cpu().numpy()[0]
-            observation, reward, terminal, _, _ = env.step(action)
+            observation, reward, terminal, _, _ = env.step(act(pad_observation(name, observation)))
             total += reward
             if terminal:
                 break

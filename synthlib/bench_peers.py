@@ -102,6 +102,14 @@ class ReferenceCQL:
         }
         return {name: value.item() for name, value in logged.items()}
 
+    @torch.no_grad()
+    def act(self, observation):
+        """The deterministic action (A,) at one observation (S,); its density is computed too, unread."""
+        mean, log_std = self.policy(torch.tensor(observation[None], dtype=torch.float32))
+        action = torch.tanh(mean)
+        TransformedDistribution(Normal(mean, log_std.exp()), [TanhTransform(cache_size=1)]).log_prob(action).sum(dim=-1)
+        return action.cpu().numpy()[0]
+
     def _sample(self, observations, noise):
         mean, log_std = self.policy(observations)
         normal, squash = Normal(mean, log_std.exp()), TanhTransform(cache_size=1)

@@ -106,7 +106,7 @@ def test_episodes_of_a_policy_one_by_one_have_the_same_returns():
     agent = CQL(17, 6, CQLConfig(hidden=(32, 32)), q_max=1.0, seed=0)
     ours = Evaluator("halfcheetah", episodes=2, max_steps=30).evaluate(agent.act, seed=5).returns
     envs = [make_environment("halfcheetah") for _ in range(2)]
-    theirs = bench_loops.policy_returns(agent.policy, "halfcheetah", envs, seed=5, max_steps=30)
+    theirs = bench_loops.policy_returns(ReferenceCQL(agent).act, "halfcheetah", envs, seed=5, max_steps=30)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 

@@ -1,0 +1,175 @@
+"""``make bench``: our fast versions against their peers on this machine, as ratios.
+
+All contestants of a line take turns in one process with one torch thread, so a drift of the machine meets all of them;
+the ratio of each turn is taken, then the median. Processor time is measured, which a busy neighbour lengthens less than
+the clock's. In the same turns runs a matrix product like the work's: its rate, and the operations that the work cannot
+do without, give the least time that is possible.
+
+The results go to ``outputs/bench``: ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from synthlib import bench_cores, bench_d3rlpy, bench_page
+from synthlib.atomic_files import write_json
+from synthlib.bench_lines import OURS, lines
+from synthlib.paths import outputs
+from synthlib.processes import prepare_process
+from synthlib.products import ONEDNN, product
+
+SECONDS = 20  # of processor time for a line
+MOST_TURNS, LEAST_TURNS = 40, 4
+
+
+def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
+    """A line's contestants as rows of a DataFrame; ratios are times the others take for ours to take one.
+
+    Columns: ``line``, ``title``, ``contestant``, ``unit``, ``seconds`` per unit (median), ``ratio`` (median of the
+    turns') with its quartiles ``ratio_low`` and ``ratio_high``, ``is_reference``, ``gflops_mkl`` and ``gflops_best``
+    (the rate of a product as torch makes it, and as ours does), ``of_floor`` (ours only: the least time at MKL's rate
+    over the time taken), ``must`` and ``aim`` as ratios, ``verdict``.
+    """
+    work = line.build()
+    for contestant in work.contestants.values():
+        contestant.run()
+    taken = {name: [] for name in work.contestants}
+    rates, spent = [], 0.0
+    while len(rates) < least_turns or (spent < seconds and len(rates) < MOST_TURNS):
+        for name, contestant in work.contestants.items():
+            duration = _seconds(contestant.run)
+            taken[name].append(duration / contestant.units)
+            spent += duration
+        rates.append(_rates(work.product))
+    taken = pd.DataFrame(taken)
+    ratios = taken.div(taken[OURS], axis=0)
+    mkl, best = np.median(rates, axis=0)
+    rows = pd.DataFrame(
+        {
+            "line": line.name,
+            "title": line.title,
+            "unit": line.unit,
+            "seconds": taken.median(),
+            "ratio": ratios.median(),
+            "ratio_low": ratios.quantile(0.25),
+            "ratio_high": ratios.quantile(0.75),
+            "is_reference": taken.columns == line.reference,
+            "gflops_mkl": mkl / 1e9,
+            "gflops_best": best / 1e9,
+            "of_floor": np.nan,
+            "turns": len(taken),
+        }
+    ).rename_axis("contestant")
+    if work.operations:
+        rows.loc[OURS, "of_floor"] = work.operations / mkl / rows.loc[OURS, "seconds"]
+    return _judged(rows.reset_index(), line)
+
+
+def _judged(rows, line):
+    """The rows with ``must``, ``aim`` and ``verdict``; a goal that is a rate becomes a ratio to the reference's."""
+    reference = rows[rows["is_reference"]].iloc[0]
+    ours = rows[rows["contestant"] == OURS].iloc[0]
+    must, aim = (
+        ratio if rate is None else rate * reference["seconds"]
+        for ratio, rate in ((line.must, line.must_rate), (line.aim, line.aim_rate))
+    )
+    share, must_share, aim_share = ours["of_floor"], line.must_of_floor or 0, line.aim_of_floor or 0
+    reached = (
+        "aim"
+        if reference["ratio"] >= aim and not share < aim_share
+        else "must"
+        if reference["ratio"] >= must and not share < must_share
+        else "missed"
+    )
+    return rows.assign(must=must, aim=aim, verdict=reached)
+
+
+def _seconds(run):
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+def _rates(shape):
+    """Operations per second of products (m, k) (k, n): torch's own, and the one that the fast versions use."""
+    rows, inner, columns = shape
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    result = torch.empty(rows, columns)
+    repeats = max(1, int(1e9 / (rows * inner * columns)))
+
+    def rate(multiply):
+        return 2 * rows * inner * columns * repeats / _seconds(lambda: [multiply() for _ in range(repeats)])
+
+    return rate(lambda: torch.mm(a, b, out=result)), rate(lambda: product(a, b))
+
+
+def machine():
+    """What the numbers were measured on."""
+    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    return {
+        "date": date.today().isoformat(),
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": "oneDNN" if ONEDNN else "MKL",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+    }
+
+
+def _cpuinfo():
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def main(arguments=None):
+    options = _parser().parse_args(arguments)
+    chosen = [line for line in lines() if options.only in (None, line.name)]
+    if not chosen and options.only != bench_cores.NAME:
+        names = ", ".join([*(line.name for line in lines()), bench_cores.NAME])
+        print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
+        return 1
+    prepare_process()
+    if not bench_d3rlpy.is_there():
+        print("d3rlpy is left out: `make bench-peers` fetches it")
+    about, measured = machine(), []
+    for line in chosen:
+        measured.append(measure(line, *((0, 1) if options.quick else ())))
+        print(bench_page.summary(measured[-1]), flush=True)
+    cores = None
+    if options.only in (None, bench_cores.NAME):
+        cores = bench_cores.measure(seconds=1 if options.quick else 8)
+        print(bench_page.cores_summary(cores))
+    folder = options.folder or (outputs() / "bench" if not (options.only or options.quick) else None)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "machine.json", about | {"cores_measured": cores})
+        if measured:
+            bench_page.write(folder, pd.concat(measured, ignore_index=True), about, cores)
+        print(f"written to {folder}")
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="synthlib.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", metavar="NAME", help="one line only")
+    parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
+    parser.add_argument(
+        "--folder", type=Path, default=outputs() / "bench", help="where to write (default: %(default)s)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

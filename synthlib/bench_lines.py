@@ -1,0 +1,269 @@
+"""The lines of ``make bench``: what is measured, against whom, and what was aimed at.
+
+Every contestant of a line does the same work; the first is ours. Goals are times faster than ``reference``, or a rate.
+"""
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel
+
+from synthlib import bench_d3rlpy, bench_loops, mdp, operations
+from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
+from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
+from synthlib.cql_fast import FastCQL
+from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.datasets import Trajectory
+from synthlib.decision_transformer import DecisionTransformer, baseline_config
+from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.dt_batches import BatchBuilder, draw, prepare, readable_batch, update_generators
+from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
+from synthlib.dt_training import DTTraining, baseline_training, dropout_generator
+from synthlib.evaluation import Evaluator
+from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
+from synthlib.markov_chain import ChainConfig, sequence, stream
+from synthlib.physics import make_environment
+
+OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
+
+
+class Contestant(NamedTuple):
+    """``run()`` does ``units`` of the line's unit of work."""
+
+    run: Callable
+    units: int = 1
+
+
+class Work(NamedTuple):
+    """``contestants`` by name; ``operations`` that one unit cannot do without, if counted, and the shape (m, k, n) of
+    a matrix product like the work's."""
+
+    contestants: dict
+    operations: float | None = None
+    product: tuple = (1408, 256, 256)
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    title: str
+    unit: str
+    build: Callable  # () -> Work
+    must: float | None = None  # times faster than the reference
+    aim: float | None = None
+    reference: str = REFERENCE
+    must_of_floor: float | None = None
+    aim_of_floor: float | None = None
+    must_rate: float | None = None  # units per second, where the goal is no ratio
+    aim_rate: float | None = None
+
+
+def lines():
+    """All lines, in the order of the goals."""
+    return [
+        Line(
+            "cql-3",
+            "CQL update, 3 sampled actions, halfcheetah's widths",
+            "update",
+            partial(cql, 17, 6, 3),
+            must=1.45,
+            aim=1.75,
+            must_of_floor=0.73,
+            aim_of_floor=0.88,
+        ),
+        Line("cql-10", "CQL update, 10 sampled actions", "update", partial(cql, 17, 6, 10), must=1.35, aim=1.6),
+        Line("cql-ant", "CQL update, the ant's widths", "update", partial(cql, 111, 8, 3), must=1.65, aim=2.0),
+        Line("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6),
+        Line("dt", "Decision Transformer update with its batch", "update", dt, must=1.35, aim=1.75),
+        Line(
+            "gpt2",
+            "GPT-2 pre-training, 1024 tokens a sequence",
+            "token",
+            gpt2,
+            must=1.3,
+            aim=1.7,
+            reference="Hugging Face, sdpa",
+        ),
+        *(
+            Line(
+                f"chain-{states}",
+                f"Markov chain, {states:,} states",
+                "token",
+                partial(chain, states),
+                must_rate=10e6,
+                aim_rate=25e6,
+            )
+            for states in (10, 100, 1000, 10_000, 100_000)
+        ),
+        Line("mdp", "MDP data, 100 states and actions", "transition", mdp_data, must=100, aim=400),
+        Line("evaluation", "evaluation of a CQL policy, halfcheetah", "step", evaluation, must=3, aim=5),
+        Line(
+            "dt-evaluation",
+            "evaluation of a Decision Transformer, halfcheetah",
+            "step",
+            dt_evaluation,
+            must=3.5,
+            aim=5,
+        ),
+    ]
+
+
+def cql(observation_width, action_width, sampled_actions):
+    widths, config = (observation_width, action_width), CQLConfig(sampled_actions=sampled_actions)
+    readable, fast = (kind(*widths, config, q_max=1000.0, seed=0) for kind in (CQL, FastCQL))
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(2, 256, observation_width, generator=generator)
+    actions = torch.rand(256, action_width, generator=generator) * 2 - 1
+    batch = Batch(states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256))
+
+    def updates(agent):
+        return Contestant(lambda: agent.update(batch, draw_noise(generator, 256, action_width, sampled_actions)))
+
+    contestants = {OURS: updates(fast), READABLE: updates(readable), REFERENCE: updates(ReferenceCQL(readable))}
+    if bench_d3rlpy.is_there():
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(batch, sampled_actions))
+    return Work(contestants, operations.cql_update(*widths, sampled_actions))
+
+
+def critic_pretraining():
+    config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
+    data = mdp.generate(config.mdp)
+    fast, readable = (CriticPretraining(config, fast=fast, transitions=data) for fast in (True, False))
+    reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
+    contestants = {
+        OURS: Contestant(lambda: fast.run(fast.updates + 10), 10),
+        READABLE: Contestant(lambda: readable.run(readable.updates + 10), 10),
+        REFERENCE: Contestant(lambda: [reference.update(rows) for _ in range(10)], 10),
+    }
+    return Work(contestants, operations.critic_pretraining_update(17, 6), (256, 256, 256))
+
+
+def dt():
+    rng = np.random.default_rng(0)
+    floats = ((100, 1000, width) for width in (17, 6, 1))
+    observations, actions, rewards = (rng.standard_normal(shape, dtype=np.float32) for shape in floats)
+    ends = np.zeros(1000, dtype=bool)
+    episodes = zip(observations, np.tanh(actions), rewards[:, :, 0], strict=True)
+    data = prepare([Trajectory(*episode, ends) for episode in episodes])
+    builder, model, settings = BatchBuilder(data), DecisionTransformer(baseline_config(17, 6), 0), baseline_training()
+
+    def ours(training, batch_of):
+        windows = draw(data, 64, *update_generators(0, training.updates))
+        training.update(batch_of(*windows), dropout_generator(0, training.updates))
+
+    def reference(training):
+        np.random.seed(training.schedule.last_epoch)
+        random.seed(training.schedule.last_epoch)
+        training.update(bench_loops.window_batch(data, *bench_loops.draw_windows(data, 64)))
+
+    fast, readable = (DTTraining(copy.deepcopy(model), settings, fast=fast) for fast in (True, False))
+    eager, sdpa = (
+        ReferenceDTTraining(ReferenceDT(model.config, attention).load(model), settings)
+        for attention in ("eager", "sdpa")
+    )
+    contestants = {
+        OURS: Contestant(lambda: ours(fast, builder.batch)),
+        READABLE: Contestant(lambda: ours(readable, partial(readable_batch, data))),
+        REFERENCE: Contestant(lambda: reference(eager)),
+        "Hugging Face, sdpa": Contestant(lambda: reference(sdpa)),
+    }
+    if bench_d3rlpy.is_there():
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.dt_updates(data.trajectories, 64))
+    return Work(contestants, operations.dt_update(17, 6), (3840, 128, 512))
+
+
+def gpt2(sequences=4):
+    config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
+    tokens = stream(ChainConfig(), 0, range(sequences))
+    as_tensor, units = torch.from_numpy(tokens).long(), tokens.size
+    fast = GPT2Pretraining(config, batches=None)
+
+    def plain(attention):
+        model = GPT2LMHeadModel._from_config(huggingface_config(config), attn_implementation=attention).train()
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, eps=config.eps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda update: learning_rate(config, update) / config.learning_rate
+        )
+
+        def update():
+            loss = model(as_tensor, labels=as_tensor, use_cache=False).loss
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            loss.item()
+
+        return Contestant(update, units)
+
+    contestants = {
+        OURS: Contestant(lambda: fast.update(tokens), units),
+        REFERENCE: plain("eager"),
+        "Hugging Face, sdpa": plain("sdpa"),
+    }
+    return Work(contestants, operations.gpt2_update(100, batch_size=sequences) / units, (4096, 128, 512))
+
+
+def chain(states):
+    config = ChainConfig(states=states)
+    sequences, slow = 8192, max(3, 20_000 // states)
+    place = {"iteration": 0, "worker": 0, "workers": 1}
+    contestants = {
+        OURS: Contestant(lambda: stream(config, 0, range(sequences)), sequences * config.length),
+        REFERENCE: Contestant(
+            lambda: bench_loops.chain_tokens(config, **place, sequences=4, positions=slow // 4 + 2), 4 * (slow // 4 + 2)
+        ),
+    }
+    short = ChainConfig(states=states, length=max(3, slow // 4))
+    generator = np.random.default_rng(0)
+    contestants[READABLE] = Contestant(lambda: sequence(short, generator), short.length)
+    return Work(contestants)
+
+
+def mdp_data():
+    config = mdp.MDPConfig()
+    few = mdp.MDPConfig(trajectories=1, length=300)
+    contestants = {
+        OURS: Contestant(lambda: mdp.generate(config), config.trajectories * config.length),
+        READABLE: Contestant(lambda: mdp.generate_readable(few), 300),
+        REFERENCE: Contestant(lambda: bench_loops.mdp_transitions(config, 1, 300), 300),
+    }
+    return Work(contestants)
+
+
+def evaluation(steps=200):
+    agent = FastCQL(17, 6, CQLConfig(), q_max=1.0, seed=0)
+    evaluator = Evaluator("halfcheetah", episodes=10, max_steps=steps)
+    single = Evaluator("halfcheetah", episodes=1, max_steps=steps)
+    env, reference = make_environment("halfcheetah"), ReferenceCQL(agent)
+    contestants = {
+        OURS: Contestant(lambda: evaluator.evaluate(agent.act, seed=0), 10 * steps),
+        "ours, one episode at a time": Contestant(lambda: single.evaluate(agent.act, seed=0), steps),
+        REFERENCE: Contestant(
+            lambda: bench_loops.policy_returns(reference.act, "halfcheetah", [env], seed=0, max_steps=steps), steps
+        ),
+    }
+    return Work(contestants)
+
+
+def dt_evaluation(steps=200):
+    """The first 19 of the 200 steps have shorter windows, which only ours makes use of: 2 % of a whole episode's."""
+    model = DecisionTransformer(baseline_config(17, 6), seed=0).eval()
+    evaluator = DTEvaluator("halfcheetah", episodes=10, max_steps=steps)
+    env = make_environment("halfcheetah").unwrapped
+    mean, std, target = np.zeros(17, dtype=np.float32), np.ones(17, dtype=np.float32), TARGET_RETURNS["halfcheetah"]
+    one = {"env": env, "mean": mean, "std": std, "target_return": target, "seed": 0, "max_steps": steps}
+    reference = ReferenceDT(model.config).load(model).eval()
+    contestants = {
+        OURS: Contestant(
+            lambda: evaluator.evaluate(partial(predict_last_action, model), mean, std, seed=0), 10 * steps
+        ),
+        READABLE: Contestant(lambda: readable_episode(model, **one), steps),
+        REFERENCE: Contestant(lambda: bench_loops.transformer_return(reference, **one), steps),
+    }
+    return Work(contestants)

@@ -1,0 +1,121 @@
+"""What ``make bench`` leaves behind: a table for machines, one for people, and a picture with its description."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from synthlib.atomic_files import write_text
+
+OURS_COLOUR, OTHERS_COLOUR, MARK_COLOUR = "#0173b2", "#949494", "#1a1a1a"
+
+
+def summary(rows):
+    """One line's result in one line of text."""
+    ours = rows.iloc[0]
+    reference = rows[rows["is_reference"]].iloc[0]
+    others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
+    floor = f", {ours['of_floor']:.2f} of MKL's limit" if np.isfinite(ours["of_floor"]) else ""
+    goal = f"must {reference['must']:.3g}x, aim {reference['aim']:.3g}x: {reference['verdict']}"
+    return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}; {goal}"
+
+
+def cores_summary(cores):
+    """What :func:`synthlib.bench_cores.measure` found, in sentences."""
+    sentences = []
+    for count, found in cores["processes"].items():
+        memory = (
+            ""
+            if found["private_mb"] is None
+            else (f", {found['private_mb']:.0f} MB of its own and {found['shared_mb']:.0f} MB shared each")
+        )
+        processes = "1 process" if count == "1" else f"{count} processes"
+        sentences.append(f"{processes}: {found['updates_per_second']:.1f} CQL updates per second together{memory}.")
+    sentences.append(
+        f"A second process makes it {cores['scaling']:.2f} times as many. A run's first update comes "
+        f"{cores['start_seconds']:.1f} s after its process is started ({cores['start_cpu_seconds']:.1f} s of processor "
+        "time; goal: under 3 s)."
+    )
+    return "\n".join(sentences)
+
+
+def write(folder, rows, machine, cores):
+    """``bench.csv``, ``bench.md`` and ``bench.png`` in ``folder``."""
+    rows.to_csv(folder / "bench.csv", index=False, float_format="%.6g")
+    figure, description = picture(rows)
+    figure.savefig(folder / "bench.png", dpi=150, metadata={"Description": description})
+    plt.close(figure)
+    write_text(folder / "bench.md", page(rows, machine, cores, description))
+
+
+def page(rows, machine, cores, description):
+    """The table as Markdown, with what it was measured on and how to read it."""
+    lines = [
+        "# How fast",
+        "",
+        f"Made by `make bench` on {machine['date']}: {machine['processor']} ({machine['instructions']}), "
+        f"{machine['cores']} cores, torch {machine['torch']}, {machine['threads']} thread, products by "
+        f"{machine['products']}, load {machine['load']} at the start.",
+        "",
+        f"![{description}](bench.png)",
+        "",
+        "Times faster than each peer, the median over turns; the quartiles in brackets. *Limit*: the least time that "
+        "the necessary matrix products take at the rate of torch's own product, over our time; above 1 where ours "
+        "are quicker than torch's. JAX is not among the peers: it would need another runtime beside torch.",
+        "",
+        "| work | ours | faster than | limit | must | aim | reached |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for _, of_line in rows.groupby("line", sort=False):
+        ours = of_line.iloc[0]
+        reference = of_line[of_line["is_reference"]].iloc[0]
+        peers = "<br>".join(
+            f"{'**' if row.is_reference else ''}{row.ratio:.3g}x{'**' if row.is_reference else ''} {row.contestant} "
+            f"({row.ratio_low:.3g} to {row.ratio_high:.3g})"
+            for row in of_line.iloc[1:].itertuples()
+        )
+        floor = f"{ours['of_floor']:.2f}" if np.isfinite(ours["of_floor"]) else ""
+        goals = f"{reference['must']:.3g}x | {reference['aim']:.3g}x | {reference['verdict']}"
+        lines.append(f"| {ours['title']} | {_rate(ours)} | {peers} | {floor} | {goals} |")
+    if cores is not None:
+        lines += ["", "## More than one core", "", cores_summary(cores)]
+    return "\n".join(lines) + "\n"
+
+
+def picture(rows):
+    """(figure, description): a bar per peer, marks for must and aim beside the peer that they are measured against."""
+    peers = rows[rows["contestant"] != rows.groupby("line")["contestant"].transform("first")]
+    figure, axis = plt.subplots(figsize=(9, 0.32 * len(peers) + 1.2), layout="constrained")
+    places = np.arange(len(peers))[::-1]
+    colours = [OURS_COLOUR if reference else OTHERS_COLOUR for reference in peers["is_reference"]]
+    axis.barh(places, peers["ratio"], color=colours, height=0.7)
+    spread = [peers["ratio"] - peers["ratio_low"], peers["ratio_high"] - peers["ratio"]]
+    axis.errorbar(peers["ratio"], places, xerr=spread, fmt="none", ecolor="black", linewidth=1)
+    marked = peers["is_reference"].to_numpy()
+    for goal, marker in (("must", "|"), ("aim", "D")):
+        axis.scatter(
+            peers[goal][marked],
+            places[marked],
+            marker=marker,
+            s=90 if marker == "|" else 25,
+            facecolors="none" if marker == "D" else MARK_COLOUR,
+            edgecolors=MARK_COLOUR if marker == "D" else None,
+            label=goal,
+            zorder=3,
+        )
+    axis.set_yticks(places, [f"{row.title} / {row.contestant}" for row in peers.itertuples()], fontsize=7)
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.set_xscale("log")
+    axis.set_xlabel("times faster than this peer (1: as fast); dark bars are what the goals are measured against")
+    axis.legend(loc="lower right", fontsize=8)
+    judged = peers[marked]
+    words = [f"{row.title}: {row.ratio:.3g} times faster ({row.verdict})" for row in judged.itertuples()]
+    return figure, textwrap.shorten("Bars of how many times faster ours is. " + "; ".join(words) + ".", 2000)
+
+
+def _rate(ours):
+    """Time per unit, or units per second where that is the larger number."""
+    seconds = ours["seconds"]
+    if seconds >= 1e-3:
+        return f"{seconds * 1e3:.3g} ms per {ours['unit']}"
+    return f"{1 / seconds:,.0f} {ours['unit']}s per second"

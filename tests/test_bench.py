@@ -1,0 +1,83 @@
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from synthlib import bench, bench_cores, bench_page
+from synthlib.bench_lines import OURS, REFERENCE, Contestant, Line, Work, lines
+
+
+def toy_line(ours=1, reference=3, **goals):
+    """Sorting random numbers: ``reference`` times as long against ``ours`` times."""
+    numbers = np.random.default_rng(0).random(20_000)
+
+    def sorting(times):
+        return Contestant(lambda: [np.sort(numbers) for _ in range(10 * times)], 10)
+
+    return Line("toy", "sorting", "array", lambda: Work({OURS: sorting(ours), REFERENCE: sorting(reference)}), **goals)
+
+
+def test_ratios_are_of_time_per_unit_and_goals_are_judged_by_the_reference():
+    rows = bench.measure(toy_line(must=1.5, aim=2.0), seconds=0.5)
+    assert rows["contestant"].tolist() == [OURS, REFERENCE]
+    assert rows.loc[0, "ratio"] == 1 and 2 < rows.loc[1, "ratio"] < 4.5
+    assert rows["seconds"][1] == pytest.approx(rows.loc[1, "ratio"] * rows["seconds"][0], rel=0.3)
+    assert rows["verdict"].unique() == ["aim"] and rows["turns"].min() >= 4
+    assert bench.measure(toy_line(must=1.5, aim=9.0), seconds=0.2)["verdict"][0] == "must"
+    assert bench.measure(toy_line(must=8.0, aim=9.0), seconds=0.2)["verdict"][0] == "missed"
+
+
+def test_a_goal_that_is_a_rate_becomes_a_ratio():
+    rows = bench.measure(toy_line(must_rate=1.0, aim_rate=1e9), seconds=0.2)
+    assert rows["must"][0] == pytest.approx(rows["seconds"][1])
+    assert rows["verdict"][0] == "must"
+
+
+def test_a_share_of_the_floor_that_is_missed_is_no_must():
+    line = toy_line(must=1.5, aim=2.0, must_of_floor=0.73, aim_of_floor=0.88)
+    counted = Line(**{**vars(line), "build": lambda: line.build()._replace(operations=1.0)})
+    assert bench.measure(counted, seconds=0.2)["verdict"][0] == "missed"
+
+
+def test_all_goals_have_their_line():
+    by_name = {line.name: line for line in lines()}
+    assert (by_name["cql-3"].must, by_name["cql-ant"].must, by_name["cql-10"].must) == (1.45, 1.65, 1.35)
+    assert by_name["gpt2"].reference == "Hugging Face, sdpa"
+    assert all(line.must or line.must_rate for line in lines())
+
+
+def test_one_line_from_command_to_picture(tmp_path, capsys):
+    assert bench.main(["--quick", "--only", "critics", "--folder", str(tmp_path)]) == 0
+    rows = pd.read_csv(tmp_path / "bench.csv")
+    assert rows["contestant"].tolist() == [OURS, "our readable version", REFERENCE]
+    assert rows["of_floor"][0] > 0
+    assert json.loads((tmp_path / "machine.json").read_text())["threads"] == 1
+    page = (tmp_path / "bench.md").read_text()
+    assert "| critic pre-training update |" in page and "![Bars of how many times faster ours is." in page
+    assert plt.imread(tmp_path / "bench.png").std() > 0.05
+    assert "critics: " in capsys.readouterr().out
+
+
+def test_every_bar_and_goal_is_in_the_picture():
+    rows = pd.concat([bench.measure(toy_line(must=1.5, aim=2.0), seconds=0.1)] * 2, ignore_index=True)
+    rows.loc[2:, ["line", "title"]] = "other"
+    figure, description = bench_page.picture(rows)
+    axis = figure.axes[0]
+    assert len(axis.patches) == 2 and [label.get_text() for label in axis.get_legend().get_texts()] == ["must", "aim"]
+    assert "sorting: " in description and "other: " in description
+    plt.close(figure)
+
+
+def test_an_unknown_line_is_named_with_those_that_exist(capsys):
+    assert bench.main(["--only", "dqn"]) == 1
+    assert "there are: cql-3, " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_data_set(outputs):
+    found = bench_cores.measure(seconds=0.5)
+    assert set(found["processes"]) == {"1", "2"}
+    assert found["scaling"] > 0.5 and found["start_seconds"] > found["start_cpu_seconds"] / 2
+    assert "2 processes: " in bench_page.cores_summary(found)
