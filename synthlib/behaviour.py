@@ -17,7 +17,8 @@ from synthlib.data_sources import REPLICA_FOLDER
 from synthlib.physics import ENVIRONMENTS, normalised_score
 from synthlib.td3 import TD3Config, train
 
-STEPS = {"halfcheetah": 700_000, "hopper": 320_000, "walker2d": 1_000_000, "ant": 1_000_000}
+STEPS = {"halfcheetah": 700_000, "hopper": 290_000, "walker2d": 430_000, "ant": 760_000}
+LATE = {"halfcheetah": 565_000, "ant": 556_679}  # where the learning rate falls: these two had stopped getting better
 MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}  # D4RL's own levels, about
 PICK_SEED = 1000  # not the seed of any data set: the score of the data is then not the one that was selected on
 
@@ -85,7 +86,8 @@ def main():
     for environment in arguments.environments:
         folder = arguments.folder / environment
         if arguments.command == "train":
-            train(TD3Config(environment=environment, steps=arguments.steps or STEPS[environment]), folder)
+            steps, late_from = arguments.steps or STEPS[environment], LATE.get(environment)
+            train(TD3Config(environment=environment, steps=steps, late_from=late_from), folder)
             continue
         keep_learning_curve(folder, REPLICA_FOLDER / f"{environment}_training.csv")
         for tier, target in (("medium", MEDIUM_SCORES[environment]), ("expert", None)):

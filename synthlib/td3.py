@@ -35,6 +35,8 @@ class TD3Config:
     hidden: int = 256
     batch_size: int = 128
     learning_rate: float = 1e-3
+    late_learning_rate: float = 3e-4  # TD3's paper has one rate; a lower one ends the swings of a nearly done training
+    late_from: int | None = None  # the step from which it holds; None: never
     discount: float = 0.99
     target_rate: float = 0.005
     policy_delay: int = 2  # critic updates for each one of the actor and the targets
@@ -82,6 +84,11 @@ class Agent:
         self.actor_optimiser = torch.optim.Adam([self._actor_weights], **adam)
         self.critic_optimiser = torch.optim.Adam([self._critic_weights], **adam)
         self.updates = 0
+
+    def set_learning_rate(self, rate):
+        for optimiser in (self.actor_optimiser, self.critic_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
 
     def act(self, observations):
         """Deterministic actions (..., A) of float32 tensors (..., O)."""
@@ -245,6 +252,8 @@ def train(config, folder, report=print):
 def _run_episode(env, agent, replay, rng, progress):
     """Collect one episode, one update a step; False when the training ends before the episode does."""
     config = agent.config
+    late = config.late_from is not None and progress.step >= config.late_from
+    agent.set_learning_rate(config.late_learning_rate if late else config.learning_rate)
     observation, _ = env.reset(seed=config.seed * 1_000_003 + progress.episode)
     for length in range(1, MAX_EPISODE_STEPS + 1):
         if progress.step == config.steps:

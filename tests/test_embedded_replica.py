@@ -55,7 +55,9 @@ def test_the_manifest_tells_the_truth(manifest):
 def test_stored_transitions_replay_on_the_pinned_physics(environment):
     for tier in ("medium", "medium_replay"):
         errors = replay(REPLICA_FOLDER / f"{environment}_{tier}-v0.hdf5", environment, rows=150)
-        assert np.quantile(errors.observation, 0.9) < 1e-3 and np.quantile(errors.reward, 0.9) < 1e-3
+        # The ant's reward takes the torso's place from the integrator's last stage, which no file stores.
+        of_reward = 2e-2 if environment == "ant" else 1e-3
+        assert np.quantile(errors.observation, 0.9) < 1e-3 and np.quantile(errors.reward, 0.9) < of_reward
         assert errors.termination.mean() < 0.02
 
 

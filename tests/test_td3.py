@@ -135,6 +135,15 @@ def test_a_training_can_be_made_longer_but_not_changed(training, tmp_path):
     assert json.loads((training / "config.json").read_text())["hidden"] == 16
 
 
+def test_the_learning_rate_falls_where_it_is_told_to(tmp_path):
+    train(replace(TINY, late_from=500, late_learning_rate=0.0), tmp_path, report=lambda line: None)
+    steps, _ = learning_curve(tmp_path)
+    weights = {step: torch.load(tmp_path / "policies" / f"{step}.pt")["0.0.weight"] for step in steps}
+    before, after = [step for step in steps if step < 500], [step for step in steps if step > 600]
+    assert not torch.equal(weights[before[-1]], weights[after[0]])
+    assert torch.equal(weights[after[0]], weights[after[-1]]) and len(after) > 1
+
+
 def test_the_learning_curve_is_kept_without_repetitions(tmp_path):
     (tmp_path / "evaluations.csv").write_text("400,2.5,1.0,3,4\n200,1.5,0.5,2,3\n400,2.5,1.1,3,4\n")
     keep_learning_curve(tmp_path, tmp_path / "kept.csv")
