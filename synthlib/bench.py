@@ -165,9 +165,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="synthlib.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="NAME", help="one line only")
     parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
-    parser.add_argument(
-        "--folder", type=Path, default=outputs() / "bench", help="where to write (default: %(default)s)"
-    )
+    parser.add_argument("--folder", type=Path, help="where to write (default: outputs/bench, for a whole run only)")
     return parser
 
 

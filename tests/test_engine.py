@@ -56,8 +56,9 @@ def test_two_workers_finish_all_jobs_and_a_second_run_trains_nothing(random_hopp
 @pytest.mark.slow
 def test_a_run_killed_twice_equals_an_undisturbed_one(random_hopper_data, outputs, tmp_path):
     script = tmp_path / "run.py"
-    script.write_text(RUN.format(settings=SETTINGS))
-    (job,) = jobs(random_hopper_data, arms=[{"pretraining": "none"}])
+    longer = SETTINGS | {"updates": 200}  # not done within the second that a worker takes to miss its parent
+    script.write_text(RUN.format(settings=longer))
+    (job,) = jobs(random_hopper_data, arms=[{"pretraining": "none"}], **longer)
     killed = Store(outputs / "killed")
     for reached in (10, 25):
         command = [sys.executable, str(script), random_hopper_data, str(killed.root)]
