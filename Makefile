@@ -38,7 +38,7 @@ help:
 	@echo "make doctor             check the installation"
 	@echo "make test               the whole test suite (test-quick: under 3 minutes)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
-	@echo "make replica SIZE=n     roll out replica data of n transitions a tier from the committed policies"
+	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
@@ -86,7 +86,7 @@ data: .venv/installed
 	@$(BIN)/python -m synthlib.download --data $(DATA)
 
 replica: .venv/installed
-	@$(BIN)/python -m synthlib.replica --size $(SIZE)
+	@$(BIN)/python -m synthlib.replica --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
 behaviour-policies: .venv/installed
 	@$(BIN)/python -m synthlib.behaviour train halfcheetah hopper walker2d ant
