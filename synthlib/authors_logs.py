@@ -117,7 +117,9 @@ def read_logs(path, arms=None):
 def _read_clone(path, arms):
     root = path / RUNS_FOLDER
     if not root.is_dir():
-        raise FileNotFoundError(f"{path} has no {RUNS_FOLDER}; check out the branch table_generator of the repository")
+        raise FileNotFoundError(
+            f"{path} has no {RUNS_FOLDER}; check out the branch table_generator of the repository, or name a CSV file"
+        )
     runs = []
     for arm in arms:
         for dataset in DATASETS:
