@@ -43,7 +43,7 @@ def write(folder, rows, machine, cores):
     """``bench.csv``, ``bench.md`` and ``bench.png`` in ``folder``."""
     rows.to_csv(folder / "bench.csv", index=False, float_format="%.6g")
     figure, description = picture(rows)
-    figure.savefig(folder / "bench.png", dpi=150, metadata={"Description": description})
+    figure.savefig(folder / "bench.png", dpi=110, metadata={"Description": description})
     plt.close(figure)
     write_text(folder / "bench.md", page(rows, machine, cores, description))
 
@@ -106,7 +106,8 @@ def picture(rows):
     axis.set_yticks(places, [f"{row.title} / {row.contestant}" for row in peers.itertuples()], fontsize=7)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
-    axis.set_xlabel("times faster than this peer (1: as fast); dark bars are what the goals are measured against")
+    axis.set_xlabel("times faster than this peer; goals are for the blue bars")
+    axis.margins(y=0.01)
     axis.legend(loc="lower right", fontsize=8)
     judged = peers[marked]
     words = [f"{row.title}: {row.ratio:.3g} times faster ({row.verdict})" for row in judged.itertuples()]
