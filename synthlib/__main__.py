@@ -78,7 +78,9 @@ def _plan(options):
     if options.table == "all":
         print(plan_all(options.workers or os.cpu_count()).to_string())
         totals = paper_totals()
-        print(f"\nThe paper's whole grid:\n{totals.to_string(float_format='{:.3g}'.format)}")
+        counts = dict.fromkeys(["trainings", "updates", "core-hours"], "{:,.0f}".format)
+        formats = counts | {"operations": "{:.2e}".format}
+        print(f"\nThe paper's whole grid (preset paper):\n{totals.to_string(formatters=formats)}")
         if totals["core-hours"].isna().any():
             print("Hours of the plain versions need `make bench`, which measures how much slower they are here.")
         return 0
