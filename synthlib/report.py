@@ -124,7 +124,7 @@ class Report:
         """
         cells = self.cells[self.cells["dataset"] != self.average_name]
         frames = []
-        for baseline in filter(None, (self.artefact.baseline, self.artefact.control)):
+        for baseline in self._baselines:
             arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
             table = against_baseline(cells, baseline, arms)
             for arm in arms:
@@ -213,8 +213,14 @@ class Report:
         return [f"missing: {line}" for line in self.runs.missing]
 
     @property
+    def _baselines(self):
+        """The published baseline and the matched control, as far as any run of them is done."""
+        there = set(self.cells["arm"])
+        return [arm for arm in (self.artefact.baseline, self.artefact.control) if arm in there]
+
+    @property
     def _has_comparisons(self):
-        return self.artefact.metric != "updates" and self.artefact.baseline is not None
+        return self.artefact.metric != "updates" and bool(self._baselines)
 
     def text(self):
         """What the terminal shows."""

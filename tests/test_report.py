@@ -110,6 +110,19 @@ def test_two_seeds_get_no_interval_in_words():
     assert report.overall["iqm_low"].isna().all()
 
 
+@pytest.mark.parametrize("undone", [["CQL, matched"], ["CQL", "CQL, matched"]])
+def test_a_table_that_is_not_finished_compares_what_is_there(undone):
+    runs = made_up_runs(datasets=DATASETS[:2])
+    for frame in (runs.evaluations, runs.records):
+        frame.drop(frame.index[frame["arm"].isin(undone)], inplace=True)
+    report = Report(runs)
+    assert undone[-1] in report.wide().columns and "S=100 " in report.text()
+    if undone == ["CQL, matched"]:
+        assert set(report.comparisons["baseline"]) == {"CQL"}
+    else:
+        assert " against " not in report.text()
+
+
 def test_mixed_physics_are_refused():
     runs = made_up_runs()
     runs.records.loc[runs.records["dataset"] == "hopper-medium", "physics"] = "other"
