@@ -29,7 +29,7 @@ def wide(cells, arms, ours="ours", digits=1):
         for line, text in lines.items():
             rows.setdefault((cell.dataset, line), {})[cell.arm] = text
     rows = {row: texts for row, texts in rows.items() if set(texts.values()) != {"-"}}
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=arms).fillna("-")
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=arms).astype(object).fillna("-")
 
 
 def comparison_text(comparisons):
