@@ -2,11 +2,13 @@
 #   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per core
+#   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 
 PRESET ?= quick
 DATA ?= replica
 WORKERS ?= 0
+ARMS ?=
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
@@ -59,7 +61,7 @@ plan-%: .venv/installed
 	@$(SYNTHLIB) plan $* $(OPTIONS) --source $(SOURCE)
 
 run-%: .venv/installed
-	@$(SYNTHLIB) run $* $(OPTIONS)
+	@$(SYNTHLIB) run $* $(OPTIONS) --arms "$(ARMS)"
 
 show-%: .venv/installed
 	@$(SYNTHLIB) show $* $(OPTIONS) --source $(SOURCE)

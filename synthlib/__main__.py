@@ -58,6 +58,8 @@ def _parser():
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
+        if name == "run":
+            command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
         if name in ("plan", "run", "reproduce", "show", "publish", "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
@@ -93,7 +95,7 @@ def _run(options):
     for name in _names(options):
         runs.prepare(name)
         print(runs.plan(name))
-        runs.train(name, _shard(options.shard))
+        runs.train(name, _shard(options.shard), _arms(options.arms))
     return 0
 
 
@@ -220,6 +222,10 @@ def _data(text):
 def _absolute(path):
     """A notebook runs in a folder of its own, so a path must not depend on where the command was typed."""
     return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
+def _arms(text):
+    return tuple(arm.strip() for arm in text.split(";") if arm.strip())
 
 
 def _shard(text):

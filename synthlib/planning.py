@@ -9,7 +9,7 @@ from synthlib.engine import describe, run_jobs
 from synthlib.estimate import seconds_of
 from synthlib.paths import outputs, store_root
 from synthlib.store import Store
-from synthlib.study import artefact_names, can_train, distinct_jobs, load_artefact, make_plan, presets
+from synthlib.study import artefact_names, can_train, distinct_jobs, load_artefact, make_plan, presets, seeds_of
 
 
 class PlanSummary:
@@ -33,7 +33,8 @@ class PlanSummary:
         datasets = len(plan.settings["datasets"])
         sizes = f"{len(plan.artefact.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
-        lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {plan.settings['seeds']} seeds")
+        seeds = sorted({seeds_of(plan.settings, dataset) for dataset in plan.settings["datasets"]})
+        lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
         for kind, counts in self.counts.items():
             states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             lines.append(f"  {kind:<20} {sum(counts.values()):>4} wanted: {states}")

@@ -65,9 +65,10 @@ class OwnRuns:
         """What artefact ``name`` needs, has and lacks: a text to print."""
         return PlanSummary(self._plan(name), self.workers)
 
-    def train(self, name, shard=(0, 1)):
-        """Train what is missing; see :func:`synthlib.engine.run_jobs` for what is raised."""
-        run_plan(self._plan(name), self.workers, shard)
+    def train(self, name, shard=(0, 1), arms=()):
+        """Train what is missing, of ``arms`` only if any are named; :func:`synthlib.engine.run_jobs` says what is
+        raised."""
+        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard)
 
     def report(self, name):
         """The :class:`~synthlib.report.Report` of what is done. RuntimeError when nothing is, or physics are mixed."""
@@ -117,7 +118,7 @@ class AuthorsRuns:
         runs = len(chosen[["arm", "dataset", "seed"]].drop_duplicates())
         return f"{name}: {artefact.title}\n  the authors' logs: {runs} runs, nothing to train"
 
-    def train(self, name, shard=(0, 1)):
+    def train(self, name, shard=(0, 1), arms=()):
         """Nothing to do: these runs are finished."""
 
     def report(self, name):

@@ -203,9 +203,17 @@ def load_preset(name, algorithm):
     unknown = set(settings["datasets"]) - set(DATASETS)
     if unknown:
         raise ParameterError(f"preset {name!r}: no data set called {sorted(unknown)}; there are: {', '.join(DATASETS)}")
-    if not 1 <= settings["seeds"] <= len(_SEEDS[algorithm]):
-        raise ParameterError(f"preset {name!r}: seeds must be 1 to {len(_SEEDS[algorithm])}, not {settings['seeds']}")
+    if isinstance(settings["seeds"], dict) and set(settings["seeds"]) != set(settings["datasets"]):
+        raise ParameterError(f"preset {name!r}: seeds must be one number, or one for each of {settings['datasets']}")
+    for dataset in settings["datasets"]:
+        if not 1 <= (seeds := seeds_of(settings, dataset)) <= len(_SEEDS[algorithm]):
+            raise ParameterError(f"preset {name!r}: seeds must be 1 to {len(_SEEDS[algorithm])}, not {seeds}")
     return settings
+
+
+def seeds_of(settings, dataset):
+    """How many seeds a preset's ``settings`` give each arm on ``dataset``: data sets may differ in what they need."""
+    return settings["seeds"][dataset] if isinstance(settings["seeds"], dict) else settings["seeds"]
 
 
 def can_train(preset, algorithm):
@@ -213,21 +221,24 @@ def can_train(preset, algorithm):
     return algorithm in _JOBS and algorithm in presets()[preset]
 
 
-def make_plan(artefact_name, preset, source):
+def make_plan(artefact_name, preset, source, arms=()):
     """The :class:`Plan` of a table; reads the checksums of the data it names, trains nothing.
 
-    ``source`` is "replica", "d4rl" or "path:DIR", or None for a plan that is only counted and needs no data.
-    Raises ParameterError, and what the data loader raises.
+    ``source`` is "replica", "d4rl" or "path:DIR", or None for a plan that is only counted and needs no data; ``arms``
+    names those that are wanted now, () for all. Raises ParameterError, and what the data loader raises.
     """
     artefact = load_artefact(artefact_name)
+    if unknown := sorted(set(arms) - set(artefact.arms)):
+        raise ParameterError(f"{artefact_name} has no arm {unknown}; there are: {'; '.join(artefact.arms)}")
     settings = load_preset(preset, artefact.algorithm)
     make_job = _JOBS[artefact.algorithm]
-    seeds = _SEEDS[artefact.algorithm][: settings["seeds"]]
+    seeds = _SEEDS[artefact.algorithm]
     cells = tuple(
         Cell(arm, dataset, seed, _job_of_arm(arm, arm_settings, make_job, dataset, seed, settings, source))
         for dataset in settings["datasets"]
-        for seed in seeds
+        for seed in seeds[: seeds_of(settings, dataset)]
         for arm, arm_settings in artefact.arms.items()
+        if not arms or arm in arms
     )
     return Plan(artefact, preset, settings, source, cells)
 

@@ -258,16 +258,37 @@ def _judge_column(pairs, other, margin, average_margin):
 def power(difference, std, other_std, n, level=LEVEL):
     """Chance that :func:`compare_averages` finds a true ``difference`` with ``n`` seeds per arm and data set.
 
-    ``std, other_std``: (datasets,) true spreads over seeds, estimated with ddof 1; one entry for a single cell.
-    Noncentral t with Satterthwaite's degrees of freedom.
+    ``std, other_std``: (datasets,) true spreads over seeds, estimated with ddof 1; one entry for a single cell. ``n``:
+    one number or (datasets,). Noncentral t with Satterthwaite's degrees of freedom.
     """
-    variances = np.square(np.concatenate([np.atleast_1d(std), np.atleast_1d(other_std)])) / n
-    datasets = len(variances) / 2
+    spreads = np.array([np.atleast_1d(std), np.atleast_1d(other_std)])
+    n = np.broadcast_to(n, spreads.shape).ravel()
+    variances = spreads.ravel() ** 2 / n
+    datasets = spreads.shape[1]
     freedom = variances.sum() ** 2 / (variances**2 / (n - 1)).sum()
     shift = difference * datasets / np.sqrt(variances.sum())
     limit = stats.t.ppf(1 - level / 2, freedom)
     wrong_side = np.nan_to_num(stats.nct.cdf(-limit, freedom, shift))  # SciPy gives NaN where it is below 1e-30
     return float(stats.nct.sf(limit, freedom, shift) + wrong_side)
+
+
+def power_of_cells(difference, std, other_std, n, level=LEVEL, draws=20_000):
+    """Chance that each of several cells is found to differ, Holm's correction over them included: (datasets,).
+
+    ``difference, std, other_std, n`` are (datasets,), as in :func:`power`. Simulated, always with the same draws: the
+    standard error is at most 0.004.
+    """
+    rng, shape = np.random.default_rng(0), (draws, len(difference))
+    variances = [spread**2 * rng.chisquare(n - 1, shape) / (n - 1) / n for spread in (std, other_std)]
+    total = np.add(*variances)
+    found = rng.normal(difference, np.sqrt((std**2 + other_std**2) / n), shape)
+    freedom = total**2 / (np.square(variances).sum(0) / (n - 1))
+    p_values = 2 * stats.t.sf(np.abs(found) / np.sqrt(total), freedom)
+    order = p_values.argsort(axis=1)
+    stepped = np.take_along_axis(p_values, order, axis=1) * np.arange(shape[1], 0, -1)
+    adjusted = np.empty(shape)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=1), axis=1)
+    return (adjusted < level).mean(axis=0)
 
 
 def seeds_needed(difference, std, other_std, level=LEVEL, wanted=0.8, most=10_000):

@@ -4,7 +4,10 @@ import pytest
 from synthlib import dt_jobs
 from synthlib.paper import logged_scores
 from synthlib.preset_power import power_of_presets
-from synthlib.study import load_preset
+from synthlib.study import make_plan
+from synthlib.verdicts import AVERAGE, power_of_cells, seeds_needed
+
+HALVES = ("evening", "overnight")
 
 
 @pytest.fixture(scope="module")
@@ -12,30 +15,41 @@ def table():
     return power_of_presets()
 
 
-def test_overnight_is_the_smallest_number_of_seeds_that_finds_two_differences(table):
-    overnight = table.loc["overnight"]
-    found = overnight.index[overnight["power"] >= 0.8]
-    assert set(found) == {"DT, matched - DT", "DT+Synthetic - DT"}
-    assert overnight.loc[found, "seeds for 80 %"].max() == load_preset("overnight", "dt")["seeds"]
+def test_overnight_finds_two_differences_with_the_fewest_seeds(table):
+    found = table.loc["overnight"].drop(AVERAGE, level="dataset").query("power >= 0.8")
+    assert list(found.index) == [
+        ("DT+Synthetic - DT", "halfcheetah-medium-replay"),
+        ("DT+Synthetic - DT", "walker2d-medium-expert"),
+    ]
+    columns = ["difference", "spread", "other spread"]
+    difference, std, other_std = found[columns].to_numpy().T
+    seeds = found["seeds"].to_numpy()
+    for fewer in ([1, 0], [0, 1]):
+        assert power_of_cells(difference, std, other_std, seeds - fewer).min() < 0.8
 
 
 def test_evening_finds_one(table):
     evening = table.loc["evening"]
-    assert list(evening.index[evening["power"] >= 0.8]) == ["DT+Synthetic - DT"]
+    assert list(evening.index[evening["power"] >= 0.8]) == [("DT+Synthetic - DT", "halfcheetah-medium-replay")]
+
+
+def test_evening_is_the_first_half_of_overnight():
+    evening, overnight = ({cell.job.key for cell in make_plan("table1", name, None).cells} for name in HALVES)
+    assert evening < overnight
 
 
 def test_the_paper_finds_what_its_table_shows_and_not_everything(table):
-    paper = table.loc["paper"]["power"]
+    paper = table.loc["paper"].xs(AVERAGE, level="dataset")["power"]
     assert paper["DT+Synthetic - DT"] > 0.95 > 0.8 > paper["DT+Wiki - DT"]
 
 
-def test_rows_are_means_over_the_data_sets_of_the_preset(table):
-    row = table.loc[("overnight", "DT+Synthetic - DT")]
-    scores = logged_scores().query("dataset == 'halfcheetah-medium-replay' and updates == 10000").set_index("arm")
+def test_rows_are_the_authors_scores_and_their_means_over_data_sets(table):
+    row = table.loc[("overnight", "DT+Synthetic - DT", "halfcheetah-medium-replay")]
+    scores = logged_scores().query("dataset == 'halfcheetah-medium-replay' and updates == 5000").set_index("arm")
     assert row["difference"] == pytest.approx(scores.loc["DT+Synthetic", "mean"] - scores.loc["DT", "mean"])
     assert row["spread"] == pytest.approx(scores.loc["DT+Synthetic", "std"] * np.sqrt(20 / 19))
     paper = logged_scores().query("updates == 100000").groupby("arm")["mean"].mean()
-    assert table.loc[("paper", "DT+Wiki - DT"), "difference"] == pytest.approx(paper["DT+Wiki"] - paper["DT"])
+    assert table.loc[("paper", "DT+Wiki - DT", AVERAGE), "difference"] == pytest.approx(paper["DT+Wiki"] - paper["DT"])
 
 
 def test_presets_that_end_where_nothing_is_logged_are_left_out(table):
@@ -48,4 +62,5 @@ def test_the_authors_seeds_are_ours(table):
 
 
 def test_more_seeds_than_ten_thousand_are_no_number(table):
-    assert np.isnan(table.loc[("overnight", "DT+Synthetic - DT, matched"), "seeds for 80 %"])
+    assert seeds_needed(0.05, [3.6], [3.4]) is None
+    assert table["seeds for 80 %"].isna().any()

@@ -127,6 +127,9 @@ def test_a_misspelt_or_missing_setting_is_refused(own_params):
     spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=21))
     with pytest.raises(ParameterError, match="seeds must be 1 to 20, not 21"):
         load_preset("overnight", "cql")
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["dt"]["seeds"].pop("walker2d-medium-expert"))
+    with pytest.raises(ParameterError, match=r"one number, or one for each of .*walker2d-medium-expert"):
+        load_preset("overnight", "dt")
     spoil(own_params / "table6.yaml", lambda fields: fields.update(baseline="BC"))
     with pytest.raises(ParameterError, match="baseline 'BC' is not among its arms"):
         load_artefact("table6")
@@ -147,6 +150,23 @@ def test_a_plan_has_a_cell_for_every_arm_data_set_and_seed(random_hopper_data, o
     kinds = [job.kind for job in plan.jobs()]
     # Matched and S=100 are one pre-training (0 and all of its updates); the baseline has none.
     assert kinds.count("cql") == 14 and kinds.count("critic_pretraining") == 5
+
+
+def test_data_sets_may_differ_in_seeds():
+    plan = make_plan("table1", "overnight", None)
+    seeds = {
+        dataset: {cell.seed for cell in plan.cells if cell.dataset == dataset} for dataset in plan.settings["seeds"]
+    }
+    assert {dataset: len(of_one) for dataset, of_one in seeds.items()} == plan.settings["seeds"]
+    assert len(plan.cells) == 4 * (5 + 8)
+
+
+def test_single_arms_can_be_asked_for_and_are_the_same_runs():
+    some = make_plan("table1", "smoke", None, arms=("DT", "DT, matched"))
+    assert {cell.arm for cell in some.cells} == {"DT", "DT, matched"}
+    assert {cell.job.key for cell in some.cells} < {cell.job.key for cell in make_plan("table1", "smoke", None).cells}
+    with pytest.raises(ParameterError, match=r"table1 has no arm \['BC'\]; there are: DT; DT, matched"):
+        make_plan("table1", "smoke", None, arms=("BC",))
 
 
 def test_tables_share_their_common_columns(random_hopper_data, outputs):

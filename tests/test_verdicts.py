@@ -29,6 +29,7 @@ from synthlib.verdicts import (
     holm,
     judge_claim,
     power,
+    power_of_cells,
     power_table,
     same_digits,
     seeds_needed,
@@ -344,6 +345,28 @@ def test_power_is_what_simulated_studies_show(n, difference):
     expected = power(difference, SPREADS, SPREADS, n)
     assert 0.3 < expected < 0.97
     assert found.mean() == pytest.approx(expected, abs=0.03)
+
+
+def test_power_of_cells_is_how_often_the_verdicts_of_simulated_studies_are_right():
+    generator, n = np.random.default_rng(1), np.array([5, 8, 20])
+    difference, std, other_std = np.array([[9.0, 8.0, 2.0], [4.0, 8.0, 3.0], [5.0, 6.0, 3.0]])
+    sides = []
+    for mean, spread in ((difference, std), (0.0, other_std)):
+        runs = [generator.normal(0, spread[i], (4000, n[i])) for i in range(3)]
+        moments = ([function(of_one) for of_one in runs] for function in (lambda x: x.mean(1), lambda x: x.std(1)))
+        means, spreads = (np.stack(of_all, axis=1) for of_all in moments)
+        sides.append((mean + means, spreads, np.broadcast_to(n, means.shape)))
+    found = np.apply_along_axis(holm, 1, compare_cells(*sides).p_different) < 0.05
+    expected = power_of_cells(difference, std, other_std, n)
+    assert ((expected > 0.2) & (expected < 0.95)).all()
+    np.testing.assert_allclose(found.mean(axis=0), expected, atol=0.03)
+    assert power_of_cells(*(x[:1] for x in (difference, std, other_std, n)))[0] > expected[0]
+
+
+def test_power_takes_another_number_of_seeds_for_each_data_set():
+    assert power(2.0, [1.0, 1.0], [2.0, 2.0], [8, 8]) == power(2.0, [1.0, 1.0], [2.0, 2.0], 8)
+    low, high = power(2.0, [1.0, 3.0], [2.0, 2.0], [4, 8]), power(2.0, [1.0, 3.0], [2.0, 2.0], [8, 8])
+    assert low < high
 
 
 def test_power_of_one_cell_agrees_with_the_textbook():
