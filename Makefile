@@ -3,6 +3,7 @@
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per core
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
+#   DEVICE=cuda                          train on a GPU
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 
 PRESET ?= quick
@@ -14,6 +15,9 @@ SOURCE ?= own
 SIZE ?= 1000000
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Where networks are trained: cpu, or cuda, cuda:1, ... for a GPU. Commands and their workers read it from here.
+DEVICE ?= cpu
+export SYNTHLIB_DEVICE := $(DEVICE)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from synthlib.devices import CPU
 from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights, start_moments
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
@@ -91,7 +92,10 @@ class SampledActions(NamedTuple):
 
 
 def draw_noise(generator, batch_size, action_width, sampled_actions):
-    """Float32 :class:`Noise` of one update from a ``torch.Generator``, drawn in the order of the authors' program."""
+    """Float32 :class:`Noise` of one update from a ``torch.Generator``, drawn in the order of the authors' program.
+
+    It is drawn on the processor, for an agent on a GPU too: a run's noise does not depend on where it runs.
+    """
 
     def normal(*shape):
         return torch.randn(shape, generator=generator)
@@ -113,16 +117,18 @@ class CQL:
     the same Q functions, while the seeds of the baseline differ (faithfulness 5.6).
     """
 
-    def __init__(self, observation_width, action_width, config, *, q_max, critics=None, seed, dtype=torch.float32):
+    def __init__(
+        self, observation_width, action_width, config, *, q_max, critics=None, seed, dtype=torch.float32, device=CPU
+    ):
         if math.isnan(q_max):
             raise ValueError("q_max is NaN; it is 100 times the largest reward, so look for NaN among the rewards")
         self.config, self.q_max = config, float(q_max)
         self.observation_width, self.action_width = observation_width, action_width
         hidden = tuple(config.hidden)
         with initial_weights(seed):
-            self.policy = TanhGaussianPolicy(observation_width, action_width, hidden).to(dtype)
-            self.q1 = QNetwork(observation_width, action_width, hidden).to(dtype)
-            self.q2 = QNetwork(observation_width, action_width, hidden).to(dtype)
+            self.policy = TanhGaussianPolicy(observation_width, action_width, hidden).to(device, dtype)
+            self.q1 = QNetwork(observation_width, action_width, hidden).to(device, dtype)
+            self.q2 = QNetwork(observation_width, action_width, hidden).to(device, dtype)
         if critics is not None:
             for name in ("q1", "q2"):
                 # The prediction head stays behind: it has no part in Q and would get no gradient.
@@ -132,7 +138,7 @@ class CQL:
                 copy_weights(dict(getattr(self, name).named_parameters()), kept, f"pre-trained critic {name}")
         self.target_q1 = copy.deepcopy(self.q1).requires_grad_(False)
         self.target_q2 = copy.deepcopy(self.q2).requires_grad_(False)
-        self.log_alpha = torch.zeros((), dtype=dtype, requires_grad=True)
+        self.log_alpha = torch.zeros((), dtype=dtype, device=device, requires_grad=True)
         self.updates = 0
         self._make_optimiser()
 
@@ -243,9 +249,9 @@ class CQL:
     @torch.no_grad()
     def act(self, observations):
         """Deterministic actions tanh(mu(s)), float32 array (n, A), for observations (n, S); used in evaluation."""
-        states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype)
+        states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype, device=self.log_alpha.device)
         mean, _ = self.policy(states)
-        return mean.tanh().float().numpy()
+        return mean.tanh().float().cpu().numpy()
 
     def state_dict(self):
         """Everything that a bit-identical resume needs, as ints and tensors (``torch.load(weights_only=True)``).
@@ -254,9 +260,9 @@ class CQL:
         """
         return {
             "updates": self.updates,
-            "weights": {name: weight.detach().clone() for name, weight in self._weights().items()},
-            "first_moments": {name: state["exp_avg"].clone() for name, state in self._adam.items()},
-            "second_moments": {name: state["exp_avg_sq"].clone() for name, state in self._adam.items()},
+            "weights": {name: weight.detach().cpu().clone() for name, weight in self._weights().items()},
+            "first_moments": {name: state["exp_avg"].cpu().clone() for name, state in self._adam.items()},
+            "second_moments": {name: state["exp_avg_sq"].cpu().clone() for name, state in self._adam.items()},
         }
 
     def load_state_dict(self, state):

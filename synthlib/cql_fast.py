@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 
 from synthlib.cql import CQL, bellman_target, check_shapes
+from synthlib.devices import has_fused_adam
 from synthlib.networks import (
     LOG_STD_RANGE,
     backward_by_hand,
@@ -28,7 +29,7 @@ from synthlib.networks import (
 )
 from synthlib.products import product, relu_backward, weight_gradient
 
-BLOCK = 128  # states per block
+BLOCK = 128  # states per block; a GPU takes the whole batch
 
 
 class FastCQL(CQL):
@@ -85,9 +86,10 @@ class FastCQL(CQL):
         policy's actions (B, A); those of the Q loss with respect to the weights are left in their ``grad``.
         """
         q = []
-        blocks = _BlockedPass(self._critics, states, len(actions))
-        for start in range(0, len(states), BLOCK):
-            block = slice(start, start + BLOCK)
+        size = BLOCK if states.device.type == "cpu" else len(states)
+        blocks = _BlockedPass(self._critics, states, len(actions), size)
+        for start in range(0, len(states), size):
+            block = slice(start, start + size)
             q.append(blocks.forward(block, actions[:, block]))
             blocks.backward(block, self._loss_gradients(q[-1], log_densities[:, block], y[block], len(states)))
         q = torch.cat(q, dim=2)
@@ -126,7 +128,7 @@ class FastCQL(CQL):
 
     def _make_optimiser(self):
         rates = self.config
-        self._half = torch.full((), 0.5, dtype=self.log_alpha.dtype)
+        self._half = torch.full_like(self.log_alpha, 0.5, requires_grad=False)
         names = {id(weight): name for name, weight in self._weights().items()}
         self._critics = _TwinCritics(self.q1, self.q2)
         self._targets = _TwinCritics(self.target_q1, self.target_q2)
@@ -136,7 +138,8 @@ class FastCQL(CQL):
             (policy, flatten(policy), rates.policy_learning_rate),
             (self._critics.weights, self._critics.flat, rates.critic_learning_rate),
         )
-        self.optimiser = torch.optim.Adam([{"params": [flat], "lr": rate} for _, flat, rate in groups], fused=True)
+        fused = has_fused_adam(self.log_alpha.device)
+        self.optimiser = torch.optim.Adam([{"params": [flat], "lr": rate} for _, flat, rate in groups], fused=fused)
         start_moments(self.optimiser)
         self._adam = {}
         for weights, flat, _ in groups:
@@ -206,7 +209,7 @@ class _TwinCritics:
     def __init__(self, q1, q2):
         self.weights = [weight for pair in zip(q1.parameters(), q2.parameters(), strict=True) for weight in pair]
         self.flat = flatten(self.weights)
-        pairs = [torch.empty(2, *weight.shape) for weight in q1.parameters()]
+        pairs = [weight.new_empty(2, *weight.shape) for weight in q1.parameters()]
         self.layers = _TwinLayers(*views(self.flat.data, pairs))
         self.gradients = _TwinLayers(*views(self.flat.grad, pairs))
         self._buffer = None
@@ -228,13 +231,13 @@ class _BlockedPass:
     from it, the action does.
     """
 
-    def __init__(self, critics, states, slots):
+    def __init__(self, critics, states, slots, size):
         self.critics, self.states, self.slots = critics, states, slots
         layers = critics.layers
         self.state_weight, self.action_weight = self._split(layers.weight_1)
         self.state_part = torch.baddbmm(layers.bias_1.unsqueeze(1), states.expand(2, -1, -1), self.state_weight.mT)
         self.head_times_weight_2 = layers.head.mT * layers.weight_2
-        self.buffer = critics.buffer(slots * min(BLOCK, len(states)))
+        self.buffer = critics.buffer(slots * min(size, len(states)))
         # What all blocks write or add to.
         self.state_delta = torch.empty_like(self.state_part)
         self.policy_delta = torch.empty_like(self.state_part)

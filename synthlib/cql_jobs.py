@@ -14,10 +14,11 @@ import torch
 from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.cql import SEEDS as SEEDS
-from synthlib.cql import Batch, CQLConfig, check_finite, draw_noise
+from synthlib.cql import Batch, CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import cql_data
+from synthlib.devices import chosen, put
 from synthlib.evaluation import Evaluator
 from synthlib.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
@@ -113,7 +114,10 @@ class FineTuning:
             critics = store.weights(pretraining)
         cql = CQLConfig(**config["cql"])
         widths = DIMENSIONS[data.environment]
-        self.agent = FastCQL(*widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"])
+        self.device = chosen()
+        self.agent = FastCQL(
+            *widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"], device=self.device
+        )
         self.noise = torch.Generator().manual_seed(config["seed"])
         self.noise_shape = (config["batch_size"], widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
@@ -123,36 +127,39 @@ class FineTuning:
         self.sums = {}
 
     def update(self):
+        self.log(self.agent.update(*self.draw()))
+
+    def draw(self):
+        """What the next update takes: its minibatch and its noise, on the agent's device."""
         drawn = self.data.draw(self.config["batch_size"])
         columns = (drawn.observations, drawn.actions, drawn.rewards, drawn.next_observations, drawn.terminals)
-        batch = Batch(*map(torch.from_numpy, columns))
-        losses = self.agent.update(batch, draw_noise(self.noise, *self.noise_shape))
+        return Batch(*put(self.device, *columns)), Noise(*put(self.device, *draw_noise(self.noise, *self.noise_shape)))
+
+    def log(self, losses):
+        """Take note of what an update returned; one row of losses per evaluation (faithfulness 6.6)."""
         self.updates += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         if self.updates % self.every == 0:
-            self._log(losses)
-
-    def _log(self, last):
-        """One row of losses: means since the last row, and the last minibatch's combined loss (faithfulness 6.6)."""
-        means = {name: float(value) / self.every for name, value in self.sums.items()}
-        check_finite(means)
-        row = {"updates": self.updates, "combined_loss_last_minibatch": float(last["qf_loss_total"])}
-        self.losses.append(row | means)
-        self.sums = {}
+            means = {name: float(value) / self.every for name, value in self.sums.items()}
+            check_finite(means)
+            row = {"updates": self.updates, "combined_loss_last_minibatch": float(losses["qf_loss_total"])}
+            self.losses.append(row | means)
+            self.sums = {}
 
     def evaluate(self):
         seed, updates = self.config["seed"], self.updates
         self.evaluations.append(evaluated(seed, updates, lambda seed: self.evaluator.evaluate(self.agent.act, seed)))
 
     def state(self):
+        check_finite(self.sums)  # a state that has diverged must not replace the last good one
         generator = self.batches.get_state(legacy=False)["state"]
         return {
             "updates": self.updates,
             "agent": self.agent.state_dict(),
             "noise": self.noise.get_state(),
             "batches": {"key": torch.from_numpy(generator["key"].astype(np.int64)), "pos": generator["pos"]},
-            "sums": {name: torch.as_tensor(value) for name, value in self.sums.items()},
+            "sums": {name: value.cpu() for name, value in self.sums.items()},
             "evaluations": self.evaluations,
             "losses": self.losses,
         }
@@ -166,4 +173,5 @@ class FineTuning:
         self.noise.set_state(saved["noise"])
         key = saved["batches"]["key"].numpy().astype(np.uint32)
         self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": saved["batches"]["pos"]}})
-        self.sums, self.evaluations, self.losses = saved["sums"], saved["evaluations"], saved["losses"]
+        self.sums = {name: value.to(self.device) for name, value in saved["sums"].items()}
+        self.evaluations, self.losses = saved["evaluations"], saved["losses"]

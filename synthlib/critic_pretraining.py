@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from synthlib.devices import CPU, has_fused_adam, put
 from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
 from synthlib.networks import (
     QNetwork,
@@ -53,10 +54,10 @@ class CriticPretraining:
     equally large tables see the same rows in the same order.
     """
 
-    def __init__(self, config, fast=True, transitions=None):
+    def __init__(self, config, fast=True, transitions=None, device=CPU, dtype=torch.float32):
         if fast and len(config.hidden) != 2:
             raise ValueError(f"hidden is {config.hidden}: only two layers have a fast version; pass fast=False")
-        self.config, self.fast = config, fast
+        self.config, self.fast, self.device = config, fast, device
         widths = config.observation_width, config.action_width
         self.transitions = generate(config.mdp) if transitions is None else transitions
         self.state_table, self.action_table = vectors(config.mdp, *widths)
@@ -64,17 +65,18 @@ class CriticPretraining:
         self.batches.random_sample(self.state_table.size + self.action_table.size)
         with initial_weights(config.seed):
             self.q1, self.q2 = (
-                QNetwork(*widths, tuple(config.hidden), prediction_width(config.mdp, *widths)) for _ in range(2)
+                QNetwork(*widths, tuple(config.hidden), prediction_width(config.mdp, *widths)).to(device, dtype)
+                for _ in range(2)
             )
         for critic in (self.q1, self.q2):
             critic.q_head.requires_grad_(False)
         self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
-        self.optimiser = torch.optim.Adam([self._trained], lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam([self._trained], lr=config.learning_rate, fused=has_fused_adam(device))
         start_moments(self.optimiser)
         self.updates = 0
         self.losses = []
         """One dict per LOG_EVERY updates: ``updates`` so far, and the block's mean ``qf1_loss`` and ``qf2_loss``."""
-        self._block = torch.zeros(2, dtype=torch.float64)
+        self._block = torch.zeros(2, dtype=torch.float64, device=device)
 
     def run(self, until, progress=None):
         """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
@@ -92,11 +94,11 @@ class CriticPretraining:
                     progress(self.updates)
 
     def batch(self, rows):
-        """Float32 state vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
+        """State vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
         states = self.state_table[self.transitions.observations[rows]]
         actions = self.action_table[self.transitions.actions[rows]]
         wanted = targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
-        return tuple(map(torch.from_numpy, (states, actions, wanted)))
+        return tuple(part.to(self._trained.dtype) for part in put(self.device, states, actions, wanted))
 
     def update(self, states, actions, wanted):
         """One Adam step on MSE of Q1's prediction + MSE of Q2's, means over batch and dimensions; returns both (2,)."""
@@ -113,7 +115,7 @@ class CriticPretraining:
         After zero updates these are the initial weights of ``seed``: what the control arm "CQL, matched" starts from.
         """
         return {
-            name: {key: weight.detach().clone() for key, weight in critic.named_parameters()}
+            name: {key: weight.detach().cpu().clone() for key, weight in critic.named_parameters()}
             for name, critic in (("q1", self.q1), ("q2", self.q2))
         }
 
@@ -142,7 +144,7 @@ class CriticPretraining:
         self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": state["batches"]["pos"]}})
         self.updates = state["updates"]
         self.losses = [dict(row) for row in state["losses"]]
-        self._block = state["block"].clone()
+        self._block = state["block"].to(self.device, copy=True)
 
     def _weights(self):
         critics = (("q1", self.q1), ("q2", self.q2))

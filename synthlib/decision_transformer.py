@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from synthlib.devices import CPU
+
 GPT2_POSITIONS = 1024
 GPT2_STD = 0.02
 MASKED = -1e4  # what the reference writes into hidden attention scores (faithfulness 3.13)
@@ -70,26 +72,36 @@ class Dropouts(NamedTuple):
     fed: list
 
 
-def draw_dropouts(config, batch, steps, generator):
-    """:class:`Dropouts` for ``batch`` windows of ``steps`` steps; ``generator`` None draws none."""
+def draw_dropouts(config, batch, steps, generator, device=CPU):
+    """:class:`Dropouts` for ``batch`` windows of ``steps`` steps on ``device``; ``generator`` None draws none."""
+
+    def factors(shape, probability):
+        return dropout_factors(shape, probability, generator, device)
+
     tokens = (batch, 3 * steps, config.width)
     pairs = (batch, config.heads, 3 * steps, 3 * steps)
     layers = range(config.layers)
     return Dropouts(
-        embedding=dropout_factors(tokens, config.embedding_dropout, generator),
-        attention=[dropout_factors(pairs, config.attention_dropout, generator) for _ in layers],
-        mixed=[dropout_factors(tokens, config.residual_dropout, generator) for _ in layers],
-        fed=[dropout_factors(tokens, config.residual_dropout, generator) for _ in layers],
+        embedding=factors(tokens, config.embedding_dropout),
+        attention=[factors(pairs, config.attention_dropout) for _ in layers],
+        mixed=[factors(tokens, config.residual_dropout) for _ in layers],
+        fed=[factors(tokens, config.residual_dropout) for _ in layers],
     )
 
 
-def dropout_factors(shape, probability, generator):
+def no_dropouts(config):
+    """:class:`Dropouts` that drop nothing."""
+    return draw_dropouts(config, 0, 0, generator=None)
+
+
+def dropout_factors(shape, probability, generator, device=CPU):
     """float32 of ``shape``, 0 with ``probability`` and 1/(1-p) otherwise; None when nothing is to be dropped."""
     if generator is None or probability == 0:
         return None
     # Four decisions from each 64 random bits: torch's own Bernoulli draws cost four times as much on a CPU.
     count = math.prod(shape)
-    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
+    bits.random_(-(2**63), None, generator=generator)
     kept = bits.view(torch.int16)[:count] >= round(probability * 2**16) - 2**15
     return kept.view(shape).float().mul_(1 / (1 - probability))
 
@@ -192,10 +204,10 @@ class DecisionTransformer(nn.Module):
         tokens = self.embed_ln(tokens)
         return tokens, tokens + time
 
-    def hidden(self, observations, actions, returns_to_go, timesteps, mask, generator=None):
+    def hidden(self, observations, actions, returns_to_go, timesteps, mask, dropouts=None):
         """(final hidden states (B, K, 3, E) of each step's return, observation and action token, embeddings)."""
         batch, steps = timesteps.shape
-        dropouts = draw_dropouts(self.config, batch, steps, generator)
+        dropouts = dropouts or no_dropouts(self.config)
         embeddings, x = self.embed(observations, actions, returns_to_go, timesteps)
         x = dropped(x, dropouts.embedding)
         token_mask = mask.to(x.dtype).repeat_interleave(3, dim=1)
@@ -203,14 +215,14 @@ class DecisionTransformer(nn.Module):
             x = block(x, token_mask, *factors)
         return self.ln_f(x).view(batch, steps, 3, self.config.width), embeddings
 
-    def forward(self, observations, actions, returns_to_go, timesteps, mask, generator=None):
+    def forward(self, observations, actions, returns_to_go, timesteps, mask, dropouts=None):
         """:class:`Predictions` for K steps of B trajectories.
 
         ``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``returns_to_go`` (B, K, 1) divided by the
-        return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Dropout acts only when ``generator``
-        is given. Predictions on padded steps mean nothing.
+        return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Nothing is dropped unless ``dropouts``
+        (:func:`draw_dropouts`) say so. Predictions on padded steps mean nothing.
         """
-        hidden, embeddings = self.hidden(observations, actions, returns_to_go, timesteps, mask, generator)
+        hidden, embeddings = self.hidden(observations, actions, returns_to_go, timesteps, mask, dropouts)
         at_observation, at_action = hidden[:, :, 1], hidden[:, :, 2]
         if self.config.tied_projections:
             action = at_observation @ self.embed_action.weight

@@ -10,15 +10,16 @@ import math
 
 import torch
 
-from synthlib.decision_transformer import MASKED, draw_dropouts, dropped
+from synthlib.decision_transformer import MASKED, dropped, no_dropouts
+from synthlib.devices import put
 from synthlib.products import affine
 
 OBSERVATION_TOKENS = slice(1, None, 3)
 
 
-def predict_actions(model, observations, actions, returns_to_go, timesteps, mask, generator=None):
+def predict_actions(model, observations, actions, returns_to_go, timesteps, mask, dropouts=None):
     """(action predictions (B, K, A), embeddings (B, 3K, E)): arguments and values as of the model's ``forward``."""
-    dropouts = draw_dropouts(model.config, *timesteps.shape, generator)
+    dropouts = dropouts or no_dropouts(model.config)
     embeddings, x = model.embed(observations, actions, returns_to_go, timesteps)
     hidden = _trunk(model, dropped(x, dropouts.embedding), _attention_bias(mask), dropouts, OBSERVATION_TOKENS)
     return _actions(model, hidden), embeddings
@@ -27,22 +28,21 @@ def predict_actions(model, observations, actions, returns_to_go, timesteps, mask
 @torch.no_grad()
 def predict_last_action(model, observations, actions, returns_to_go, timesteps):
     """Twin of :func:`synthlib.dt_evaluation.predict_last_action`: NumPy windows in, actions (n, A) out."""
-    parts = (torch.from_numpy(part) for part in (observations, actions, returns_to_go, timesteps))
-    _, x = model.embed(*parts)
+    device = model.ln_f.weight.device
+    _, x = model.embed(*put(device, observations, actions, returns_to_go, timesteps))
     x = x[:, :-1]  # the last action token is the question, and no earlier token sees it
-    dropouts = draw_dropouts(model.config, *timesteps.shape, None)
-    hidden = _trunk(model, x, _future(x.shape[1], x.dtype)[None], dropouts, slice(-1, None))
-    return _actions(model, hidden)[:, -1].numpy()
+    hidden = _trunk(model, x, _future(x.shape[1], x)[None], no_dropouts(model.config), slice(-1, None))
+    return _actions(model, hidden)[:, -1].cpu().numpy()
 
 
 def _attention_bias(mask):
     """What is added to the scores: (B, 3K, 3K), huge and negative on the future and on padding."""
     tokens = mask.repeat_interleave(3, dim=1)
-    return _future(tokens.shape[1], mask.dtype) + ((1 - tokens) * MASKED)[:, None, :]
+    return _future(tokens.shape[1], mask) + ((1 - tokens) * MASKED)[:, None, :]
 
 
-def _future(tokens, dtype):
-    return torch.full((tokens, tokens), MASKED, dtype=dtype).triu(1)
+def _future(tokens, like):
+    return torch.full((tokens, tokens), MASKED, dtype=like.dtype, device=like.device).triu(1)
 
 
 def _trunk(model, x, bias, dropouts, wanted):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from synthlib.devices import put
 from synthlib.dt_batches import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
 from synthlib.evaluation import Evaluation
 from synthlib.physics import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
@@ -64,9 +65,9 @@ def readable_episode(
 
 def predict_last_action(model, observations, actions, returns_to_go, timesteps):
     """Actions (n, A) of ``model`` for the last of L steps: float32 (n, L, O), (n, L, A), (n, L, 1) and int (n, L)."""
-    parts = (torch.from_numpy(part) for part in (observations, actions, returns_to_go, timesteps))
+    parts = put(model.ln_f.weight.device, observations, actions, returns_to_go, timesteps, np.ones(timesteps.shape))
     with torch.no_grad():
-        return model(*parts, torch.ones(timesteps.shape)).action[:, -1].numpy()
+        return model(*parts).action[:, -1].cpu().numpy()
 
 
 def evaluate_together(

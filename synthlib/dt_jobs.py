@@ -20,12 +20,14 @@ from synthlib.decision_transformer import (
     pretrained_config,
 )
 from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.devices import chosen
 from synthlib.dt_batches import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator
 from synthlib.dt_training import (
     DTTraining,
     DTTrainingConfig,
     baseline_training,
+    check_finite,
     dropout_generator,
     pretrained_training,
 )
@@ -111,8 +113,9 @@ class _FineTuning:
         self.config = config = job.config
         self.data, environment = sequence_data(job)
         self.builder = BatchBuilder(self.data)
-        training = DTTrainingConfig(**config["training"])
-        self.training = DTTraining(loaded_model(job, store), training, cluster_term=_cluster_term(job, store))
+        self.device = chosen()
+        model, training = loaded_model(job, store).to(self.device), DTTrainingConfig(**config["training"])
+        self.training = DTTraining(model, training, cluster_term=_cluster_term(job, store, self.device))
         evaluation = config["evaluation"]
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
         self.evaluator = DTEvaluator(environment, evaluation["episodes"], config["physics"]["masses"])
@@ -123,17 +126,30 @@ class _FineTuning:
         return self.training.updates
 
     def update(self):
+        self.log(self.training.update(*self.draw()))
+
+    def draw(self):
+        """What the next update takes: its batch, and the generator of its dropout masks."""
         seed, size = self.config["seed"], self.config["training"]["batch_size"]
         windows = draw(self.data, size, *update_generators(seed, self.updates))
-        done = self.training.update(self.builder.batch(*windows), dropout_generator(seed, self.updates))
+        return self.builder.batch(*windows), dropout_generator(seed, self.updates, self.device)
+
+    def log(self, done):
+        """Take note of an :class:`synthlib.dt_training.Update`; one row of losses per evaluation."""
         # What the authors log as the training loss is the action error (faithfulness 9.5).
         values = {"train_loss": done.action_error, "total_loss": done.loss, "gradient_norm": done.gradient_norm}
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = self.sums.get(name, 0.0) + value.double()
         if self.updates % self.every == 0:
-            means = {name: value / self.every for name, value in self.sums.items()}
+            means = {name: total / self.every for name, total in self._totals().items()}
             self.losses.append({"updates": self.updates} | means)
             self.sums = {}
+
+    def _totals(self):
+        """The sums as numbers. FloatingPointError when one is none: such a state is not worth saving."""
+        totals = {name: float(value) for name, value in self.sums.items()}
+        check_finite(totals, self.updates)
+        return totals
 
     def evaluate(self):
         predict, data = partial(predict_last_action, self.training.model), self.data
@@ -147,7 +163,7 @@ class _FineTuning:
     def state(self):
         return {
             "training": self.training.state_dict(),
-            "sums": self.sums,
+            "sums": self._totals(),
             "evaluations": self.evaluations,
             "losses": self.losses,
         }
@@ -157,13 +173,17 @@ class _FineTuning:
         if saved is None:
             return
         self.training.load_state_dict(saved["training"])
-        self.sums, self.evaluations, self.losses = saved["sums"], saved["evaluations"], saved["losses"]
+        self.sums = {
+            name: torch.tensor(total, dtype=torch.float64, device=self.device) for name, total in saved["sums"].items()
+        }
+        self.evaluations, self.losses = saved["evaluations"], saved["losses"]
 
 
-def _cluster_term(job, store):
+def _cluster_term(job, store, device):
     """The k-means term over the pre-trained token table, or None for arms without."""
     if not job.config["training"]["cluster_weight"]:
         return None
     (pretraining,) = job.requires
     generator = torch.Generator().manual_seed(job.config["seed"])
-    return ClusterTerm(cluster_centres(store.weights(pretraining)["wte.weight"], job.config["clusters"], generator))
+    centres = cluster_centres(store.weights(pretraining)["wte.weight"], job.config["clusters"], generator)
+    return ClusterTerm(centres.to(device))

@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
+from synthlib.decision_transformer import draw_dropouts
 from synthlib.decision_transformer_fast import predict_actions
+from synthlib.devices import CPU, generator, has_fused_adam, put
 
 DECAYED = ("all", "not_backbone")
 # Prefixes of the parameters that a Decision Transformer does not take from GPT-2.
@@ -44,17 +44,31 @@ def pretrained_training(**changes):
 
 
 class Update(NamedTuple):
-    """``loss`` is what was descended on, ``action_error`` its first term, ``gradient_norm`` is before clipping."""
+    """``loss`` is what was descended on, ``action_error`` its first term, ``gradient_norm`` is before clipping.
 
-    loss: float
-    action_error: float
-    gradient_norm: float
+    Scalar tensors, so that nothing waits for a number: :func:`check_finite` is for whoever reads them.
+    """
+
+    loss: torch.Tensor
+    action_error: torch.Tensor
+    gradient_norm: torch.Tensor
+
+
+def check_finite(losses, updates):
+    """Raises FloatingPointError, naming the first of ``losses`` (name -> number) that is none."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} within the updates before {updates}; look for NaN in the data, or lower the "
+                "learning rate. The checkpoint before it is kept"
+            )
 
 
 def action_error(predicted, actions, mask):
     """Mean squared error over the real steps and all action components; (B, K, A), (B, K, A), (B, K) -> scalar."""
-    real = mask > 0
-    return F.mse_loss(predicted[real], actions[real])
+    real = (mask > 0)[:, :, None]
+    squares = torch.where(real, (predicted - actions).square(), 0.0)
+    return squares.sum() / (real.sum() * actions.shape[2])
 
 
 def learning_rate(config, update):
@@ -75,12 +89,35 @@ def optimisers(model, config):
     trunk_decay = config.weight_decay if config.decayed == "all" else 0.0
     # A time embedding of its own belongs to the Decision Transformer, GPT-2's table to the backbone.
     time_decay = trunk_decay if model.config.wpe_as_time_embedding else config.weight_decay
-    adamw = {"lr": config.learning_rate, "betas": (0.9, 0.999), "eps": config.eps, "fused": True}
+    fused = has_fused_adam(time.device)
+    adamw = {"lr": config.learning_rate, "betas": (0.9, 0.999), "eps": config.eps, "fused": fused}
     groups = [{"params": trunk, "weight_decay": trunk_decay}, {"params": fresh, "weight_decay": config.weight_decay}]
     return [
         (torch.optim.AdamW(groups, **adamw), 1),
         (torch.optim.AdamW([time], weight_decay=time_decay, **adamw), config.time_embedding_steps),
     ]
+
+
+def model_inputs(model, batch, generator):
+    """(the model's arguments for a :class:`synthlib.dt_batches.Batch`, drawn dropouts), where and as the model is."""
+    like = model.ln_f.weight
+    parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
+    inputs = [part.to(like.dtype) if part.is_floating_point() else part for part in put(like.device, *parts)]
+    return inputs, draw_dropouts(model.config, *batch.timesteps.shape, generator, like.device)
+
+
+def dt_loss(model, config, updates, inputs, dropouts, fast=True, cluster_term=None):
+    """(total loss, action error) after ``updates`` updates; a function of tensors alone, differentiable."""
+    _, actions, _, _, mask = inputs
+    if fast:
+        predicted, embeddings = predict_actions(model, *inputs, dropouts)
+    else:
+        predictions = model(*inputs, dropouts)
+        predicted, embeddings = predictions.action, predictions.embeddings
+    error = action_error(predicted, actions, mask)
+    if not config.cluster_weight:
+        return error, error
+    return error + config.cluster_weight * cluster_annealing(updates + 1) * cluster_term(embeddings), error
 
 
 class DTTraining:
@@ -102,34 +139,12 @@ class DTTraining:
 
     def loss(self, batch, generator):
         """(total loss, action error) of a :class:`synthlib.dt_batches.Batch`; differentiable."""
-        observations, actions, returns_to_go, mask = (
-            torch.as_tensor(part, dtype=torch.float32)
-            for part in (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.mask)
-        )
-        timesteps = torch.as_tensor(batch.timesteps)
-        inputs = (observations, actions, returns_to_go, timesteps, mask, generator)
-        if self.fast:
-            predicted, embeddings = predict_actions(self.model, *inputs)
-        else:
-            predictions = self.model(*inputs)
-            predicted, embeddings = predictions.action, predictions.embeddings
-        error = action_error(predicted, actions, mask)
-        if not self.config.cluster_weight:
-            return error, error
-        weight = self.config.cluster_weight * cluster_annealing(self.updates + 1)
-        return error + weight * self._cluster_term(embeddings), error
+        inputs, dropouts = model_inputs(self.model, batch, generator)
+        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.fast, self._cluster_term)
 
     def update(self, batch, generator):
-        """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`.
-
-        Raises FloatingPointError when the loss is no number, before any weight has changed.
-        """
+        """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`."""
         loss, error = self.loss(batch, generator)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss of update {self.updates} is {loss.item()}; look for NaN in the data, or lower the learning "
-                f"rate ({self.config.learning_rate})"
-            )
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -140,7 +155,7 @@ class DTTraining:
             for _ in range(steps):
                 optimiser.step()
         self.updates += 1
-        return Update(loss.item(), error.item(), norm.item())
+        return Update(loss.detach(), error.detach(), norm)
 
     def state_dict(self):
         """Everything that the next update depends on, as tensors and plain values."""
@@ -162,10 +177,9 @@ def cluster_annealing(step):
     return 1 / (1 + math.exp(min(5 - (5000 - step) / 500, 700.0)))
 
 
-def dropout_generator(seed, update):
+def dropout_generator(seed, update, device=CPU):
     """The generator of one update's dropout masks: a resumed run repeats them without any saved state.
 
     The authors seed torch once per run instead, so bit-equality with their masks is not to be had anyway.
     """
-    state = np.random.SeedSequence([seed, update]).generate_state(1, dtype=np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return generator(device, seed, update)

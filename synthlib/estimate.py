@@ -11,11 +11,12 @@ import torch
 
 from synthlib import operations
 from synthlib.atomic_files import read_json, write_json
-from synthlib.cql import Batch, CQLConfig, draw_noise
+from synthlib.cql import Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.decision_transformer import DecisionTransformer, pretrained_config
 from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.devices import CPU, chosen, describe, put, wait
 from synthlib.dt_batches import CONTEXT
 from synthlib.dt_batches import Batch as WindowBatch
 from synthlib.dt_evaluation import DTEvaluator
@@ -53,7 +54,8 @@ def _seconds(job):
 
 
 def _measured(name, measure):
-    """A duration measured once on this machine and kept in ``outputs/speed.json``."""
+    """A duration measured once on this machine and device, and kept in ``outputs/speed.json``."""
+    name = name if chosen() == CPU else f"{name} on {describe(chosen())}"
     path = outputs() / "speed.json"
     known = read_json(path) if path.exists() else {}
     if name not in known:
@@ -66,35 +68,36 @@ def _measured(name, measure):
 
 def _cql_update(observation_width, action_width, sampled_actions):
     config = CQLConfig(sampled_actions=sampled_actions)
-    agent = FastCQL(observation_width, action_width, config, q_max=1000.0, seed=0)
+    agent = FastCQL(observation_width, action_width, config, q_max=1000.0, seed=0, device=chosen())
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
-    batch = Batch(states[0], actions, rewards=torch.ones(256), next_observations=states[1], dones=torch.zeros(256))
-    noise = draw_noise(generator, 256, action_width, sampled_actions)
+    columns = (states[0], actions, torch.ones(256), states[1], torch.zeros(256))
+    batch = Batch(*put(chosen(), *columns))
+    noise = Noise(*put(chosen(), *draw_noise(generator, 256, action_width, sampled_actions)))
     return _median_seconds(lambda: agent.update(batch, noise))
 
 
 def _pretraining_update(observation_width, action_width):
     mdp = MDPConfig(states=10, trajectories=1)
-    training = CriticPretraining(CriticPretrainingConfig(observation_width, action_width, mdp))
+    training = CriticPretraining(CriticPretrainingConfig(observation_width, action_width, mdp), device=chosen())
     return _median_seconds(lambda: training.run(training.updates + 10)) / 10
 
 
 def _dt_update(observation_width, action_width):
     config = pretrained_config(observation_width, action_width)
-    training = DTTraining(DecisionTransformer(config, seed=0), DTTrainingConfig())
+    training = DTTraining(DecisionTransformer(config, seed=0).to(chosen()), DTTrainingConfig())
     size, draw = (training.config.batch_size, CONTEXT), np.random.default_rng(0)
     floats = (draw.standard_normal((*size, width), dtype=np.float32) for width in (observation_width, action_width, 1))
     observations, actions, rewards = floats
     timesteps, mask = np.tile(np.arange(CONTEXT), (size[0], 1)), np.ones(size, dtype=np.float32)
     returns_to_go = np.ones((size[0], CONTEXT + 1, 1), dtype=np.float32)
     batch = WindowBatch(observations, actions, rewards, timesteps, returns_to_go, timesteps, mask)
-    return _median_seconds(lambda: training.update(batch, dropout_generator(0, training.updates)))
+    return _median_seconds(lambda: training.update(batch, dropout_generator(0, training.updates, chosen())))
 
 
 def _dt_step(environment):
-    model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0)
+    model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0).to(chosen())
     evaluator = DTEvaluator(environment, max_steps=_STEPS)
     mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
     steps, began = 0, time.process_time()
@@ -116,7 +119,7 @@ def _gpt2_sequence(config):
     """As many sequences at once as a pre-training takes, so that short ones are not all overhead."""
     config = replace(config, batch_size=64)
     config = replace(config, batch_size=default_micro_batch(config))
-    training = GPT2Pretraining(config, batches=None)
+    training = GPT2Pretraining(config, batches=None, device=chosen())
     tokens = np.random.default_rng(0).integers(config.vocabulary, size=(config.batch_size, config.sequence_length))
     return _median_seconds(lambda: training.update(tokens)) / config.batch_size
 
@@ -131,9 +134,11 @@ def _environment_step(environment):
 
 
 def _median_seconds(call):
+    clock = time.process_time if chosen() == CPU else time.perf_counter  # a GPU works while the process waits
     seconds = []
     for _ in range(_UPDATES):
-        began = time.process_time()
+        began = clock()
         call()
-        seconds.append(time.process_time() - began)
+        wait(chosen())
+        seconds.append(clock() - began)
     return float(np.median(seconds))

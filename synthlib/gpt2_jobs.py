@@ -14,6 +14,7 @@ import numpy as np
 
 from synthlib import resumable
 from synthlib.atomic_files import write_atomically
+from synthlib.devices import chosen
 from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
 from synthlib.markov_chain import ChainConfig, stream
 from synthlib.paths import data_cache
@@ -99,7 +100,7 @@ class _Validated(GPT2Pretraining):
     """A pre-training that also validates itself, in the rows of ``losses``."""
 
     def __init__(self, config, batches, held_out, every):
-        super().__init__(config, batches)
+        super().__init__(config, batches, device=chosen())
         self._held_out, self._every = held_out, every
 
     def run(self, until, progress=None):

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from synthlib import gpt2_pretraining_fast
+from synthlib import devices, gpt2_pretraining_fast
+from synthlib.devices import CPU, put
 
 OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
 SHUFFLE_SEED = 666
@@ -106,9 +107,10 @@ class GPT2Pretraining:
     untrained GPT-2: what the matched control of every DT table starts from.
     """
 
-    def __init__(self, config, batches, fast=True, micro_batch=None):
+    def __init__(self, config, batches, fast=True, micro_batch=None, device=CPU):
         self.config = config
         self.fast = fast
+        self.device = device
         self.updates = 0
         self.losses = []
         """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
@@ -118,11 +120,11 @@ class GPT2Pretraining:
         from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
 
         with _seeded(config.seed, 0):
-            self.model = GPT2LMHeadModel(huggingface_config(config))
+            self.model = GPT2LMHeadModel(huggingface_config(config)).to(device)
         self._optimiser = TransformersAdamW(
             self.model.parameters(), config.learning_rate, eps=config.eps, weight_decay=config.weight_decay
         )
-        self._target_table = mapping(config)
+        self._target_table = mapping(config, device)
 
     def run(self, until, progress=None):
         """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
@@ -134,27 +136,23 @@ class GPT2Pretraining:
         while self.updates < until:
             self._block += self.update(self._batches(self.updates))
             if self.updates % LOG_EVERY == 0:
-                self.losses.append({"updates": self.updates, "loss": self._block / LOG_EVERY})
+                self.losses.append({"updates": self.updates, "loss": self._total() / LOG_EVERY})
                 self._block = 0.0
                 if progress is not None:
                     progress(self.updates)
 
     def update(self, tokens):
-        """One update on ``tokens`` (B, T); returns the loss before it, in nats per predicted token."""
+        """One update on ``tokens`` (B, T); returns the loss before it, a float64 scalar in nats per predicted token."""
         tokens = self._checked(tokens)
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         # A generator per update, not per run: so a resumed run needs no saved state of it.
-        with _seeded(self.config.seed, self.updates + 1) as generator:
+        with _seeded(self.config.seed, self.updates + 1, self.device) as generator:
             for part in tokens.split(self._micro_batch):
                 loss = self._loss(part, generator) * (len(part) / len(tokens))
                 loss.backward()
-                total += loss.item()
-        if not math.isfinite(total):
-            raise FloatingPointError(
-                f"the loss of update {self.updates} is {total}; lower the learning rate ({self.config.learning_rate})"
-            )
+                total += loss.detach()
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.updates)
         self._optimiser.step()
@@ -172,7 +170,7 @@ class GPT2Pretraining:
 
     def weights(self):
         """A copy as {GPT-2 name: tensor}, for ``load_backbone`` of the Decision Transformer."""
-        return {name: tensor.clone() for name, tensor in self.model.transformer.state_dict().items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.model.transformer.state_dict().items()}
 
     def save_pretrained(self, folder):
         """Write the model as Hugging Face does; ``GPT2LMHeadModel.from_pretrained(folder)`` reads it."""
@@ -185,7 +183,7 @@ class GPT2Pretraining:
             "model": self.weights(),
             "optimiser": self._optimiser.state_dict(),
             "losses": [dict(row) for row in self.losses],
-            "block": self._block,
+            "block": self._total(),
         }
 
     def load_state_dict(self, state):
@@ -193,6 +191,15 @@ class GPT2Pretraining:
         self._optimiser.load_state_dict(state["optimiser"])
         self.updates, self._block = state["updates"], state["block"]
         self.losses = [dict(row) for row in state["losses"]]
+
+    def _total(self):
+        """The block's losses so far as a number; FloatingPointError when it is none: no such state is to be saved."""
+        total = float(self._block)
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"a loss before update {self.updates} is {total}; lower the learning rate ({self.config.learning_rate})"
+            )
+        return total
 
     def _loss(self, tokens, generator=None):
         """Mean cross-entropy; dropout acts in ``train()`` mode, in the fast version only with a ``generator``."""
@@ -214,7 +221,7 @@ class GPT2Pretraining:
         low, high = tokens.min().item(), tokens.max().item()
         if low < 0 or high >= self.config.vocabulary:
             raise ValueError(f"tokens go from {low} to {high}; a vocabulary of {self.config.vocabulary} starts at 0")
-        return tokens
+        return put(self.device, tokens)[0]
 
 
 def default_micro_batch(config):
@@ -244,7 +251,7 @@ def huggingface_config(config):
     )
 
 
-def mapping(config):
+def mapping(config, device=CPU):
     """What each token has to be answered with (vocabulary,), or None when the next token is to be predicted.
 
     ``identity``: itself. ``mapping``: a fixed one-to-one image among as many further tokens; ``mapping_within``: among
@@ -253,8 +260,8 @@ def mapping(config):
     if config.objective == "next_token":
         return None
     if config.objective == "identity":
-        return torch.arange(config.vocabulary)
-    images = torch.from_numpy(np.random.default_rng(MAPPING_SEED).permutation(config.vocabulary))
+        return torch.arange(config.vocabulary, device=device)
+    images = torch.from_numpy(np.random.default_rng(MAPPING_SEED).permutation(config.vocabulary)).to(device)
     return images + config.vocabulary if config.objective == "mapping" else images
 
 
@@ -309,10 +316,10 @@ def _batches_per_epoch(rows, batch_size):
 
 
 @contextmanager
-def _seeded(seed, stream):
+def _seeded(seed, stream, device=CPU):
     """Hugging Face draws from torch's global generator: seed it for the body, and put it back; gives a generator of
     its own with the same seed."""
-    state = int(np.random.SeedSequence([seed, stream]).generate_state(1, dtype=np.uint64)[0] >> np.uint64(1))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(state)
-        yield torch.Generator().manual_seed(state)
+    own = devices.generator(device, seed, stream)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(own.initial_seed())
+        yield own

@@ -22,7 +22,7 @@ def logits(model, tokens, generator=None, block=BLOCK):
     """
     trunk, config = model.transformer, model.config
     x = trunk.wte(tokens) + trunk.wpe.weight[: tokens.shape[1]]
-    x = dropped(x, dropout_factors(x.shape, config.embd_pdrop, generator))
+    x = dropped(x, dropout_factors(x.shape, config.embd_pdrop, generator, x.device))
     for layer in trunk.h:
         mixed = _causal_attention(product(layer.ln_1(x), layer.attn.c_attn), config, generator, block)
         x = _add(x, product(mixed, layer.attn.c_proj), config.resid_pdrop, generator)
@@ -41,10 +41,11 @@ def _causal_attention(projected, config, generator, block):
     mixed = []
     for start, part in zip(range(0, length, block), query.split(block, dim=1), strict=True):
         stop = start + part.shape[1]
-        future = torch.full((part.shape[1], stop), -math.inf, dtype=projected.dtype).triu(start + 1)
+        shape, like = (part.shape[1], stop), {"dtype": projected.dtype, "device": projected.device}
+        future = torch.full(shape, -math.inf, **like).triu(start + 1)
         scores = torch.baddbmm(future, part, key[:, :stop].transpose(1, 2), alpha=scale)
         weights = scores.softmax(dim=-1)
-        weights = dropped(weights, dropout_factors(weights.shape, config.attn_pdrop, generator))
+        weights = dropped(weights, dropout_factors(weights.shape, config.attn_pdrop, generator, weights.device))
         mixed.append(torch.bmm(weights, value[:, :stop]))
     mixed = torch.cat(mixed, dim=1)
     return mixed if config.n_head == 1 else mixed.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
@@ -55,5 +56,5 @@ def _split_heads(part, heads):
 
 
 def _add(x, change, probability, generator):
-    factors = dropout_factors(change.shape, probability, generator)
+    factors = dropout_factors(change.shape, probability, generator, x.device)
     return x + change if factors is None else torch.addcmul(x, change, factors)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from synthlib.devices import CPU
 from synthlib.products import product, relu_backward, weight_gradient
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -156,7 +157,9 @@ def start_moments(optimiser):
     for group in optimiser.param_groups:
         for weight in group["params"]:
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
-            optimiser.state[weight] = {"step": torch.zeros(()), **moments}
+            # A fused step counts where the weights are, so that nothing waits for the count; others read it here.
+            device = weight.device if group["fused"] else CPU
+            optimiser.state[weight] = {"step": torch.zeros((), device=device), **moments}
 
 
 def _hidden_layers(inputs, hidden):

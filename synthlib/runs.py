@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from synthlib import devices
 from synthlib.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.data_sources import parse_source
 from synthlib.download import prepare
@@ -37,11 +38,13 @@ _AUTHORS_PHYSICS = "gym 0.21.0 v3 environments, mujoco-py 2.1.2.14"  # faithfuln
 
 
 def open_runs(source="own", preset="quick", data="replica", logs="", workers=0):
-    """A source of runs: :class:`OwnRuns` or :class:`AuthorsRuns`. ParameterError for an unknown name.
+    """A source of runs: :class:`OwnRuns` or :class:`AuthorsRuns`. ParameterError for an unknown name, ValueError for
+    a device that is not there.
 
     ``preset``, ``data`` and ``workers`` (0: one per core) matter to our own runs, ``logs`` to the authors'.
     """
     if source == "own":
+        devices.chosen()  # a GPU that is not there is to be said before anything is trained
         return OwnRuns(preset, data, workers or os.cpu_count())
     if source == "authors":
         path = find_logs(logs)

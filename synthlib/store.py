@@ -34,6 +34,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from synthlib import devices
 from synthlib.atomic_files import read_json, write_atomically, write_json, write_text
 from synthlib.claims import is_claimed, try_claim
 from synthlib.paths import RECORDS
@@ -102,11 +103,11 @@ class Store:
 
     def weights(self, job):
         """The weights that a done job kept at its end."""
-        return torch.load(self._finished(job) / weights_name(job.updates), weights_only=True)
+        return torch.load(self._finished(job) / weights_name(job.updates), map_location="cpu", weights_only=True)
 
     def checkpoint(self, job):
         """The last saved state of the job's own training, which may have gone on beyond the job's length."""
-        return torch.load(self.folder(job) / "checkpoint.pt", weights_only=True)
+        return torch.load(self.folder(job) / "checkpoint.pt", map_location="cpu", weights_only=True)
 
     def failure(self, job):
         """The record of a failed attempt ({"error", "traceback", ...}), or None."""
@@ -177,7 +178,7 @@ class Session:
         if not path.exists():
             return None
         try:
-            return torch.load(path, weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             aside = path.with_name("checkpoint.unreadable.pt")
             path.rename(aside)
@@ -239,6 +240,7 @@ def describe_environment():
         "platform": platform.platform(),
         "processor": _processor(),
         "python": platform.python_version(),
+        "device": devices.describe(devices.chosen()),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **{package: version(package) for package in packages},
     }

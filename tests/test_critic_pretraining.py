@@ -60,6 +60,16 @@ def test_golden_losses_and_weights(case, fast):
                     np.testing.assert_allclose(weights[name], expected, rtol=0, atol=5e-6, err_msg=f"{q}.{name}")
 
 
+def test_fast_and_readable_are_equal_in_float64_over_200_updates():
+    fast, readable = (CriticPretraining(SMALL, fast, dtype=torch.float64) for fast in (True, False))
+    for training in (fast, readable):
+        training.run(200)
+    assert fast.losses[0]["qf1_loss"] == pytest.approx(readable.losses[0]["qf1_loss"], abs=1e-10)
+    for q, weights in readable.critics().items():
+        for name, weight in weights.items():
+            torch.testing.assert_close(fast.critics()[q][name], weight, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("kind", ["mdp", "iid", "identity", "mapping"])
 def test_fast_and_readable_agree(kind):
     config = replace(SMALL, mdp=replace(SMALL.mdp, kind=kind))

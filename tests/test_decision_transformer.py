@@ -100,15 +100,16 @@ def test_two_heads_split_the_width_as_gpt2_does():
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_needs_a_generator_and_repeats_with_it():
+def drawn(config, seed):
+    return draw_dropouts(config, *golden_inputs()[3].shape, torch.Generator().manual_seed(seed))
+
+
+def test_dropout_is_what_was_drawn_and_repeats_with_its_seed():
     model = DecisionTransformer(baseline_config(5, 3, width=32), seed=0)
     inputs = golden_inputs()
-    generator = torch.Generator()
     with torch.no_grad():
         plain, again = model(*inputs).action, model(*inputs).action
-        one = model(*inputs, generator.manual_seed(1)).action
-        same = model(*inputs, generator.manual_seed(1)).action
-        other = model(*inputs, generator.manual_seed(2)).action
+        one, same, other = (model(*inputs, drawn(model.config, seed)).action for seed in (1, 1, 2))
     assert torch.equal(plain, again) and torch.equal(one, same)
     assert not torch.equal(one, other) and not torch.equal(one, plain)
 
@@ -118,7 +119,7 @@ def test_each_of_the_three_dropouts_acts():
     for name in ("residual_dropout", "attention_dropout", "embedding_dropout"):
         model = DecisionTransformer(baseline_config(5, 3, **(SMALL | {name: 0.5})), seed=0)
         with torch.no_grad():
-            assert not torch.equal(model(*inputs, torch.Generator().manual_seed(0)).action, model(*inputs).action), name
+            assert not torch.equal(model(*inputs, drawn(model.config, 0)).action, model(*inputs).action), name
 
 
 def test_dropout_factors():

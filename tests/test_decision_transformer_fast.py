@@ -7,7 +7,7 @@ from test_decision_transformer import golden_inputs, golden_model
 from test_dt_training import golden_batch
 
 from synthlib import dt_evaluation
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.decision_transformer import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
 from synthlib.decision_transformer_fast import predict_actions, predict_last_action
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
 
@@ -27,8 +27,9 @@ def test_twins_have_the_same_loss_and_gradients(name, layers, heads):
     observations, actions, returns, timesteps, mask = golden_inputs()
     inputs = (observations.double(), actions.double(), returns.double(), timesteps, mask.double())
     real = mask > 0
-    slow = model(*inputs, dropout_generator(0, 0))
-    fast, embeddings = predict_actions(model, *inputs, dropout_generator(0, 0))
+    dropouts = draw_dropouts(model.config, *timesteps.shape, dropout_generator(0, 0))
+    slow = model(*inputs, dropouts)
+    fast, embeddings = predict_actions(model, *inputs, dropouts)
     torch.testing.assert_close(fast[real], slow.action[real], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(embeddings, slow.embeddings)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -39,16 +40,34 @@ def test_twins_have_the_same_loss_and_gradients(name, layers, heads):
             torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_twins_stay_together_over_updates(name):
+def train_twins(name, dtype, updates=200):
+    """The losses (updates, 2 twins, 3) of readable and fast version, and both models after that."""
     config, training = CONFIGURATIONS[name]
     runs = [
-        DTTraining(DecisionTransformer(config(5, 3, width=32), 0), replace(training(), warmup_updates=2), fast)
+        DTTraining(
+            DecisionTransformer(config(5, 3, width=16, layers=2), 0).to(dtype),
+            replace(training(), warmup_updates=20, learning_rate=1e-3),
+            fast,
+        )
         for fast in (False, True)
     ]
-    for k in range(6):
-        slow, fast = (run.update(golden_batch(k % 3), dropout_generator(4, k)) for run in runs)
-        assert fast == pytest.approx(slow, rel=1e-4)
+    losses = [[run.update(golden_batch(k % 3), dropout_generator(4, k)) for run in runs] for k in range(updates)]
+    return torch.tensor(losses, dtype=torch.float64), [run.model for run in runs]
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_twins_are_equal_in_float64_over_200_updates(name):
+    losses, models = train_twins(name, torch.float64)
+    torch.testing.assert_close(losses[:, 1], losses[:, 0], rtol=0, atol=1e-10)
+    assert losses[-10:, 0, 0].mean() < losses[:10, 0, 0].mean()
+    for slow, fast in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(fast, slow, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_twins_stay_together_in_float32_over_200_updates(name):
+    losses, _ = train_twins(name, torch.float32)
+    torch.testing.assert_close(losses[:, 1], losses[:, 0], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("case", ["share_false", "share_true"])

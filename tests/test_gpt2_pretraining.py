@@ -242,9 +242,23 @@ def test_wrong_settings_are_refused():
         shuffled_batches(GOLDEN["dataset_rows"][:3], 4)
 
 
+def test_twins_are_equal_in_float64_over_200_updates():
+    config = replace(GOLDEN_CONFIG, schedule_updates=400)
+    fast, readable = (GPT2Pretraining(config, BATCHES, fast=fast) for fast in (True, False))
+    for training in (fast, readable):
+        training.model.double()
+    losses = torch.tensor([[one.update(BATCHES(update)) for one in (fast, readable)] for update in range(200)])
+    torch.testing.assert_close(losses[:, 0], losses[:, 1], rtol=0, atol=1e-10)
+    assert losses[-1, 0] < losses[0, 0] - 0.5
+    for one, other in zip(fast.model.parameters(), readable.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
 def test_a_loss_that_is_no_number_is_reported():
     training = GPT2Pretraining(SMALL, BATCHES)
     with torch.no_grad():
         training.model.transformer.ln_f.weight[0] = float("inf")
-    with pytest.raises(FloatingPointError, match="loss of update 0 is nan"):
-        training.update(BATCHES(0))
+    with pytest.raises(FloatingPointError, match="a loss before update 10 is nan; lower the learning rate"):
+        training.run(20)
+    with pytest.raises(FloatingPointError, match="before update 10"):
+        training.state_dict()

@@ -1,0 +1,127 @@
+"""What holds on a GPU, shown without one.
+
+Tensors on torch's "meta" device have shapes and a place but no numbers. So every operation that would mix places is
+seen, and whatever asks for a number (a GPU would have to be waited for) fails.
+"""
+
+import numpy as np
+import pytest
+import torch
+from test_gpt2_pretraining import BATCHES, SMALL
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from synthlib import devices
+from synthlib.__main__ import main
+from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql_fast import FastCQL
+from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt_batches import Batch as WindowBatch
+from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.gpt2_pretraining import GPT2Pretraining
+from synthlib.mdp import MDPConfig
+from synthlib.token_clusters import ClusterTerm
+
+META = torch.device("meta")
+
+
+class OnePlace(TorchDispatchMode):
+    """Fails at an operation on tensors of two devices; copies from one to the other, and single numbers, may be."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.dim()]
+        places = {tensor.device.type for tensor in tensors}
+        if len(places) > 1 and operation.overloadpacket.__name__ not in ("_to_copy", "copy_"):
+            raise AssertionError(f"{operation} mixes {places}")
+        return operation(*args, **(kwargs or {}))
+
+
+def window_batch(observation_width=5, action_width=3, size=4, steps=20):
+    rng = np.random.default_rng(0)
+    floats = [
+        rng.standard_normal((size, steps, width), dtype=np.float32) for width in (observation_width, action_width)
+    ]
+    returns_to_go, timesteps = np.ones((size, steps + 1, 1), dtype=np.float32), np.tile(np.arange(steps), (size, 1))
+    mask = np.ones((size, steps), dtype=np.float32)
+    return WindowBatch(*floats, returns_to_go[:, 1:], timesteps, returns_to_go, timesteps, mask)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("arm", ["baseline", "pretrained", "text"])
+def test_an_update_of_a_decision_transformer_stays_on_the_device_and_asks_for_no_number(arm, fast):
+    config, training = (baseline_config, baseline_training()) if arm == "baseline" else (pretrained_config, None)
+    term = ClusterTerm(torch.randn(7, 32).to(META)) if arm == "text" else None
+    training = training or pretrained_training(cluster_weight=0.1 if term else 0.0)
+    model = DecisionTransformer(config(5, 3, width=32), 0).to(META)
+    run = DTTraining(model, training, fast, term)
+    with OnePlace():
+        for _ in range(2):
+            done = run.update(window_batch(), dropout_generator(0, run.updates, META))
+    assert {value.device for value in done} == {META} and run.updates == 2
+
+
+@pytest.mark.parametrize("kind", [CQL, FastCQL])
+def test_an_update_of_cql_stays_on_the_device_and_asks_for_no_number(kind):
+    agent = kind(5, 3, CQLConfig(hidden=(32, 32)), q_max=10.0, seed=0, device=META)
+    batch = Batch(torch.ones(16, 5), torch.ones(16, 3), torch.ones(16), torch.ones(16, 5), torch.zeros(16))
+    noise = draw_noise(torch.Generator(), 16, 3, 3)
+    with OnePlace():
+        for _ in range(2):
+            losses = agent.update(Batch(*devices.put(META, *batch)), Noise(*devices.put(META, *noise)))
+    assert {value.device for value in losses.values()} == {META}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_critic_pretraining_stays_on_the_device_and_asks_for_no_number(fast):
+    config = CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=2), hidden=(32, 32))
+    training = CriticPretraining(config, fast, device=META)
+    with OnePlace():
+        training.run(99)  # the hundredth is logged, as a number
+    assert training.updates == 99
+
+
+def test_gpt2_pretraining_stays_on_the_device_and_asks_for_no_number():
+    training = GPT2Pretraining(SMALL, BATCHES, device=META)  # Hugging Face's own forward pass asks for one
+    with OnePlace():
+        training.run(9)
+    assert training.updates == 9
+
+
+def test_mixing_places_is_noticed():
+    with OnePlace(), pytest.raises(AssertionError, match="mixes"):
+        torch.ones(2, 2) @ torch.ones(2, 2, device=META)
+
+
+def test_arrays_become_tensors_where_the_networks_are():
+    floats, whole = devices.put(META, np.ones((2, 3)), np.arange(4))
+    assert floats.device == whole.device == META
+    assert (floats.dtype, whole.dtype) == (torch.float32, torch.int64)
+
+
+def test_masks_repeat_with_their_key():
+    draws = [torch.rand(3, generator=devices.generator(devices.CPU, *key)) for key in ((1, 2), (1, 2), (1, 3))]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x"])
+def test_an_unknown_device_is_refused(name, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_DEVICE", name)
+    with pytest.raises(ValueError, match="say cpu, cuda, or cuda:1"):
+        devices.chosen()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_runs(monkeypatch, capsys, outputs):
+    monkeypatch.setenv("SYNTHLIB_DEVICE", "cuda")
+    assert main(["run", "table6", "--preset", "smoke"]) == 1
+    assert "device 'cuda' was asked for, but torch" in capsys.readouterr().err
+    assert not (outputs / "store").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("table", ["table1", "table6"])
+def test_a_table_is_made_on_a_gpu(table, monkeypatch, capsys, outputs):
+    monkeypatch.setenv("SYNTHLIB_DEVICE", "cuda")
+    assert main(["run", table, "--preset", "smoke"]) == 0
+    assert main(["show", table, "--preset", "smoke"]) == 0
