@@ -4,12 +4,14 @@
 #   WORKERS=n                            processes, default one per core
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   DEVICE=cuda                          train on a GPU
+#   STACKED=1                            all seeds of an arm and data set as one computation: for a GPU
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 
 PRESET ?= quick
 DATA ?= replica
 WORKERS ?= 0
 ARMS ?=
+STACKED ?=
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
@@ -65,7 +67,7 @@ plan-%: .venv/installed
 	@$(SYNTHLIB) plan $* $(OPTIONS) --source $(SOURCE)
 
 run-%: .venv/installed
-	@$(SYNTHLIB) run $* $(OPTIONS) --arms "$(ARMS)"
+	@$(SYNTHLIB) run $* $(OPTIONS) --arms "$(ARMS)" $(if $(STACKED),--stacked)
 
 show-%: .venv/installed
 	@$(SYNTHLIB) show $* $(OPTIONS) --source $(SOURCE)
@@ -74,7 +76,7 @@ publish-%: .venv/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)
 
 reproduce-%: .venv/installed
-	@$(SYNTHLIB) reproduce $* $(OPTIONS) --source $(SOURCE)
+	@$(SYNTHLIB) reproduce $* $(OPTIONS) --source $(SOURCE) $(if $(STACKED),--stacked)
 
 notebook-%: .venv/installed
 	@$(SYNTHLIB) notebook $* --preset $(PRESET) --data $(DATA)

@@ -58,6 +58,8 @@ def _parser():
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
+        if name in ("run", "reproduce"):
+            command.add_argument("--stacked", action="store_true", help="all seeds as one computation: for a GPU")
         if name == "run":
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
         if name in ("plan", "run", "reproduce", "show", "publish", "notebook", "scoreboard"):
@@ -95,7 +97,7 @@ def _run(options):
     for name in _names(options):
         runs.prepare(name)
         print(runs.plan(name))
-        runs.train(name, _shard(options.shard), _arms(options.arms))
+        runs.train(name, _shard(options.shard), _arms(options.arms), options.stacked)
     return 0
 
 
@@ -106,7 +108,7 @@ def _reproduce(options):
         notebook = load_artefact(name).notebook
         folder = runs.folder(name)
         print(runs.plan(name))
-        runs.train(name, _shard(options.shard))
+        runs.train(name, _shard(options.shard), stacked=options.stacked)
         if notebook not in executed:
             page = run_notebook(NOTEBOOKS / notebook, folder, _parameters(options)).with_suffix(".html")
             executed.add(notebook)

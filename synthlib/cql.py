@@ -25,6 +25,7 @@ from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initia
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
 
+NETWORKS = ("policy", "q1", "q2", "target_q1", "target_q2")
 SAFE_Q = ("next_value", "target", "off")
 
 
@@ -149,6 +150,14 @@ class CQL:
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
         mean Q of the three kinds of sampled actions. Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
         """
+        objectives, losses = self.objectives(batch, noise)
+        self._step(*objectives)
+        self.update_targets()
+        self.updates += 1
+        return losses
+
+    def objectives(self, batch, noise):
+        """((alpha, policy, Q loss) as scalars to be descended on, all losses of :meth:`update` by name)."""
         check_shapes(batch, noise, self.observation_width, self.action_width, self.config.sampled_actions)
         action, log_pi = self.policy.sample(batch.observations, noise.policy)
         alpha_loss = self.alpha_loss(log_pi)
@@ -177,11 +186,7 @@ class CQL:
             **_mean_q_per_source(1, q_sampled_1),
             **_mean_q_per_source(2, q_sampled_2),
         }
-        losses = {name: value.detach() for name, value in losses.items()}
-        self._step(alpha_loss, policy_loss, q_loss)
-        self.update_targets()
-        self.updates += 1
-        return losses
+        return (alpha_loss, policy_loss, q_loss), {name: value.detach() for name, value in losses.items()}
 
     def alpha_loss(self, log_pi):
         """-mean( log alpha * (log pi(a|s) + H) ) with target entropy H = -A; log pi is a constant here.
@@ -260,21 +265,22 @@ class CQL:
         """
         return {
             "updates": self.updates,
-            "weights": {name: weight.detach().cpu().clone() for name, weight in self._weights().items()},
-            "first_moments": {name: state["exp_avg"].cpu().clone() for name, state in self._adam.items()},
-            "second_moments": {name: state["exp_avg_sq"].cpu().clone() for name, state in self._adam.items()},
+            "weights": {name: weight.detach().cpu().clone() for name, weight in self.weights().items()},
+            "first_moments": {name: state["exp_avg"].cpu().clone() for name, state in self.moments.items()},
+            "second_moments": {name: state["exp_avg_sq"].cpu().clone() for name, state in self.moments.items()},
         }
 
     def load_state_dict(self, state):
         """Go on from ``state``. Raises ValueError when a weight is missing or has another shape or dtype."""
-        copy_weights(self._weights(), state["weights"], "saved agent")
+        copy_weights(self.weights(), state["weights"], "saved agent")
         for saved, key in (("first_moments", "exp_avg"), ("second_moments", "exp_avg_sq")):
-            copy_weights({name: adam[key] for name, adam in self._adam.items()}, state[saved], f"saved {saved}")
+            copy_weights({name: adam[key] for name, adam in self.moments.items()}, state[saved], f"saved {saved}")
         self.updates = state["updates"]
-        for adam in self._adam.values():
+        for adam in self.moments.values():
             adam["step"].fill_(self.updates)
 
     def _make_optimiser(self):
+        """Adam, and ``moments``: {name of a trained weight: its Adam state}, whatever tensors Adam itself sees."""
         rates = self.config
         critics = [*self.q1.parameters(), *self.q2.parameters()]
         self.optimiser = torch.optim.Adam(
@@ -285,8 +291,8 @@ class CQL:
             ]
         )
         start_moments(self.optimiser)
-        trained = {name: weight for name, weight in self._weights().items() if weight.requires_grad}
-        self._adam = {name: self.optimiser.state[weight] for name, weight in trained.items()}
+        trained = {name: weight for name, weight in self.weights().items() if weight.requires_grad}
+        self.moments = {name: self.optimiser.state[weight] for name, weight in trained.items()}
 
     def _step(self, alpha_loss, policy_loss, q_loss):
         """Adam on each loss with respect to its own weights only: the policy loss moves no Q, nor alpha."""
@@ -296,10 +302,10 @@ class CQL:
                 weight.grad = gradient
         self.optimiser.step()
 
-    def _weights(self):
+    def weights(self):
         """All weights by name: "log_alpha", "policy.trunk.0.weight", "q1...", "target_q1..."."""
         weights = {"log_alpha": self.log_alpha}
-        for network in ("policy", "q1", "q2", "target_q1", "target_q2"):
+        for network in NETWORKS:
             for name, weight in getattr(self, network).named_parameters():
                 weights[f"{network}.{name}"] = weight
         return weights

@@ -129,7 +129,7 @@ class FastCQL(CQL):
     def _make_optimiser(self):
         rates = self.config
         self._half = torch.full_like(self.log_alpha, 0.5, requires_grad=False)
-        names = {id(weight): name for name, weight in self._weights().items()}
+        names = {id(weight): name for name, weight in self.weights().items()}
         self._critics = _TwinCritics(self.q1, self.q2)
         self._targets = _TwinCritics(self.target_q1, self.target_q2)
         policy = list(self.policy.parameters())
@@ -141,12 +141,12 @@ class FastCQL(CQL):
         fused = has_fused_adam(self.log_alpha.device)
         self.optimiser = torch.optim.Adam([{"params": [flat], "lr": rate} for _, flat, rate in groups], fused=fused)
         start_moments(self.optimiser)
-        self._adam = {}
+        self.moments = {}
         for weights, flat, _ in groups:
             state = self.optimiser.state[flat]
             moments = zip(views(state["exp_avg"], weights), views(state["exp_avg_sq"], weights), strict=True)
             for weight, (first, second) in zip(weights, moments, strict=True):
-                self._adam[names[id(weight)]] = {"step": state["step"], "exp_avg": first, "exp_avg_sq": second}
+                self.moments[names[id(weight)]] = {"step": state["step"], "exp_avg": first, "exp_avg_sq": second}
 
 
 class _PolicyPass:

@@ -7,6 +7,7 @@ run's seed for initial weights and action noise, an evaluation every ``every`` u
 import hashlib
 import json
 from dataclasses import asdict, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from synthlib.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
 from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.resumable import data_identity, evaluated, planned_data, scaled_checkpoints
+from synthlib.stacked import StackedCQL
 from synthlib.store import Job
 
 PRETRAINING_UPDATES = 100_000  # paper 4.2
@@ -99,13 +101,22 @@ def finetune(job, session, store, report):
     resumable.finetune(FineTuning(job, store), session, report)
 
 
+def finetune_stack(jobs, sessions, store, report):
+    """The same for jobs that differ in their seed alone, as one computation."""
+    runs = [FineTuning(job, store) for job in jobs]
+    resumable.finetune_stack(runs, sessions, lambda runs: StackedCQL([run.agent for run in runs]), report)
+
+
+_evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
+
+
 class FineTuning:
     """The state of one CQL run between two updates: what :func:`synthlib.resumable.finetune` advances."""
 
     def __init__(self, job, store):
         config = job.config
         self.config = config
-        data = planned_data(job)
+        data = planned_data(**config["dataset"], **job.context)
         self.data = cql_data(data, config["data_ratio"])
         self.batches = self.data.generator
         critics = None
@@ -122,7 +133,7 @@ class FineTuning:
         self.noise_shape = (config["batch_size"], widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
         self.every = evaluation["every"]
-        self.evaluator = Evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
+        self.evaluator = _evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
         self.updates, self.evaluations, self.losses = 0, [], []
         self.sums = {}
 

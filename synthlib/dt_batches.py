@@ -149,7 +149,7 @@ class BatchBuilder:
     """The fast twin of :func:`readable_batch`: all trajectories laid end to end, row 0 holding the padding."""
 
     def __init__(self, data, context=CONTEXT, scale=RETURN_SCALE):
-        self.context = context
+        self.data, self.context = data, context
         trajectories = data.trajectories
         self._lengths = np.array([len(t.rewards) for t in trajectories])
         self._first = 1 + np.concatenate([[0], np.cumsum(self._lengths)[:-1]])

@@ -6,7 +6,7 @@ the number of the update alone (faithfulness 3.12), so that nothing of them has 
 """
 
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 
@@ -34,6 +34,7 @@ from synthlib.dt_training import (
 from synthlib.gpt2_jobs import pretraining_job
 from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.resumable import data_identity, evaluated, planned_data
+from synthlib.stacked import StackedDT
 from synthlib.store import Job
 from synthlib.token_clusters import CLUSTERS, ClusterTerm, cluster_centres
 
@@ -99,11 +100,29 @@ def loaded_model(job, store):
     return model
 
 
+def finetune_stack(jobs, sessions, store, report):
+    """The same for jobs that differ in their seed alone, as one computation."""
+    runs = [_FineTuning(job, store) for job in jobs]
+    resumable.finetune_stack(runs, sessions, lambda runs: StackedDT([run.training for run in runs]), report)
+
+
 def sequence_data(job):
-    """What a "dt" job learns from: :class:`synthlib.dt_batches.SequenceData`, and the environment's name."""
-    data, config = planned_data(job), job.config
-    kept = subset(trajectories(data), config["data_ratio"])
-    return prepare(kept, config["exclude_lowest"]), data.environment
+    """What a "dt" job learns from: :class:`synthlib.dt_batches.SequenceData`."""
+    return _windows(job).data
+
+
+def _windows(job):
+    config = job.config
+    return _prepared(*config["dataset"].values(), config["data_ratio"], config["exclude_lowest"], **job.context)
+
+
+@lru_cache(maxsize=1)  # runs of a stack share their data
+def _prepared(name, checksum, data_ratio, exclude_lowest, source):
+    kept = subset(trajectories(planned_data(name, checksum, source)), data_ratio)
+    return BatchBuilder(prepare(kept, exclude_lowest))
+
+
+_evaluator = lru_cache(maxsize=1)(DTEvaluator)  # runs of a stack take turns with one
 
 
 class _FineTuning:
@@ -111,14 +130,15 @@ class _FineTuning:
 
     def __init__(self, job, store):
         self.config = config = job.config
-        self.data, environment = sequence_data(job)
-        self.builder = BatchBuilder(self.data)
+        self.builder = _windows(job)
+        self.data = self.builder.data
         self.device = chosen()
         model, training = loaded_model(job, store).to(self.device), DTTrainingConfig(**config["training"])
         self.training = DTTraining(model, training, cluster_term=_cluster_term(job, store, self.device))
         evaluation = config["evaluation"]
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
-        self.evaluator = DTEvaluator(environment, evaluation["episodes"], config["physics"]["masses"])
+        environment = config["dataset"]["name"].split("-")[0]
+        self.evaluator = _evaluator(environment, evaluation["episodes"], config["physics"]["masses"])
         self.evaluations, self.losses, self.sums = [], [], {}
 
     @property
@@ -186,4 +206,4 @@ def _cluster_term(job, store, device):
     (pretraining,) = job.requires
     generator = torch.Generator().manual_seed(job.config["seed"])
     centres = cluster_centres(store.weights(pretraining)["wte.weight"], job.config["clusters"], generator)
-    return ClusterTerm(centres.to(device))
+    return ClusterTerm.of(centres.to(device))

@@ -134,13 +134,14 @@ class DTTraining:
         self.config = config
         self.fast = fast
         self.updates = 0
-        self._cluster_term = cluster_term
-        self._optimisers = optimisers(model, config)
+        self.cluster_term = cluster_term
+        self.optimisers = optimisers(model, config)
+        """[(AdamW, steps of it per update)]"""
 
     def loss(self, batch, generator):
         """(total loss, action error) of a :class:`synthlib.dt_batches.Batch`; differentiable."""
         inputs, dropouts = model_inputs(self.model, batch, generator)
-        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.fast, self._cluster_term)
+        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.fast, self.cluster_term)
 
     def update(self, batch, generator):
         """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`."""
@@ -149,7 +150,7 @@ class DTTraining:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         rate = learning_rate(self.config, self.updates)
-        for optimiser, steps in self._optimisers:
+        for optimiser, steps in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             for _ in range(steps):
@@ -162,13 +163,13 @@ class DTTraining:
         return {
             "updates": self.updates,
             "model": self.model.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers],
+            "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
         }
 
     def load_state_dict(self, state):
         self.updates = state["updates"]
         self.model.load_state_dict(state["model"])
-        for (optimiser, _), saved in zip(self._optimisers, state["optimisers"], strict=True):
+        for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
 

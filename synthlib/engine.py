@@ -4,6 +4,8 @@ There is no scheduler. Every worker walks the list and takes the first job that 
 requirements are done; so workers on other machines that share the disk may join with the same command.
 """
 
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -13,15 +15,14 @@ from multiprocessing import get_context
 
 from tqdm.auto import tqdm
 
+from synthlib import cql_jobs, dt_jobs
 from synthlib.claims import ClaimLost
-from synthlib.cql_jobs import finetune as finetune_cql
-from synthlib.cql_jobs import pretrain_critics
-from synthlib.dt_jobs import finetune as finetune_dt
 from synthlib.gpt2_jobs import describe_pretraining, pretrain_gpt2
 from synthlib.processes import prepare_process
 
-PRETRAINERS = {"critic_pretraining": pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
-TRAINERS = PRETRAINERS | {"cql": finetune_cql, "dt": finetune_dt}
+PRETRAINERS = {"critic_pretraining": cql_jobs.pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
+TRAINERS = PRETRAINERS | {"cql": cql_jobs.finetune, "dt": dt_jobs.finetune}
+STACKED = {"cql": cql_jobs.finetune_stack, "dt": dt_jobs.finetune_stack}
 _WAIT_SECONDS = 0.5
 
 
@@ -29,11 +30,12 @@ class JobsFailed(RuntimeError):
     """Some trainings did not finish; the message lists them with their last line and where the traceback lies."""
 
 
-def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
+def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1), stacked=False):
     """Train every job that is not done, with a progress bar; returns when all are done.
 
     ``jobs`` come requirements first. ``seconds`` maps a job's key to its expected duration and weighs the bar.
-    ``shard`` (i, n) trains the i-th of n parts of the fine-tunings, for clusters without a queue.
+    ``shard`` (i, n) trains the i-th of n parts of the fine-tunings, for clusters without a queue. ``stacked`` trains
+    fine-tunings that differ in their seed alone as one computation: for a GPU.
     Raises JobsFailed when a training failed (the others are finished first) and KeyboardInterrupt at Ctrl-C;
     either way every training keeps its last checkpoint.
     """
@@ -48,7 +50,7 @@ def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1)):
     context = get_context("spawn")
     reports = context.SimpleQueue()
     processes = [
-        context.Process(target=_work, args=(wanted, store, reports, time.time()), daemon=True)
+        context.Process(target=_work, args=(wanted, store, reports, time.time(), stacked), daemon=True)
         for _ in range(min(workers, len(wanted)))
     ]
     with tqdm(
@@ -108,7 +110,7 @@ def describe(job):
     return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
 
 
-def _work(jobs, store, reports, started):
+def _work(jobs, store, reports, started, stacked):
     """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
 
     A job that failed before ``started`` is tried again; what needs one that has failed since then is left out.
@@ -122,23 +124,47 @@ def _work(jobs, store, reports, started):
         left = [job for job in left if not any(_failed_since(started, required, store) for required in job.requires)]
         if not left:
             return
-        if not any(_train(job, store, reports, tried) for job in left if all(map(store.is_done, job.requires))):
+        ready = [job for job in left if all(map(store.is_done, job.requires))]
+        stacks = _stacks(ready, store) if stacked else [[job] for job in ready]
+        if not any(_train(stack, store, reports, tried) for stack in stacks):
             time.sleep(_WAIT_SECONDS)
 
 
-def _train(job, store, reports, tried):
-    """Train one job if it is free. True when it was ours to try, done or failed."""
-    session = store.open(job)
-    if session is None:
-        return False
-    if store.is_done(job):  # finished by another worker between our look and our claim
-        session.release()
-        return True
-    tried.add(job.key)
+def _stacks(jobs, store):
+    """The jobs in groups that can be one computation: alike but for the seed, equally long and equally far."""
+    stacks = {}
+    for job in jobs:
+        alike = {name: value for name, value in job.config.items() if name != "seed" or job.kind in PRETRAINERS}
+        key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
+        stacks.setdefault(key, []).append(job)
+    return list(stacks.values())
+
+
+def _train(jobs, store, reports, tried):
+    """Train those of ``jobs`` that are free, as one computation if several are. True when one was ours to try."""
+    sessions = list(filter(None, map(store.open, jobs)))
+    left = [session for session in sessions if not store.is_done(session.job)]
+    for session in sessions:
+        if session not in left:  # finished by another worker between our look and our claim
+            session.release()
+    if not left:
+        return bool(sessions)
+    ours = [session.job for session in left]
+    tried.update(job.key for job in ours)
+
+    def report(updates):
+        for job in ours:
+            reports.put((job.key, updates / job.updates))
+
     try:
-        with session.recording_failure():
-            TRAINERS[job.kind](job, session, store, lambda updates: reports.put((job.key, updates / job.updates)))
-        reports.put((job.key, 1.0))
+        with contextlib.ExitStack() as failures:
+            for session in left:
+                failures.enter_context(session.recording_failure())
+            if len(ours) == 1:
+                TRAINERS[ours[0].kind](ours[0], left[0], store, report)
+            else:
+                STACKED[ours[0].kind](ours, left, store, report)
+        report(ours[0].updates)
     except ClaimLost as lost:
         print(lost)
     except Exception:  # recorded in FAILED.json; the parent lists it, the other jobs go on

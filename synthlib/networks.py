@@ -153,9 +153,14 @@ def backward_by_hand(trunk, head, kept, delta):
 
 
 def start_moments(optimiser):
-    """Make the moments and step counts of an Adam now, at zero, and not at its first step: they can then be loaded."""
+    """Make the moments and step counts of an Adam now, at zero, and not at its first step: they can then be loaded.
+
+    Those that are there already stay.
+    """
     for group in optimiser.param_groups:
         for weight in group["params"]:
+            if optimiser.state[weight]:
+                continue
             moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
             # A fused step counts where the weights are, so that nothing waits for the count; others read it here.
             device = weight.device if group["fused"] else CPU

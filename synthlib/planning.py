@@ -50,12 +50,12 @@ class PlanSummary:
     __repr__ = __str__
 
 
-def run_plan(plan, workers, shard=(0, 1)):
+def run_plan(plan, workers, shard=(0, 1), stacked=False):
     """Train what the plan lacks; see :func:`synthlib.engine.run_jobs` for what is raised."""
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
     jobs = plan.jobs()
-    run_jobs(jobs, store, workers, seconds_of(jobs), shard)
+    run_jobs(jobs, store, workers, seconds_of(jobs), shard, stacked)
 
 
 def plan_all(workers):

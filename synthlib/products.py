@@ -46,11 +46,14 @@ def affine(x, weight, bias=None, relu=False):
 
 class _Affine(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, relu):
-        result = product(x, weight, bias, relu)
+    def forward(x, weight, bias, relu):
+        return product(x, weight, bias, relu)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, weight, _, relu = inputs
         ctx.relu = relu
-        ctx.save_for_backward(x, weight, result if relu else None)
-        return result
+        ctx.save_for_backward(x, weight, output if relu else None)
 
     @staticmethod
     def backward(ctx, delta):
@@ -64,3 +67,17 @@ class _Affine(torch.autograd.Function):
             delta.sum(dim=0) if of_bias else None,
             None,
         )
+
+    @staticmethod
+    def vmap(info, places, x, weight, bias, relu):
+        """Several layers of one shape at once (:mod:`synthlib.stacked`): a batched product, by torch alone."""
+        x, weight, bias = (
+            part
+            if part is None
+            else part.expand(info.batch_size, *part.shape)
+            if place is None
+            else part.movedim(place, 0)
+            for part, place in zip((x, weight, bias), places, strict=False)
+        )
+        result = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
+        return result.relu() if relu else result, 0

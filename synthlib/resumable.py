@@ -23,11 +23,10 @@ def data_identity(dataset, source):
     return data.environment, data.checksum, data.masses
 
 
-def planned_data(job):
+def planned_data(name, checksum, source):
     """The data set of a fine-tuning job; ValueError when it is no longer the one that was planned with."""
-    name = job.config["dataset"]["name"]
-    data = load(name, job.context["source"], cache=data_cache())
-    if data.checksum != job.config["dataset"]["checksum"]:
+    data = load(name, source, cache=data_cache())
+    if data.checksum != checksum:
         raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
     return data
 
@@ -74,19 +73,55 @@ def finetune(run, session, report):
     ``run`` has ``updates``, ``every``, ``evaluations`` and ``losses`` (rows), ``update()``, ``evaluate()``, ``state()``
     and ``restore(state)``.
     """
-    run.restore(session.resume())
+    finetune_together([run], [session], lambda runs: run.update, report)
+
+
+def finetune_stack(runs, sessions, stacked, report):
+    """As :func:`finetune`, for runs that differ in their seed alone, as one computation.
+
+    A run further has ``draw()``, what its next update takes, and ``log(done)``; ``stacked(runs)`` is a
+    :mod:`synthlib.stacked` of their trainings.
+    """
+
+    def updates_of(runs):
+        stack = stacked(runs)
+
+        def update():
+            drawn = zip(*(run.draw() for run in runs), strict=True)
+            for run, done in zip(runs, stack.update(*drawn), strict=True):
+                try:
+                    run.log(done)
+                except FloatingPointError as diverged:
+                    seed = run.config["seed"]
+                    raise FloatingPointError(f"seed {seed} of a stack of {len(runs)}: {diverged}") from diverged
+
+        return update
+
+    finetune_together(runs, sessions, updates_of, report)
+
+
+def finetune_together(runs, sessions, updates_of, report):
+    """Restore ``runs``, then advance them by ``updates_of(runs)``, a function that makes one update of each."""
+    for run, session in zip(runs, sessions, strict=True):
+        run.restore(session.resume())
+    update, first, until = updates_of(runs), runs[0], sessions[0].job.updates
     last_save = time.monotonic()
-    while run.updates < session.job.updates:
-        run.update()
-        evaluated = run.updates % run.every == 0
-        if evaluated:
+
+    def save():
+        for run, session in zip(runs, sessions, strict=True):
+            session.save(run.state(), run.updates, run.evaluations, run.losses)
+
+    while first.updates < until:
+        update()
+        evaluated = first.updates % first.every == 0
+        for run in runs if evaluated else ():
             run.evaluate()
         if evaluated or time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            session.save(run.state(), run.updates, run.evaluations, run.losses)
+            save()
             last_save = time.monotonic()
-        if run.updates % 10 == 0:
-            report(run.updates)
-    session.save(run.state(), run.updates, run.evaluations, run.losses)
+        if first.updates % 10 == 0:
+            report(first.updates)
+    save()
 
 
 def evaluated(run_seed, updates, evaluate):

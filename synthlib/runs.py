@@ -68,10 +68,10 @@ class OwnRuns:
         """What artefact ``name`` needs, has and lacks: a text to print."""
         return PlanSummary(self._plan(name), self.workers)
 
-    def train(self, name, shard=(0, 1), arms=()):
-        """Train what is missing, of ``arms`` only if any are named; :func:`synthlib.engine.run_jobs` says what is
-        raised."""
-        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard)
+    def train(self, name, shard=(0, 1), arms=(), stacked=False):
+        """Train what is missing, of ``arms`` only if any are named; :func:`synthlib.engine.run_jobs` says how, and
+        what is raised."""
+        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard, stacked)
 
     def report(self, name):
         """The :class:`~synthlib.report.Report` of what is done. RuntimeError when nothing is, or physics are mixed."""
@@ -121,7 +121,7 @@ class AuthorsRuns:
         runs = len(chosen[["arm", "dataset", "seed"]].drop_duplicates())
         return f"{name}: {artefact.title}\n  the authors' logs: {runs} runs, nothing to train"
 
-    def train(self, name, shard=(0, 1), arms=()):
+    def train(self, name, shard=(0, 1), arms=(), stacked=False):
         """Nothing to do: these runs are finished."""
 
     def report(self, name):

@@ -71,7 +71,7 @@ def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATC
     """
     saved, tuned = store.checkpoint(job), untrained_model(job)
     tuned.load_state_dict(saved["training"]["model"])
-    batches = list(feature_windows(sequence_data(job)[0], ratio, batch_size))
+    batches = list(feature_windows(sequence_data(job), ratio, batch_size))
     starts = {"PT vs FT": loaded_model(job, store), "RI vs FT": untrained_model(job)}
     return [
         {

@@ -5,6 +5,8 @@ the feature axis, so the maximum over centres is taken for each feature by itsel
 largest and the smallest value of each feature ever matter. It is kept as executed.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional as F
 
@@ -37,17 +39,22 @@ def cluster_centres(embeddings, clusters, generator, tolerance=1e-4, iterations=
     return centres
 
 
-class ClusterTerm:
+class ClusterTerm(NamedTuple):
     """Maps token embeddings (B, T, E), padding included, to the scalar to be descended on.
 
     It is minus the mean over batch, token and feature of max over centres c of c_e x_e, both normalised; the maximum
-    of c_e x_e is x_e times the largest c_e where x_e > 0, and times the smallest where x_e < 0.
+    of c_e x_e is x_e times the ``largest`` c_e where x_e > 0, and times the ``smallest`` where x_e < 0; (E,) each.
     """
 
-    def __init__(self, centres):
+    largest: torch.Tensor
+    smallest: torch.Tensor
+
+    @classmethod
+    def of(cls, centres):
+        """The term of ``centres`` (C, E)."""
         directions = F.normalize(centres.detach(), dim=1)
-        self._largest, self._smallest = directions.max(dim=0).values, directions.min(dim=0).values
+        return cls(directions.max(dim=0).values, directions.min(dim=0).values)
 
     def __call__(self, embeddings):
         x = F.normalize(embeddings, dim=-1)
-        return -torch.where(x > 0, x * self._largest, x * self._smallest).mean()
+        return -torch.where(x > 0, x * self.largest, x * self.smallest).mean()

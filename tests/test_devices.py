@@ -51,7 +51,7 @@ def window_batch(observation_width=5, action_width=3, size=4, steps=20):
 @pytest.mark.parametrize("arm", ["baseline", "pretrained", "text"])
 def test_an_update_of_a_decision_transformer_stays_on_the_device_and_asks_for_no_number(arm, fast):
     config, training = (baseline_config, baseline_training()) if arm == "baseline" else (pretrained_config, None)
-    term = ClusterTerm(torch.randn(7, 32).to(META)) if arm == "text" else None
+    term = ClusterTerm.of(torch.randn(7, 32).to(META)) if arm == "text" else None
     training = training or pretrained_training(cluster_weight=0.1 if term else 0.0)
     model = DecisionTransformer(config(5, 3, width=32), 0).to(META)
     run = DTTraining(model, training, fast, term)

@@ -199,7 +199,7 @@ def test_arms_of_one_seed_see_the_same_windows(random_hopper_data, outputs, monk
 
 
 def test_a_share_of_the_data_is_whole_trajectories(random_hopper_data, outputs):
-    whole, half = (dt_jobs.sequence_data(job_of({"data_ratio": ratio}, random_hopper_data))[0] for ratio in (1.0, 0.5))
+    whole, half = (dt_jobs.sequence_data(job_of({"data_ratio": ratio}, random_hopper_data)) for ratio in (1.0, 0.5))
     assert len(half.trajectories) == len(whole.trajectories) // 2
     assert len(whole.drawable) == len(whole.trajectories) - 1
 

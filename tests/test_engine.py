@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from synthlib.cql_jobs import finetuning_job
-from synthlib.engine import JobsFailed, run_jobs
+from synthlib.engine import JobsFailed, _stacks, run_jobs
 from synthlib.store import Store
-from synthlib.study import distinct_jobs
+from synthlib.study import distinct_jobs, make_plan
 
 SETTINGS = {
     "updates": 40,
@@ -88,6 +88,37 @@ def test_a_failed_training_is_named_and_the_others_finish(random_hopper_data, ou
     assert "hopper-medium, seed 3" in str(failed.value) and "changed on disk" in str(failed.value)
     assert "FAILED.json" in str(failed.value)
     assert store.is_done(good) and store.status(bad) == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["cql", "dt"])
+def test_stacked_seeds_are_the_separate_runs_and_each_keeps_its_own_record(algorithm, outputs):
+    table = {"cql": "table6", "dt": "table1"}[algorithm]
+    arms = {"cql": ("CQL", "S=10"), "dt": ("DT", "DT+Synthetic")}[algorithm]
+    wanted = make_plan(table, "smoke", "replica", arms).jobs()
+    alone, together = Store(outputs / "alone"), Store(outputs / "together")
+    run_jobs(wanted, alone, workers=1)
+    run_jobs(wanted, together, workers=1, stacked=True)
+    assert sum(job.kind == algorithm for job in wanted) == 4
+    for job in wanted:
+        assert together.is_done(job)
+        losses = together.losses(job), alone.losses(job)
+        pd.testing.assert_frame_equal(*losses, rtol=2e-3, atol=1e-4, check_like=True)
+        assert list(together.evaluations(job)["updates"]) == list(alone.evaluations(job)["updates"])
+        if job.kind == algorithm:
+            first = [store.evaluations(job)["score"].iloc[0] for store in (alone, together)]
+            assert first[1] == pytest.approx(first[0], abs=0.5)
+
+
+def test_only_equally_far_runs_are_stacked(random_hopper_data, outputs):
+    store = Store(outputs / "store")
+    wanted = make_plan("table6", "smoke", random_hopper_data, ("CQL", "S=10")).jobs()
+    runs = [job for job in wanted if job.kind == "cql"]
+    assert [len(stack) for stack in _stacks(runs, store)] == [2, 2]
+    session = store.open(runs[0])
+    session.save({}, updates=5)
+    session.release()
+    assert sorted(len(stack) for stack in _stacks(runs, store)) == [1, 1, 2]
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_the_term_equals_its_definition_and_so_does_its_gradient():
     embeddings = torch.randn(3, 4, 5, generator=generator(1), dtype=torch.float64, requires_grad=True)
     product = torch.einsum("bte,ce->btce", F.normalize(embeddings, dim=-1), F.normalize(centres, dim=-1))
     expected = -product.max(dim=2).values.mean()
-    got = ClusterTerm(centres)(embeddings)
+    got = ClusterTerm.of(centres)(embeddings)
     torch.testing.assert_close(got, expected)
     gradients = [torch.autograd.grad(loss, embeddings)[0] for loss in (got, expected)]
     torch.testing.assert_close(*gradients)
