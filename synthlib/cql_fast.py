@@ -17,15 +17,12 @@ from typing import NamedTuple
 import torch
 
 from synthlib.cql import CQL, bellman_target, check_shapes
-from synthlib.devices import has_fused_adam
+from synthlib.flat_adam import FlatAdam, flatten, views
 from synthlib.networks import (
     LOG_STD_RANGE,
     backward_by_hand,
-    flatten,
     forward_by_hand,
     log_density,
-    start_moments,
-    views,
 )
 from synthlib.products import product, relu_backward, weight_gradient
 
@@ -138,9 +135,7 @@ class FastCQL(CQL):
             (policy, flatten(policy), rates.policy_learning_rate),
             (self._critics.weights, self._critics.flat, rates.critic_learning_rate),
         )
-        fused = has_fused_adam(self.log_alpha.device)
-        self.optimiser = torch.optim.Adam([{"params": [flat], "lr": rate} for _, flat, rate in groups], fused=fused)
-        start_moments(self.optimiser)
+        self.optimiser = FlatAdam({flat: rate for _, flat, rate in groups})
         self.moments = {}
         for weights, flat, _ in groups:
             state = self.optimiser.state[flat]

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib.devices import CPU
 from synthlib.products import product, relu_backward, weight_gradient
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -115,24 +114,6 @@ def copy_weights(own, given, what):
         own[name].copy_(tensor)
 
 
-def flatten(weights):
-    """Move ``weights`` into one contiguous parameter and return it; each weight and its ``grad`` become views of it.
-
-    One Adam step over it then moves them all. Gradients start at zero and are to be written, or accumulated, in place.
-    """
-    flat = nn.Parameter(torch.cat([weight.detach().reshape(-1) for weight in weights]))
-    flat.grad = torch.zeros_like(flat)
-    for weight, value, gradient in zip(weights, views(flat.data, weights), views(flat.grad, weights), strict=True):
-        weight.data, weight.grad = value, gradient
-    return flat
-
-
-def views(flat, weights):
-    """Views of the 1-D tensor ``flat``, one after the other, in the shapes of ``weights``."""
-    pieces = flat.split([weight.numel() for weight in weights])
-    return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
-
-
 @torch.no_grad()
 def forward_by_hand(trunk, head, inputs):
     """Outputs of two hidden layers and a head, nothing recorded; with what :func:`backward_by_hand` needs."""
@@ -150,21 +131,6 @@ def backward_by_hand(trunk, head, kept, delta):
     _write_gradients(trunk[2], delta, hidden_1)
     delta = relu_backward(product(delta, trunk[2].weight), hidden_1, 0)
     _write_gradients(trunk[0], delta, inputs)
-
-
-def start_moments(optimiser):
-    """Make the moments and step counts of an Adam now, at zero, and not at its first step: they can then be loaded.
-
-    Those that are there already stay.
-    """
-    for group in optimiser.param_groups:
-        for weight in group["params"]:
-            if optimiser.state[weight]:
-                continue
-            moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
-            # A fused step counts where the weights are, so that nothing waits for the count; others read it here.
-            device = weight.device if group["fused"] else CPU
-            optimiser.state[weight] = {"step": torch.zeros((), device=device), **moments}
 
 
 def _hidden_layers(inputs, hidden):

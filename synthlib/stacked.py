@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from synthlib.cql import CQL, NETWORKS
 from synthlib.dt_training import Update, dt_loss, learning_rate, model_inputs
-from synthlib.networks import start_moments
+from synthlib.flat_adam import start_moments
 
 
 class StackedDT:
