@@ -2,10 +2,12 @@
 
 All contestants of a line take turns in one process with one torch thread, so a drift of the machine meets all of them;
 the ratio of each turn is taken, then the median. Processor time is measured, which a busy neighbour lengthens less than
-the clock's. In the same turns runs a matrix product like the work's: its rate, and the operations that the work cannot
-do without, give the least time that is possible.
+the clock's; on a GPU (``make bench DEVICE=cuda``) it is the clock's, until the GPU has finished. In the same turns runs
+a matrix product like the work's: its rate, and the operations that the work cannot do without, give the least time that
+is possible.
 
-The results go to ``outputs/bench``: ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``.
+The results go to ``outputs/bench``, of a GPU to ``outputs/bench-cuda``: ``bench.csv``, ``bench.md``, ``bench.png`` and
+``machine.json``.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import torch
 from synthlib import bench_cores, bench_d3rlpy, bench_page
 from synthlib.atomic_files import write_json
 from synthlib.bench_lines import OURS, lines
+from synthlib.devices import CPU, chosen, describe, wait
 from synthlib.paths import outputs
 from synthlib.processes import prepare_process
 from synthlib.products import ONEDNN, product
@@ -37,7 +40,7 @@ def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
     Columns: ``line``, ``title``, ``contestant``, ``unit``, ``seconds`` per unit (median), ``ratio`` (median of the
     turns') with its quartiles ``ratio_low`` and ``ratio_high``, ``is_reference``, ``gflops_mkl`` and ``gflops_best``
     (the rate of a product as torch makes it, and as ours does), ``of_floor`` (ours only: the least time at MKL's rate
-    over the time taken), ``must`` and ``aim`` as ratios, ``verdict``.
+    over the time taken), ``must`` and ``aim`` as ratios, ``verdict``. On a GPU there are no goals: NaN and "".
     """
     work = line.build()
     for contestant in work.contestants.values():
@@ -74,8 +77,18 @@ def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
     return _judged(rows.reset_index(), line)
 
 
+def compare(name, seconds=2):
+    """The line called ``name`` in a few seconds, for a notebook: contestants by how often as long as ours they take."""
+    (line,) = (line for line in lines() if line.name == name)
+    rows = measure(line, seconds, least_turns=2)
+    table = rows.set_index("contestant")[["ratio", "ratio_low", "ratio_high"]].round(2)
+    return table.rename_axis(f"{line.title}, times as long as ours")
+
+
 def _judged(rows, line):
     """The rows with ``must``, ``aim`` and ``verdict``; a goal that is a rate becomes a ratio to the reference's."""
+    if chosen() != CPU:
+        return rows.assign(must=np.nan, aim=np.nan, verdict="")
     reference = rows[rows["is_reference"]].iloc[0]
     ours = rows[rows["contestant"] == OURS].iloc[0]
     must, aim = (
@@ -94,16 +107,19 @@ def _judged(rows, line):
 
 
 def _seconds(run):
-    began = time.process_time()
+    clock = time.process_time if chosen() == CPU else time.perf_counter
+    wait(chosen())
+    began = clock()
     run()
-    return time.process_time() - began
+    wait(chosen())
+    return clock() - began
 
 
 def _rates(shape):
     """Operations per second of products (m, k) (k, n): torch's own, and the one that the fast versions use."""
     rows, inner, columns = shape
-    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
-    result = torch.empty(rows, columns)
+    a, b = torch.randn(rows, inner, device=chosen()), torch.randn(inner, columns, device=chosen())
+    result = a.new_empty(rows, columns)
     repeats = max(1, int(1e9 / (rows * inner * columns)))
 
     def rate(multiply):
@@ -118,6 +134,7 @@ def machine():
     return {
         "date": date.today().isoformat(),
         "processor": names[0] if names else platform.processor(),
+        "device": describe(chosen()),
         "cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": "oneDNN" if ONEDNN else "MKL",
@@ -126,6 +143,10 @@ def machine():
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
     }
+
+
+def _folder_name():
+    return "bench" if chosen() == CPU else "bench-cuda"
 
 
 def _cpuinfo():
@@ -148,10 +169,10 @@ def main(arguments=None):
         measured.append(measure(line, *((0, 1) if options.quick else ())))
         print(bench_page.summary(measured[-1]), flush=True)
     cores = None
-    if options.only in (None, bench_cores.NAME):
+    if options.only in (None, bench_cores.NAME) and chosen() == CPU:
         cores = bench_cores.measure(seconds=1 if options.quick else 8)
         print(bench_page.cores_summary(cores))
-    folder = options.folder or (outputs() / "bench" if not (options.only or options.quick) else None)
+    folder = options.folder or (outputs() / _folder_name() if not (options.only or options.quick) else None)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "machine.json", about | {"cores_measured": cores})

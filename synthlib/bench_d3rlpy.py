@@ -21,7 +21,7 @@ def is_there():
     return (FOLDER / "d3rlpy").is_dir()
 
 
-def cql_updates(batch, sampled_actions):
+def cql_updates(batch, sampled_actions, device):
     """A function that makes one update of d3rlpy's CQL on 256 of ``batch``'s transitions, drawn from 256."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.CQLConfig(
@@ -31,7 +31,7 @@ def cql_updates(batch, sampled_actions):
         critic_learning_rate=3e-4,
         temp_learning_rate=3e-4,
         alpha_learning_rate=0.0,  # no Lagrange multiplier
-    ).create(device="cpu")
+    ).create(device=_name(device))
     ends = np.arange(len(batch.rewards)) == len(batch.rewards) - 1
     columns = [part.numpy() for part in (batch.observations, batch.actions, batch.rewards)]
     replay = _replay(d3rlpy, columns, ends)
@@ -41,10 +41,10 @@ def cql_updates(batch, sampled_actions):
     return lambda: algorithm.update(drawn)
 
 
-def dt_updates(trajectories, batch_size):
+def dt_updates(trajectories, batch_size, device):
     """A function that draws windows of 20 steps from ``trajectories`` and makes one update of d3rlpy's DT."""
     d3rlpy = _d3rlpy()
-    algorithm = d3rlpy.algos.DecisionTransformerConfig(batch_size=batch_size).create(device="cpu")
+    algorithm = d3rlpy.algos.DecisionTransformerConfig(batch_size=batch_size).create(device=_name(device))
     columns = [
         np.concatenate([getattr(t, name) for t in trajectories]) for name in ("observations", "actions", "rewards")
     ]
@@ -53,6 +53,10 @@ def dt_updates(trajectories, batch_size):
     with _silence():
         algorithm.build_with_dataset(replay)
     return lambda: algorithm.update(replay.sample_trajectory_batch(batch_size, 20))
+
+
+def _name(device):
+    return f"cuda:{device.index or 0}" if device.type == "cuda" else "cpu"
 
 
 def _d3rlpy():

@@ -1,6 +1,7 @@
 """The lines of ``make bench``: what is measured, against whom, and what was aimed at.
 
 Every contestant of a line does the same work; the first is ours. Goals are times faster than ``reference``, or a rate.
+Contestants called a limit do only a part of it, which no version can do without. Networks live on the chosen device.
 """
 
 import copy
@@ -14,14 +15,15 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib import bench_d3rlpy, bench_loops, mdp, operations
+from synthlib import bench_d3rlpy, bench_loops, mdp, mdp_fast, operations
 from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
-from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
+from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import Trajectory
 from synthlib.decision_transformer import DecisionTransformer, baseline_config
 from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.devices import CPU, chosen, put
 from synthlib.dt_batches import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator
@@ -29,8 +31,12 @@ from synthlib.evaluation import Evaluator
 from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
 from synthlib.markov_chain import ChainConfig, sequence, stream
 from synthlib.physics import make_environment
+from synthlib.stacked import StackedCQL, StackedDT
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
+LIMIT = "limit: the physics alone"
+STACK = 4  # seeds trained as one computation, on a processor; a GPU is not busy before
+STACK_ON_GPU = 20
 
 
 class Contestant(NamedTuple):
@@ -62,25 +68,47 @@ class Line:
     aim_of_floor: float | None = None
     must_rate: float | None = None  # units per second, where the goal is no ratio
     aim_rate: float | None = None
+    on_gpu: bool = False  # whether there is something to be measured on a GPU
 
 
 def lines():
-    """All lines, in the order of the goals."""
+    """All lines, in the order of the goals; those of networks only where the chosen device is a GPU."""
+    chosen_ones = all_lines()
+    return chosen_ones if chosen() == CPU else [line for line in chosen_ones if line.on_gpu]
+
+
+def all_lines():
+    cql_line = partial(Line, unit="update", on_gpu=True)
     return [
-        Line(
+        cql_line(
             "cql-3",
             "CQL update, 3 sampled actions, halfcheetah's widths",
-            "update",
-            partial(cql, 17, 6, 3),
+            build=partial(cql, 17, 6, 3),
             must=1.45,
             aim=1.75,
             must_of_floor=0.73,
             aim_of_floor=0.88,
         ),
-        Line("cql-10", "CQL update, 10 sampled actions", "update", partial(cql, 17, 6, 10), must=1.35, aim=1.6),
-        Line("cql-ant", "CQL update, the ant's widths", "update", partial(cql, 111, 8, 3), must=1.65, aim=2.0),
-        Line("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6),
-        Line("dt", "Decision Transformer update with its batch", "update", dt, must=1.35, aim=1.75),
+        Line(
+            "cql-10",
+            "CQL update, 10 sampled actions",
+            "update",
+            partial(cql, 17, 6, 10),
+            must=1.35,
+            aim=1.6,
+            on_gpu=True,
+        ),
+        Line(
+            "cql-ant",
+            "CQL update, the ant's widths",
+            "update",
+            partial(cql, 111, 8, 3),
+            must=1.65,
+            aim=2.0,
+            on_gpu=True,
+        ),
+        Line("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6, on_gpu=True),
+        Line("dt", "Decision Transformer update with its batch", "update", dt, must=1.35, aim=1.75, on_gpu=True),
         Line(
             "gpt2",
             "GPT-2 pre-training, 1024 tokens a sequence",
@@ -89,6 +117,7 @@ def lines():
             must=1.3,
             aim=1.7,
             reference="Hugging Face, sdpa",
+            on_gpu=True,
         ),
         *(
             Line(
@@ -116,25 +145,38 @@ def lines():
 
 def cql(observation_width, action_width, sampled_actions):
     widths, config = (observation_width, action_width), CQLConfig(sampled_actions=sampled_actions)
-    readable, fast = (kind(*widths, config, q_max=1000.0, seed=0) for kind in (CQL, FastCQL))
+    device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
+    readable, fast = (kind(*widths, config, q_max=1000.0, seed=0, device=device) for kind in (CQL, FastCQL))
+    stack = StackedCQL([FastCQL(*widths, config, q_max=1000.0, seed=seed, device=device) for seed in range(stacked)])
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
-    batch = Batch(states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256))
+    columns = states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256)
+    batch = Batch(*put(device, *columns))
+
+    def noise():
+        return Noise(*put(device, *draw_noise(generator, 256, action_width, sampled_actions)))
 
     def updates(agent):
-        return Contestant(lambda: agent.update(batch, draw_noise(generator, 256, action_width, sampled_actions)))
+        return Contestant(lambda: agent.update(batch, noise()))
 
-    contestants = {OURS: updates(fast), READABLE: updates(readable), REFERENCE: updates(ReferenceCQL(readable))}
+    contestants = {
+        OURS: updates(fast),
+        READABLE: updates(readable),
+        f"ours, {stacked} seeds stacked": Contestant(
+            lambda: stack.update([batch] * stacked, [noise() for _ in range(stacked)]), stacked
+        ),
+        REFERENCE: updates(ReferenceCQL(readable)),
+    }
     if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(batch, sampled_actions))
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Batch(*columns), sampled_actions, device))
     return Work(contestants, operations.cql_update(*widths, sampled_actions))
 
 
 def critic_pretraining():
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
     data = mdp.generate(config.mdp)
-    fast, readable = (CriticPretraining(config, fast=fast, transitions=data) for fast in (True, False))
+    fast, readable = (CriticPretraining(config, fast=fast, transitions=data, device=chosen()) for fast in (True, False))
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
     contestants = {
         OURS: Contestant(lambda: fast.run(fast.updates + 10), 10),
@@ -151,11 +193,20 @@ def dt():
     ends = np.zeros(1000, dtype=bool)
     episodes = zip(observations, np.tanh(actions), rewards[:, :, 0], strict=True)
     data = prepare([Trajectory(*episode, ends) for episode in episodes])
-    builder, model, settings = BatchBuilder(data), DecisionTransformer(baseline_config(17, 6), 0), baseline_training()
+    device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
+    builder, settings = BatchBuilder(data), baseline_training()
+    model = DecisionTransformer(baseline_config(17, 6), 0).to(device)
+
+    def inputs(seed, updates, batch_of):
+        windows = draw(data, 64, *update_generators(seed, updates))
+        return batch_of(*windows), dropout_generator(seed, updates, device)
 
     def ours(training, batch_of):
-        windows = draw(data, 64, *update_generators(0, training.updates))
-        training.update(batch_of(*windows), dropout_generator(0, training.updates))
+        training.update(*inputs(0, training.updates, batch_of))
+
+    def together(stack):
+        updates = stack.trainings[0].updates
+        stack.update(*zip(*(inputs(seed, updates, builder.batch) for seed in range(stacked)), strict=True))
 
     def reference(training):
         np.random.seed(training.schedule.last_epoch)
@@ -164,28 +215,31 @@ def dt():
 
     fast, readable = (DTTraining(copy.deepcopy(model), settings, fast=fast) for fast in (True, False))
     eager, sdpa = (
-        ReferenceDTTraining(ReferenceDT(model.config, attention).load(model), settings)
+        ReferenceDTTraining(ReferenceDT(model.config, attention).load(model).to(device), settings)
         for attention in ("eager", "sdpa")
     )
+    stack = StackedDT([DTTraining(copy.deepcopy(model), settings) for _ in range(stacked)])
     contestants = {
         OURS: Contestant(lambda: ours(fast, builder.batch)),
         READABLE: Contestant(lambda: ours(readable, partial(readable_batch, data))),
+        f"ours, {stacked} seeds stacked": Contestant(lambda: together(stack), stacked),
         REFERENCE: Contestant(lambda: reference(eager)),
         "Hugging Face, sdpa": Contestant(lambda: reference(sdpa)),
     }
     if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.dt_updates(data.trajectories, 64))
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.dt_updates(data.trajectories, 64, device))
     return Work(contestants, operations.dt_update(17, 6), (3840, 128, 512))
 
 
 def gpt2(sequences=4):
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
     tokens = stream(ChainConfig(), 0, range(sequences))
-    as_tensor, units = torch.from_numpy(tokens).long(), tokens.size
-    fast = GPT2Pretraining(config, batches=None)
+    as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
+    fast = GPT2Pretraining(config, batches=None, device=chosen())
 
     def plain(attention):
         model = GPT2LMHeadModel._from_config(huggingface_config(config), attn_implementation=attention).train()
+        model.to(chosen())
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, eps=config.eps)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda update: learning_rate(config, update) / config.learning_rate
@@ -232,6 +286,10 @@ def mdp_data():
         OURS: Contestant(lambda: mdp.generate(config), config.trajectories * config.length),
         READABLE: Contestant(lambda: mdp.generate_readable(few), 300),
         REFERENCE: Contestant(lambda: bench_loops.mdp_transitions(config, 1, 300), 300),
+        # All draws are by generators freshly seeded with 42 or 666 + 1000 j + 333 t.
+        "limit: the seeds alone": Contestant(
+            lambda: mdp_fast.first_doubles(np.arange(42, 666 + 1333 * 999 + 1)), config.trajectories * config.length
+        ),
     }
     return Work(contestants)
 
@@ -247,8 +305,15 @@ def evaluation(steps=200):
         REFERENCE: Contestant(
             lambda: bench_loops.policy_returns(reference.act, "halfcheetah", [env], seed=0, max_steps=steps), steps
         ),
+        LIMIT: physics_alone(evaluator),
     }
     return Work(contestants)
+
+
+def physics_alone(evaluator):
+    """The same episodes with an action that costs nothing."""
+    still = np.zeros((10, 6), dtype=np.float32)
+    return Contestant(lambda: evaluator.evaluate(lambda observations: still, seed=0), 10 * evaluator.max_steps)
 
 
 def dt_evaluation(steps=200):
@@ -265,5 +330,6 @@ def dt_evaluation(steps=200):
         ),
         READABLE: Contestant(lambda: readable_episode(model, **one), steps),
         REFERENCE: Contestant(lambda: bench_loops.transformer_return(reference, **one), steps),
+        LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),
     }
-    return Work(contestants)
+    return Work(contestants, operations.dt_action(17, 6), (590, 128, 512))

@@ -16,8 +16,8 @@ def summary(rows):
     reference = rows[rows["is_reference"]].iloc[0]
     others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
     floor = f", {ours['of_floor']:.2f} of MKL's limit" if np.isfinite(ours["of_floor"]) else ""
-    goal = f"must {reference['must']:.3g}x, aim {reference['aim']:.3g}x: {reference['verdict']}"
-    return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}; {goal}"
+    goal = f"; must {reference['must']:.3g}x, aim {reference['aim']:.3g}x: {reference['verdict']}"
+    return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}{goal if reference['verdict'] else ''}"
 
 
 def cores_summary(cores):
@@ -54,14 +54,15 @@ def page(rows, machine, cores, description):
         "# How fast",
         "",
         f"Made by `make bench` on {machine['date']}: {machine['processor']} ({machine['instructions']}), "
-        f"{machine['cores']} cores, torch {machine['torch']}, {machine['threads']} thread, products by "
-        f"{machine['products']}, load {machine['load']} at the start.",
+        f"{machine['cores']} cores, networks on {machine['device']}, torch {machine['torch']}, {machine['threads']} "
+        f"thread, products by {machine['products']}, load {machine['load']} at the start.",
         "",
         f"![{description}](bench.png)",
         "",
         "Times faster than each peer, the median over turns; the quartiles in brackets. *Limit*: the least time that "
         "the necessary matrix products take at the rate of torch's own product, over our time; above 1 where ours "
-        "are quicker than torch's. JAX is not among the peers: it would need another runtime beside torch.",
+        "are quicker than torch's. Contestants called a limit do only a part of the work, which no version can do "
+        "without. JAX is not among the peers: it would need another runtime beside torch.",
         "",
         "| work | ours | faster than | limit | must | aim | reached |",
         "|---|---|---|---|---|---|---|",
@@ -76,6 +77,7 @@ def page(rows, machine, cores, description):
         )
         floor = f"{ours['of_floor']:.2f}" if np.isfinite(ours["of_floor"]) else ""
         goals = f"{reference['must']:.3g}x | {reference['aim']:.3g}x | {reference['verdict']}"
+        goals = goals if reference["verdict"] else " | | "
         lines.append(f"| {ours['title']} | {_rate(ours)} | {peers} | {floor} | {goals} |")
     if cores is not None:
         lines += ["", "## More than one core", "", cores_summary(cores)]
@@ -110,7 +112,7 @@ def picture(rows):
     axis.margins(y=0.01)
     axis.legend(loc="lower right", fontsize=8)
     judged = peers[marked]
-    words = [f"{row.title}: {row.ratio:.3g} times faster ({row.verdict})" for row in judged.itertuples()]
+    words = [f"{row.title}: {row.ratio:.3g} times faster ({row.verdict or 'no goal'})" for row in judged.itertuples()]
     return figure, textwrap.shorten("Bars of how many times faster ours is. " + "; ".join(words) + ".", 2000)
 
 

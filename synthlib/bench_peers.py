@@ -136,7 +136,7 @@ class ReferenceCriticPretraining:
             for weight in critic.parameters():
                 weight.data, weight.grad = weight.data.clone(), None
         self.transitions, self.tables = training.transitions, (training.state_table, training.action_table)
-        self.batch_size = training.config.batch_size
+        self.batch_size, self.device = training.config.batch_size, training.device
         weights = [*self.q1.parameters(), *self.q2.parameters()]
         self.optimiser = torch.optim.Adam(weights, lr=training.config.learning_rate)
 
@@ -145,7 +145,8 @@ class ReferenceCriticPretraining:
         data, (state_table, action_table) = self.transitions, self.tables
         rows = generator.randint(len(data.observations), size=self.batch_size)
         states, wanted = state_table[data.observations[rows]], state_table[data.next_observations[rows]]
-        states, actions, wanted = map(torch.from_numpy, (states, action_table[data.actions[rows]], wanted))
+        parts = (states, action_table[data.actions[rows]], wanted)
+        states, actions, wanted = (torch.from_numpy(part).to(self.device) for part in parts)
         first = F.mse_loss(self.q1.predict(states, actions), wanted)
         second = F.mse_loss(self.q2.predict(states, actions), wanted)
         self.optimiser.zero_grad()
@@ -228,6 +229,7 @@ class ReferenceDTTraining:
 
     def __init__(self, model, config):
         self.model, self.clip = model, config.gradient_clip
+        self.device = model.embed_ln.weight.device
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -237,7 +239,9 @@ class ReferenceDTTraining:
     def update(self, batch):
         """One update on a :class:`synthlib.dt_batches.Batch`; returns the loss."""
         parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
-        observations, actions, returns_to_go, timesteps, mask = map(torch.from_numpy, parts)
+        observations, actions, returns_to_go, timesteps, mask = (
+            torch.from_numpy(part).to(self.device) for part in parts
+        )
         predicted, _, _ = self.model(observations, actions, returns_to_go, timesteps, mask)
         real = mask.reshape(-1) > 0
         width = actions.shape[2]

@@ -42,6 +42,21 @@ def dt_update(observation_width, action_width, batch_size=64, steps=20, width=12
     return 2 * batch_size * (3 * ((layers - 1) * full_layer + last_layer + head) + 2 * embedding)
 
 
+def dt_action(observation_width, action_width, steps=20, width=128, layers=3):
+    """One action in evaluation, for a full window of ``steps`` steps; of the last layer the last query alone.
+
+    Tokens keep their embeddings while the window slides, and with them the first layer's keys, queries and values.
+    """
+    tokens = 3 * steps - 1
+    square = width**2
+    attended = _causal(range(1, tokens + 1), width)
+    first_layer = 3 * 3 * square + tokens * 9 * square + attended
+    full_layer = tokens * 12 * square + attended
+    last_layer = tokens * 2 * square + 10 * square + _causal([tokens], width)
+    ends = (observation_width + 2 * action_width + 1) * width
+    return 2 * (first_layer + (layers - 2) * full_layer + last_layer + ends)
+
+
 def gpt2_update(vocabulary, sequence_length=1024, batch_size=64, width=128, layers=3):
     """One update of GPT-2's pre-training."""
     layer = sequence_length * 12 * width**2 + _causal(range(1, sequence_length + 1), width)

@@ -1,9 +1,10 @@
 """Matrix products in float32 by the library that is quicker on this processor: what the fast twins are built on.
 
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
-with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core, and it adds bias and ReLU on the way. So it is
-taken where there are such units; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on
-the machine alone, never on a measurement, so a run that is repeated there gives the same bits.
+with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
+instead of 95), and it adds bias and ReLU on the way. So it is taken where there are such units, except for narrow
+matrices; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on the machine and the shape
+alone, never on a measurement, so a run that is repeated there gives the same bits.
 """
 
 import torch
@@ -15,12 +16,14 @@ ONEDNN = (
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
     and _onednn_linear is not None
 )
+NARROW = 64  # below, oneDNN is the slower one: 38 against 49 GFLOP/s for (256, 256) (256, 17) on Zen 4
 relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
 
 def product(a, b, bias=None, relu=False):
     """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded."""
-    if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":
+    narrowest = min(a.shape[0], *b.shape)
+    if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu" and narrowest >= NARROW:
         return _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
     result = torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
     return result.relu_() if relu else result

@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from test_devices import META
 
-from synthlib import bench, bench_cores, bench_page
+from synthlib import bench, bench_cores, bench_lines, bench_page
 from synthlib.bench_lines import OURS, REFERENCE, Contestant, Line, Work, lines
 
 
@@ -68,6 +69,21 @@ def test_every_bar_and_goal_is_in_the_picture():
     assert len(axis.patches) == 2 and [label.get_text() for label in axis.get_legend().get_texts()] == ["must", "aim"]
     assert "sorting: " in description and "other: " in description
     plt.close(figure)
+
+
+def test_a_notebook_compares_in_a_few_seconds():
+    table = bench.compare("critics", seconds=0.1)
+    assert list(table.index) == [OURS, "our readable version", REFERENCE]
+    assert table.loc[OURS, "ratio"] == 1 and table.index.name == "critic pre-training update, times as long as ours"
+
+
+def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch):
+    for module in (bench, bench_lines):
+        monkeypatch.setattr(module, "chosen", lambda: META)
+    assert {line.name for line in lines()} == {"cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2"}
+    rows = pd.DataFrame({"contestant": [OURS, REFERENCE], "is_reference": [False, True], "ratio": [1.0, 2.0]})
+    judged = bench._judged(rows, lines()[0])
+    assert judged["verdict"].tolist() == ["", ""] and judged["must"].isna().all()
 
 
 def test_an_unknown_line_is_named_with_those_that_exist(capsys):

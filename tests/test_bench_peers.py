@@ -85,7 +85,7 @@ def test_reference_transformer_makes_the_same_updates(attention):
     training = DTTraining(model, settings, fast=False)
     for update in range(10):
         batch = readable_batch(data, *draw(data, 16, *update_generators(1, update)))
-        assert reference.update(batch) == pytest.approx(training.update(batch, None).loss, abs=1e-5)
+        assert reference.update(batch) == pytest.approx(training.update(batch, None).loss.item(), abs=1e-5)
     weights = reference.model.state_dict()
     assert torch.allclose(weights["predict_action.weight"], model.predict_action.weight, atol=1e-4)
     assert torch.allclose(weights["transformer.h.0.attn.c_attn.weight"], model.h[0].attn.c_attn.weight, atol=1e-4)

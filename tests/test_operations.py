@@ -39,5 +39,13 @@ def test_a_transformer_needs_less_than_the_plain_one_does():
     assert 0.6 < operations.dt_update(17, 6) / counter.get_total_flops() < 0.95
 
 
+def test_an_action_needs_less_than_a_plain_pass():
+    model = DecisionTransformer(baseline_config(17, 6), seed=0)
+    parts = torch.randn(1, 20, 17), torch.randn(1, 20, 6), torch.randn(1, 20, 1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*parts, torch.zeros(1, 20, dtype=torch.long), torch.ones(1, 20))
+    assert 0.5 < operations.dt_action(17, 6) / counter.get_total_flops() < 0.75
+
+
 def test_gpt2_needs_what_was_counted_by_hand():
     assert operations.gpt2_update(100) == pytest.approx(3.92e11, rel=0.01)  # faithfulness 9.7, causal only
