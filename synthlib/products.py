@@ -2,12 +2,26 @@
 
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
 with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
-instead of 95), and it adds bias and ReLU on the way. So it is taken where there are such units, except for narrow
-matrices; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on the machine and the shape
-alone, never on a measurement, so a run that is repeated there gives the same bits.
+instead of 95), and it adds bias and ReLU on the way. So it is taken where there are such units, for the shapes that it
+is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on the machine and the
+shape alone, never on a measurement, so a run that is repeated there gives the same bits.
 """
 
+import contextlib
+import re
+from pathlib import Path
+
 import torch
+
+
+def _amd_family():
+    """The generation of an AMD processor, 25 for Zen 3 and 4, 26 for Zen 5; 0 for any other or unknown one."""
+    with contextlib.suppress(OSError):
+        facts = Path("/proc/cpuinfo").read_text()
+        family = re.search(r"^cpu family\s*: (\d+)$", facts, re.MULTILINE)
+        return int(family[1]) if family and "AuthenticAMD" in facts else 0
+    return 0
+
 
 # The one way to oneDNN with dense tensors; torch.compile uses it. The version of torch is pinned.
 _onednn_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
@@ -16,17 +30,25 @@ ONEDNN = (
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
     and _onednn_linear is not None
 )
-NARROW = 64  # below, oneDNN is the slower one: 38 against 49 GFLOP/s for (256, 256) (256, 17) on Zen 4
+FULL_WIDTH = _amd_family() >= 26  # Zen 5: 512 bits a cycle
+# Where oneDNN is the slower one: narrow matrices, 38 against 49 GFLOP/s for (256, 256) (256, 17), and on half-wide
+# units whatever is not tall or comes transposed, which it copies first. Worth 3 % of a CQL update, 8 % of a critic's.
+NARROW, TALL = 64, 512
 relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
 
 def product(a, b, bias=None, relu=False):
     """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded."""
-    narrowest = min(a.shape[0], *b.shape)
-    if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu" and narrowest >= NARROW:
+    if a.dtype == torch.float32 and a.device.type == "cpu" and _is_quicker_by_onednn(a, b):
         return _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
     result = torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
     return result.relu_() if relu else result
+
+
+def _is_quicker_by_onednn(a, b):
+    if not ONEDNN or min(a.shape[0], *b.shape) < NARROW:
+        return False
+    return FULL_WIDTH or (a.shape[0] >= TALL and a.is_contiguous())
 
 
 def _dense(matrix):
@@ -44,7 +66,8 @@ def weight_gradient(inputs, delta):
 
 def affine(x, weight, bias=None, relu=False):
     """x W + b, (..., I) and (I, O) and (O,) -> (..., O), with a ReLU behind if asked for; differentiable."""
-    return _Affine.apply(x.reshape(-1, x.shape[-1]), weight, bias, relu).unflatten(0, x.shape[:-1])
+    multiply = _Affine.apply if torch.is_grad_enabled() else product
+    return multiply(x.reshape(-1, x.shape[-1]), weight, bias, relu).unflatten(0, x.shape[:-1])
 
 
 class _Affine(torch.autograd.Function):
