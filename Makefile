@@ -50,7 +50,7 @@ help:
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
-	@echo "make bench-peers        fetch d3rlpy, to be one of these peers"
+	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 
 install: .venv/installed
@@ -107,9 +107,9 @@ crosscheck-d4rl: .venv/installed
 bench: .venv/installed
 	@$(BIN)/python -m synthlib.bench
 
-# d3rlpy pins another gymnasium, so it lives in a folder of its own.
+# d3rlpy pins another gymnasium, and JAX is only compared with, so both live in a folder of their own.
 bench-peers: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/d3rlpy.lock
+	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/bench_peers.lock
 
 lab: .venv/installed
 	$(BIN)/jupyter lab notebooks

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from synthlib import bench_cores, bench_d3rlpy, bench_page
+from synthlib import bench_cores, bench_d3rlpy, bench_jax, bench_page
 from synthlib.atomic_files import write_json
 from synthlib.bench_lines import OURS, lines
 from synthlib.devices import CPU, chosen, describe, wait
@@ -162,8 +162,8 @@ def main(arguments=None):
         print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
         return 1
     prepare_process()
-    if not bench_d3rlpy.is_there():
-        print("d3rlpy is left out: `make bench-peers` fetches it")
+    if not (bench_d3rlpy.is_there() and bench_jax.is_there()):
+        print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
     about, measured = machine(), []
     for line in chosen:
         measured.append(measure(line, *((0, 1) if options.quick else ())))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib import bench_d3rlpy, bench_loops, mdp, mdp_fast, operations
+from synthlib import bench_d3rlpy, bench_jax, bench_loops, mdp, mdp_fast, operations
 from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
@@ -170,6 +170,8 @@ def cql(observation_width, action_width, sampled_actions):
     }
     if bench_d3rlpy.is_there():
         contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Batch(*columns), sampled_actions, device))
+    if bench_jax.is_there() and device == CPU:
+        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Batch(*columns)))
     return Work(contestants, operations.cql_update(*widths, sampled_actions))
 
 

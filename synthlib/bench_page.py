@@ -62,7 +62,7 @@ def page(rows, machine, cores, description):
         "Times faster than each peer, the median over turns; the quartiles in brackets. *Limit*: the least time that "
         "the necessary matrix products take at the rate of torch's own product, over our time; above 1 where ours "
         "are quicker than torch's. Contestants called a limit do only a part of the work, which no version can do "
-        "without. JAX is not among the peers: it would need another runtime beside torch.",
+        "without.",
         "",
         "| work | ours | faster than | limit | must | aim | reached |",
         "|---|---|---|---|---|---|---|",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_cql import noise_for, random_batch
 
-from synthlib import bench_loops, mdp
+from synthlib import bench_jax, bench_loops, mdp
 from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import CQL, CQLConfig
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
@@ -35,6 +35,24 @@ def test_reference_cql_makes_the_same_updates(sampled_actions):
     for name in ("policy", "q1", "q2", "target_q1", "target_q2"):
         pairs = zip(getattr(agent, name).parameters(), getattr(reference, name).parameters(), strict=True)
         assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-9
+
+
+@pytest.mark.skipif(not bench_jax.is_there(), reason="JAX is not here: make bench-peers")
+def test_jax_makes_the_same_updates():
+    config = CQLConfig(hidden=(32, 32))
+    agent = CQL(5, 3, config, q_max=0.1, seed=3)
+    update, draw = bench_jax.cql_update(agent)
+    state = bench_jax.cql_state(agent)
+    for i in range(20):
+        batch, noise = random_batch(5, 3, 40, seed=i), noise_for(agent, 40, seed=i)
+        ours = agent.update(batch, noise)
+        state, theirs = update(state, *(tuple(part.numpy() for part in parts) for parts in (batch, noise)))
+        for name, value in theirs.items():
+            assert float(value) == pytest.approx(float(ours[name]), rel=1e-4, abs=1e-4)
+    for name, weight in agent.weights().items():
+        np.testing.assert_allclose(state["weights"][name], weight.detach(), atol=1e-4)
+    shapes = [part.shape for part in draw(bench_jax._jax().random.PRNGKey(0), 40)]
+    assert shapes == [tuple(part.shape) for part in noise]
 
 
 def test_reference_critic_pretraining_makes_the_same_updates():

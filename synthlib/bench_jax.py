@@ -1,0 +1,144 @@
+"""The CQL update in JAX, compiled as a whole by XLA: a peer of ``make bench``.
+
+As today's JAX codebases write it: pure functions of dictionaries of arrays, one ``jit`` around gradients, Adam and
+target networks, noise drawn inside. JAX is no dependency: ``make bench-peers`` puts it into a folder of its own.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+from synthlib.bench_d3rlpy import FOLDER
+from synthlib.networks import LOG_STD_RANGE
+
+
+def is_there():
+    """Whether ``make bench-peers`` has been run."""
+    return (FOLDER / "jax").is_dir()
+
+
+def cql_updates(agent, batch):
+    """A function that makes one update of the agent's CQL on ``batch``, noise drawn, and waits for its loss."""
+    jax = _jax()
+    update, draw = cql_update(agent)
+    state, batch = cql_state(agent), tuple(map(jax.numpy.asarray, map(np.asarray, batch)))
+    key = jax.random.PRNGKey(0)
+
+    @jax.jit
+    def step(state, key):
+        key, now = jax.random.split(key)
+        state, losses = update(state, batch, draw(now, len(batch[0])))
+        return state, key, losses
+
+    def run():
+        nonlocal state, key
+        state, key, losses = step(state, key)
+        losses["qf_loss_total"].block_until_ready()
+
+    return run
+
+
+def cql_state(agent):
+    """{"weights", "first", "second"} of dictionaries of arrays, and "updates", from where ``agent`` stands."""
+    jnp = _jax().numpy
+    weights = {name: jnp.asarray(weight.detach().numpy()) for name, weight in agent.weights().items()}
+    moments = {name: jnp.zeros_like(weight) for name, weight in weights.items() if not name.startswith("target_")}
+    return {"weights": weights, "first": moments, "second": moments, "updates": jnp.zeros((), int)}
+
+
+def cql_update(agent):
+    """(update, draw) for the agent's sizes and configuration, pure functions to be compiled.
+
+    ``update(state, batch, noise)`` gives (state, losses by the names of :meth:`synthlib.cql.CQL.update`); batch and
+    noise are the tuples of arrays that it takes there. ``draw(key, size)`` gives the noise.
+    """
+    jax = _jax()
+    jnp = jax.numpy
+    config, q_max, action_width = agent.config, agent.q_max, agent.action_width
+
+    def network(weights, name, head, x):
+        for layer in (f"{name}.trunk.0", f"{name}.trunk.2", f"{name}.{head}"):
+            x = x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+            x = x if layer.endswith(head) else jax.nn.relu(x)
+        return x
+
+    def q(weights, name, states, actions):
+        return network(weights, name, "q_head", jnp.concatenate([states, actions], axis=-1))[..., 0]
+
+    def sample(weights, states, noise):
+        mean, raw = jnp.split(network(weights, "policy", "head", states), 2, axis=-1)
+        log_std = weights["policy.log_std_multiplier"] * raw + weights["policy.log_std_offset"]
+        log_std = jnp.clip(log_std, *LOG_STD_RANGE)
+        before_tanh = mean + jnp.exp(log_std) * noise
+        gaussian = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
+        log_slope = 2 * (jnp.log(2.0) - before_tanh - jax.nn.softplus(-2 * before_tanh))
+        return jnp.tanh(before_tanh), (gaussian - log_slope).sum(-1)
+
+    def repeat(states):
+        return jnp.broadcast_to(states[:, None], (len(states), config.sampled_actions, states.shape[1]))
+
+    def objectives(trained, targets, batch, noise):
+        """The sum of the three losses, each a function of its own weights: others are held by stop_gradient."""
+        states, actions, rewards, next_states, dones = batch
+        weights, held = trained | targets, jax.lax.stop_gradient(trained)
+        action, log_pi = sample(weights, states, noise[0])
+        alpha_loss = -(weights["log_alpha"] * (jax.lax.stop_gradient(log_pi) - action_width)).mean()
+        value = jnp.minimum(q(held, "q1", states, action), q(held, "q2", states, action))
+        policy_loss = (jnp.exp(held["log_alpha"]) * log_pi - value).mean()
+        next_action, _ = sample(held, next_states, noise[1])
+        next_value = jnp.minimum(*(q(targets, name, next_states, next_action) for name in ("target_q1", "target_q2")))
+        y = rewards + config.discount * (1 - dones) * jnp.minimum(next_value, q_max)
+        following, following_log_pi = sample(held, repeat(next_states), noise[4])
+        current, current_log_pi = sample(held, repeat(states), noise[3])
+        sampled = jnp.concatenate([noise[2], following, current], axis=1)
+        uniform = jnp.full_like(current_log_pi, action_width * jnp.log(0.5))
+        densities = jnp.concatenate([uniform, following_log_pi, current_log_pi], axis=1)
+        repeated = jnp.broadcast_to(states[:, None], (*sampled.shape[:2], states.shape[1]))
+        q_loss = 0.0
+        for name in ("q1", "q2"):
+            of_data, of_sampled = q(weights, name, states, actions), q(weights, name, repeated, sampled)
+            soft = jax.nn.logsumexp((of_sampled - densities) / config.temperature, axis=1) * config.temperature
+            q_loss += ((of_data - y) ** 2).mean() + config.conservative_weight * (soft - of_data).mean()
+        losses = {"alpha_loss": alpha_loss, "policy_loss": policy_loss, "qf_loss_total": q_loss}
+        return alpha_loss + policy_loss + q_loss, losses
+
+    def rate(name):
+        own = {"log_alpha": config.alpha_learning_rate, "policy": config.policy_learning_rate}
+        return own.get(name.split(".")[0], config.critic_learning_rate)
+
+    def update(state, batch, noise):
+        weights, updates = state["weights"], state["updates"] + 1
+        targets = {name: weight for name, weight in weights.items() if name.startswith("target_")}
+        trained = {name: weight for name, weight in weights.items() if name not in targets}
+        gradients, losses = jax.grad(objectives, has_aux=True)(trained, targets, batch, noise)
+        first = {name: 0.9 * state["first"][name] + 0.1 * g for name, g in gradients.items()}
+        second = {name: 0.999 * state["second"][name] + 0.001 * g**2 for name, g in gradients.items()}
+        for name, weight in trained.items():
+            scale = jnp.sqrt(second[name] / (1 - 0.999**updates)) + 1e-8
+            trained[name] = weight - rate(name) * first[name] / (1 - 0.9**updates) / scale
+        for name, slow in targets.items():
+            targets[name] = slow + config.target_rate * (trained[name.removeprefix("target_")] - slow)
+        return {"weights": trained | targets, "first": first, "second": second, "updates": updates}, losses
+
+    def draw(key, size):
+        keys, single = jax.random.split(key, 5), (size, action_width)
+        several = (size, config.sampled_actions, action_width)
+        policy, target = (jax.random.normal(k, single) for k in keys[:2])
+        uniform = jax.random.uniform(keys[2], several, minval=-1, maxval=1)
+        current, following = (jax.random.normal(k, several) for k in keys[3:])
+        return policy, target, uniform, current, following
+
+    return update, draw
+
+
+def _jax():
+    if str(FOLDER) not in sys.path:
+        sys.path.append(str(FOLDER))  # last: whatever is installed here already comes first
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        # One thread, as everyone else here has; read when XLA starts.
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    import jax
+
+    return jax
