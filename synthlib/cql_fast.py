@@ -5,7 +5,7 @@ What makes it fast, each exact up to rounding:
 * the policy's network runs once per state, not once per sampled action;
 * the first layer of a Q network is split, W [s, a] = W_s s + W_a a, and W_s s computed once for all 3N + 2 actions at
   s: the sampled ones, the data's, and a ~ pi(s) of the policy loss. All of these go through Q in one pass;
-* gradients are written by hand, in blocks of states so small that a block's activations stay in the cache;
+* gradients are written by hand, in blocks of states whose activations do not leave the last cache;
 * weights that are trained alike lie in one buffer: one Adam step for all, one step of the targets;
 * products go to the library that is quicker on this processor (:mod:`synthlib.products`);
 * losses stay tensors: nothing waits for a Python number.
@@ -26,7 +26,9 @@ from synthlib.networks import (
 )
 from synthlib.products import product, relu_backward, weight_gradient
 
-BLOCK = 128  # states per block; a GPU takes the whole batch
+# States per block: the whole of Table 16's minibatch, 3 to 5 % quicker on Zen 4 than halves of it, whose activations
+# would just stay in the cache. Larger minibatches are cut.
+BLOCK = 256
 
 
 class FastCQL(CQL):
@@ -83,10 +85,9 @@ class FastCQL(CQL):
         policy's actions (B, A); those of the Q loss with respect to the weights are left in their ``grad``.
         """
         q = []
-        size = BLOCK if states.device.type == "cpu" else len(states)
-        blocks = _BlockedPass(self._critics, states, len(actions), size)
-        for start in range(0, len(states), size):
-            block = slice(start, start + size)
+        blocks = _BlockedPass(self._critics, states, len(actions))
+        for start in range(0, len(states), BLOCK):
+            block = slice(start, start + BLOCK)
             q.append(blocks.forward(block, actions[:, block]))
             blocks.backward(block, self._loss_gradients(q[-1], log_densities[:, block], y[block], len(states)))
         q = torch.cat(q, dim=2)
@@ -226,13 +227,13 @@ class _BlockedPass:
     from it, the action does.
     """
 
-    def __init__(self, critics, states, slots, size):
+    def __init__(self, critics, states, slots):
         self.critics, self.states, self.slots = critics, states, slots
         layers = critics.layers
         self.state_weight, self.action_weight = self._split(layers.weight_1)
         self.state_part = torch.baddbmm(layers.bias_1.unsqueeze(1), states.expand(2, -1, -1), self.state_weight.mT)
         self.head_times_weight_2 = layers.head.mT * layers.weight_2
-        self.buffer = critics.buffer(slots * min(size, len(states)))
+        self.buffer = critics.buffer(slots * min(BLOCK, len(states)))
         # What all blocks write or add to.
         self.state_delta = torch.empty_like(self.state_part)
         self.policy_delta = torch.empty_like(self.state_part)
