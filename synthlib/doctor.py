@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 
-from synthlib import physics_replay
+from synthlib import devices, physics_replay
 from synthlib.data_sources import DATASETS, checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
 from synthlib.physics import ENVIRONMENTS, make_environment
+from synthlib.products import ONEDNN
 
 _LEAST_FREE_GB = 1
 
@@ -28,6 +29,7 @@ def examine(source="replica"):
         ("notebooks", _notebooks),
         ("disk", _disk),
         ("threads", _threads),
+        ("device", _device),
     ):
         try:
             print(f"  ok       {name}: {check()}")
@@ -111,6 +113,10 @@ def _disk():
     if free < _LEAST_FREE_GB:
         raise RuntimeError(f"{free:.1f} GB free for {outputs()}; {_LEAST_FREE_GB} GB are needed at least")
     return f"{free:.0f} GB free for {outputs()}"
+
+
+def _device():
+    return f"{devices.describe(devices.chosen())}, matrix products on the processor by {'oneDNN' if ONEDNN else 'MKL'}"
 
 
 def _threads():

@@ -1,7 +1,7 @@
 """Several runs that differ only in their seed as one computation: what ``STACKED=1`` of the Makefile trains with.
 
-One update of these small networks keeps a GPU busy for a few microseconds per operation, so twenty seeds one after the
-other are twenty times nothing. Here the weights of all runs lie in one tensor per layer, with an axis for the run, and
+These networks are small: an operation of one update is over in microseconds, and a GPU mostly waits for the next one to
+be asked for. Here the weights of all runs lie in one tensor per layer, with an axis for the run, and
 one pass, written for a single run, is mapped over that axis by ``torch.func``: same operations, as batched products.
 
 A run stays what it is. Its weights and Adam moments become views of the stacked tensors, so that it evaluates itself
