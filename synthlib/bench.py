@@ -82,7 +82,8 @@ def compare(name, seconds=2):
     (line,) = (line for line in lines() if line.name == name)
     rows = measure(line, seconds, least_turns=2)
     table = rows.set_index("contestant")[["ratio", "ratio_low", "ratio_high"]].round(2)
-    return table.rename_axis(f"{line.title}, times as long as ours")
+    table.columns = ["times as long as ours", "lower quartile", "upper quartile"]
+    return table.rename_axis(line.title)
 
 
 def _judged(rows, line):
