@@ -9,7 +9,16 @@ from synthlib.engine import describe, run_jobs
 from synthlib.estimate import seconds_of
 from synthlib.paths import outputs, store_root
 from synthlib.store import Store
-from synthlib.study import artefact_names, can_train, distinct_jobs, load_artefact, make_plan, presets, seeds_of
+from synthlib.study import (
+    artefact_names,
+    can_train,
+    distinct_jobs,
+    left_out,
+    load_artefact,
+    make_plan,
+    presets,
+    seeds_of,
+)
 
 
 class PlanSummary:
@@ -31,10 +40,12 @@ class PlanSummary:
     def __str__(self):
         plan, lines = self.plan, []
         datasets = len(plan.settings["datasets"])
-        sizes = f"{len(plan.artefact.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
+        sizes = f"{len(plan.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
         seeds = sorted({seeds_of(plan.settings, dataset) for dataset in plan.settings["datasets"]})
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
+        if absent := left_out(plan.artefact, plan.settings):
+            lines.append(f"  not in this preset: {'; '.join(absent)}")
         for kind, counts in self.counts.items():
             states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             lines.append(f"  {kind:<20} {sum(counts.values()):>4} wanted: {states}")
@@ -145,7 +156,7 @@ def _count_by_status(jobs, store):
 def _columns_done(plan, store):
     """The arms of which every run is done, in printed order."""
     unfinished = {cell.arm for cell in plan.cells if not store.is_done(cell.job)}
-    return [arm for arm in plan.artefact.arms if arm not in unfinished]
+    return [arm for arm in plan.arms if arm not in unfinished]
 
 
 def _shared_with(plan):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from synthlib.paper import logged_scores
-from synthlib.study import can_train, load_artefact, load_preset, presets, seeds_of
+from synthlib.study import can_train, left_out, load_artefact, load_preset, presets, seeds_of
 from synthlib.verdicts import AVERAGE, power, power_of_cells, seeds_needed
 
 
@@ -25,10 +25,11 @@ def power_of_presets(artefact="table1"):
         if not can_train(preset, "dt"):
             continue
         settings = load_preset(preset, "dt")
+        arms = [arm for arm in artefact.arms if arm not in left_out(artefact, settings)]
         scores = logged_scores()
         scores = scores[scores["dataset"].isin(settings["datasets"]) & (scores["updates"] == settings["updates"])]
         for baseline in (artefact.baseline, artefact.control):
-            for arm in artefact.arms:
+            for arm in arms:
                 # The control is held against the baseline; asking the other way round is the same question.
                 if arm not in (artefact.baseline, baseline) and not scores.empty:
                     rows = _rows(scores, arm, baseline, settings)

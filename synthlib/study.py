@@ -110,6 +110,12 @@ class Plan:
     source: str
     cells: tuple
 
+    @property
+    def arms(self):
+        """Names of the arms that are wanted, in printed order."""
+        wanted = {cell.arm for cell in self.cells}
+        return [arm for arm in self.artefact.arms if arm in wanted]
+
     def jobs(self):
         """Distinct jobs, requirements first; where two want the same training, the longer one."""
         return distinct_jobs(cell.job for cell in self.cells)
@@ -211,6 +217,12 @@ def load_preset(name, algorithm):
     return settings
 
 
+def left_out(artefact, settings):
+    """The arms that a preset's ``settings`` do without: those pre-trained on text, where it has ``text: none``."""
+    without_text = settings.get("text") == "none"
+    return [arm for arm, of_arm in artefact.arms.items() if without_text and "text" in of_arm]
+
+
 def seeds_of(settings, dataset):
     """How many seeds a preset's ``settings`` give each arm on ``dataset``: data sets may differ in what they need."""
     return settings["seeds"][dataset] if isinstance(settings["seeds"], dict) else settings["seeds"]
@@ -231,6 +243,9 @@ def make_plan(artefact_name, preset, source, arms=()):
     if unknown := sorted(set(arms) - set(artefact.arms)):
         raise ParameterError(f"{artefact_name} has no arm {unknown}; there are: {'; '.join(artefact.arms)}")
     settings = load_preset(preset, artefact.algorithm)
+    absent = left_out(artefact, settings)
+    if asked := [arm for arm in arms if arm in absent]:
+        raise ParameterError(f"preset {preset!r} leaves {asked} out: it has text: none in params/presets.yaml")
     make_job = _JOBS[artefact.algorithm]
     seeds = _SEEDS[artefact.algorithm]
     cells = tuple(
@@ -238,7 +253,7 @@ def make_plan(artefact_name, preset, source, arms=()):
         for dataset in settings["datasets"]
         for seed in seeds[: seeds_of(settings, dataset)]
         for arm, arm_settings in artefact.arms.items()
-        if not arms or arm in arms
+        if arm not in absent and (not arms or arm in arms)
     )
     return Plan(artefact, preset, settings, source, cells)
 

@@ -158,7 +158,14 @@ def test_data_sets_may_differ_in_seeds():
         dataset: {cell.seed for cell in plan.cells if cell.dataset == dataset} for dataset in plan.settings["seeds"]
     }
     assert {dataset: len(of_one) for dataset, of_one in seeds.items()} == plan.settings["seeds"]
-    assert len(plan.cells) == 4 * (5 + 8)
+    assert len(plan.cells) == 3 * (5 + 8)
+
+
+def test_a_preset_without_text_leaves_its_arms_out_and_says_so():
+    assert make_plan("table1", "overnight", None).arms == ["DT", "DT, matched", "DT+Synthetic"]
+    assert "DT+Wiki" in make_plan("table1", "quick", None).arms
+    with pytest.raises(ParameterError, match=r"preset 'overnight' leaves \['DT\+Wiki'\] out: it has text: none"):
+        make_plan("table1", "overnight", None, arms=("DT", "DT+Wiki"))
 
 
 def test_single_arms_can_be_asked_for_and_are_the_same_runs():
