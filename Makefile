@@ -52,6 +52,7 @@ help:
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
+	@echo "         DEVICE=cpu|cuda  STACKED=1 (all seeds as one computation)  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
 install: .venv/installed
 

@@ -113,11 +113,16 @@ def sequence_data(job):
 
 def _windows(job):
     config = job.config
-    return _prepared(*config["dataset"].values(), config["data_ratio"], config["exclude_lowest"], **job.context)
+    return _prepared(
+        **config["dataset"],
+        **job.context,
+        data_ratio=config["data_ratio"],
+        exclude_lowest=config["exclude_lowest"],
+    )
 
 
 @lru_cache(maxsize=1)  # runs of a stack share their data
-def _prepared(name, checksum, data_ratio, exclude_lowest, source):
+def _prepared(name, checksum, source, data_ratio, exclude_lowest):
     kept = subset(trajectories(planned_data(name, checksum, source)), data_ratio)
     return BatchBuilder(prepare(kept, exclude_lowest))
 

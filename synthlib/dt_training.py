@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch.utils._pytree import tree_map
 
 from synthlib.decision_transformer import draw_dropouts
 from synthlib.decision_transformer_fast import predict_actions
@@ -159,12 +160,14 @@ class DTTraining:
         return Update(loss.detach(), error.detach(), norm)
 
     def state_dict(self):
-        """Everything that the next update depends on, as tensors and plain values."""
-        return {
+        """A copy of everything that the next update depends on, as tensors and plain values."""
+        state = {
             "updates": self.updates,
-            "model": self.model.state_dict(),
+            "model": dict(self.model.state_dict()),
             "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
         }
+        # Of a stacked run these are views, and a view would be saved with all that it is a view of.
+        return tree_map(lambda leaf: leaf.cpu().clone() if isinstance(leaf, torch.Tensor) else leaf, state)
 
     def load_state_dict(self, state):
         self.updates = state["updates"]

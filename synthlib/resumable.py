@@ -84,6 +84,8 @@ def finetune_stack(runs, sessions, stacked, report):
     """
 
     def updates_of(runs):
+        if len({run.updates for run in runs}) > 1:  # a checkpoint that could not be read starts again from 0
+            raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
         stack = stacked(runs)
 
         def update():
@@ -93,7 +95,8 @@ def finetune_stack(runs, sessions, stacked, report):
                     run.log(done)
                 except FloatingPointError as diverged:
                     seed = run.config["seed"]
-                    raise FloatingPointError(f"seed {seed} of a stack of {len(runs)}: {diverged}") from diverged
+                    where = f"seed {seed} of {len(runs)} stacked ones (without STACKED=1 the others go on)"
+                    raise FloatingPointError(f"{where}: {diverged}") from diverged
 
         return update
 

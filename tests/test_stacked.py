@@ -1,6 +1,7 @@
 """A stack of runs against the same runs one by one: in float64, so that only a difference in what is done can show."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from test_cql import noise_for, random_batch
 from test_cql_fast import largest_difference
 from test_devices import META, OnePlace, window_batch
 from test_dt_training import golden_batch
+from torch.utils._pytree import tree_leaves
 
-from synthlib import devices
+from synthlib import devices, resumable
 from synthlib.cql import CQL, Batch, CQLConfig, Noise
 from synthlib.cql_fast import FastCQL
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
@@ -80,6 +82,50 @@ def test_transformers_go_on_from_either_ones_checkpoint(arm):
     losses, others = update_together(swapped_together, 5), update_alone(swapped_alone, 5)
     assert_equal(losses, others, swapped_together, swapped_alone)
     assert_equal(update_alone(alone, 5), losses, alone, swapped_together)
+
+
+def stacked_for_one_update(kind):
+    if kind == "dt":
+        update_together(runs := dt_trainings("baseline"), 1)
+    else:
+        update_stacked_agents(runs := cql_agents(CQL), 1)
+    return runs
+
+
+@pytest.mark.parametrize("kind", ["dt", "cql"])
+def test_a_stacked_run_saves_itself_only(kind, tmp_path):
+    torch.save(stacked_for_one_update(kind)[0].state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    tensors = [leaf for leaf in tree_leaves(state) if isinstance(leaf, torch.Tensor)]
+    assert all(leaf.untyped_storage().nbytes() == leaf.nbytes for leaf in tensors)
+
+
+class Run:
+    """As little of a run as :func:`synthlib.resumable.finetune_stack` asks for."""
+
+    def __init__(self, seed, updates=0):
+        self.config, self.updates, self.every = {"seed": seed}, updates, 10
+
+    def restore(self, saved):
+        pass
+
+    def draw(self):
+        return ()
+
+    def log(self, done):
+        self.updates += 1
+        if self.config["seed"] == 1:
+            raise FloatingPointError("loss is nan")
+
+
+def test_a_stack_names_the_seed_that_diverged_and_refuses_runs_that_are_not_equally_far():
+    job = SimpleNamespace(updates=5)
+    sessions = [SimpleNamespace(job=job, resume=lambda: None)] * 2
+    stack = SimpleNamespace(update=lambda: [None, None])
+    with pytest.raises(FloatingPointError, match=r"seed 1 of 2 stacked ones \(without STACKED=1.*loss is nan"):
+        resumable.finetune_stack([Run(0), Run(1)], sessions, lambda runs: stack, report=None)
+    with pytest.raises(ValueError, match="not equally far"):
+        resumable.finetune_stack([Run(0), Run(1, updates=3)], sessions, lambda runs: stack, report=None)
 
 
 def test_stacked_transformers_are_the_separate_ones_in_float32():
