@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from synthlib.devices import CPU
-from synthlib.flat_adam import start_moments
+from synthlib.fused_adam import start_moments
 from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from synthlib.cql import CQL, bellman_target, check_shapes
-from synthlib.flat_adam import FlatAdam, flatten, views
+from synthlib.fused_adam import FusedAdam, flatten, views
 from synthlib.networks import (
     LOG_STD_RANGE,
     backward_by_hand,
@@ -136,7 +136,7 @@ class FastCQL(CQL):
             (policy, flatten(policy), rates.policy_learning_rate),
             (self._critics.weights, self._critics.flat, rates.critic_learning_rate),
         )
-        self.optimiser = FlatAdam({flat: rate for _, flat, rate in groups})
+        self.optimiser = FusedAdam([{"params": [flat], "lr": rate} for _, flat, rate in groups])
         self.moments = {}
         for weights, flat, _ in groups:
             state = self.optimiser.state[flat]

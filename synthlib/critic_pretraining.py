@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.devices import CPU, put
-from synthlib.flat_adam import FlatAdam, flatten
+from synthlib.fused_adam import FusedAdam, flatten
 from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
 from synthlib.networks import (
     QNetwork,
@@ -70,7 +70,7 @@ class CriticPretraining:
         for critic in (self.q1, self.q2):
             critic.q_head.requires_grad_(False)
         self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
-        self.optimiser = FlatAdam({self._trained: config.learning_rate})
+        self.optimiser = FusedAdam([{"params": [self._trained], "lr": config.learning_rate}])
         self.updates = 0
         self.losses = []
         """One dict per LOG_EVERY updates: ``updates`` so far, and the block's mean ``qf1_loss`` and ``qf2_loss``."""

@@ -55,10 +55,6 @@ def generator(device, *key):
     return torch.Generator(kind).manual_seed(int(state >> np.uint64(1)))
 
 
-def has_fused_adam(device):
-    return device.type in ("cpu", "cuda")
-
-
 def wait(device):
     """Until all that was asked of ``device`` is done: before a clock is read."""
     if device.type == "cuda":

@@ -14,7 +14,8 @@ from torch.utils._pytree import tree_map
 
 from synthlib.decision_transformer import draw_dropouts
 from synthlib.decision_transformer_fast import predict_actions
-from synthlib.devices import CPU, generator, has_fused_adam, put
+from synthlib.devices import CPU, generator, put
+from synthlib.fused_adam import FusedAdam
 
 DECAYED = ("all", "not_backbone")
 # Prefixes of the parameters that a Decision Transformer does not take from GPT-2.
@@ -90,12 +91,13 @@ def optimisers(model, config):
     trunk_decay = config.weight_decay if config.decayed == "all" else 0.0
     # A time embedding of its own belongs to the Decision Transformer, GPT-2's table to the backbone.
     time_decay = trunk_decay if model.config.wpe_as_time_embedding else config.weight_decay
-    fused = has_fused_adam(time.device)
-    adamw = {"lr": config.learning_rate, "betas": (0.9, 0.999), "eps": config.eps, "fused": fused}
-    groups = [{"params": trunk, "weight_decay": trunk_decay}, {"params": fresh, "weight_decay": config.weight_decay}]
+
+    def group(weights, decay):
+        return {"params": weights, "lr": config.learning_rate, "eps": config.eps, "weight_decay": decay}
+
     return [
-        (torch.optim.AdamW(groups, **adamw), 1),
-        (torch.optim.AdamW([time], weight_decay=time_decay, **adamw), config.time_embedding_steps),
+        (FusedAdam([group(trunk, trunk_decay), group(fresh, config.weight_decay)]), 1),
+        (FusedAdam([group([time], time_decay)]), config.time_embedding_steps),
     ]
 
 

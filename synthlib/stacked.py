@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from synthlib.cql import CQL, NETWORKS
 from synthlib.dt_training import Update, dt_loss, learning_rate, model_inputs
-from synthlib.flat_adam import start_moments
+from synthlib.fused_adam import FusedAdam
 
 
 class StackedDT:
@@ -33,8 +33,9 @@ class StackedDT:
         self._optimisers = []
         for place, (_, steps) in enumerate(first.optimisers):
             alike = [training.optimisers[place][0] for training in trainings]
-            optimiser = _stacked_optimiser(alike, _leaves(first.model.named_parameters(), self._weights))
-            self._optimisers.append((optimiser, steps))
+            states = dict(zip(alike[0].weights(), zip(*map(FusedAdam.states, alike), strict=True), strict=True))
+            leaves = _leaves(first.model.named_parameters(), self._weights)
+            self._optimisers.append((_stacked_optimiser(alike[0].param_groups, leaves, states), steps))
         terms = [training.cluster_term for training in trainings]
         self._cluster_terms = None if terms[0] is None else _stack_trees(terms)
 
@@ -83,13 +84,13 @@ class StackedCQL:
         template = CQL(*widths, first.config, q_max=first.q_max, seed=0, dtype=own[0], device=own[1])
         self._objectives = _CQLObjectives(template)
         self._weights = _stack_weights(first.weights(), [agent.weights() for agent in agents])
-        self.optimiser = template.optimiser
-        leaves = _leaves(template.weights().items(), self._weights)
-        for group in self.optimiser.param_groups:
-            group["params"] = [leaves[weight] for weight in group["params"]]
-        self.optimiser.state.clear()
-        for name in first.moments:
-            self.optimiser.state[self._weights[name]] = _stack_moments([agent.moments[name] for agent in agents])
+        names = {weight: name for name, weight in template.weights().items()}
+        groups = [
+            {"params": [names[weight] for weight in group["params"]], "lr": group["lr"]}
+            for group in template.optimiser.param_groups
+        ]
+        states = {name: [agent.moments[name] for agent in agents] for name in first.moments}
+        self.optimiser = _stacked_optimiser(groups, self._weights, states)
 
     def update(self, batches, noises):
         """One update of each agent, with its batch and noise; a list of what :meth:`CQL.update` returns."""
@@ -158,21 +159,17 @@ def _leaves(named_weights, stacked):
     return {weight: stacked[name] for name, weight in named_weights}
 
 
-def _stacked_optimiser(alike, leaves):
-    """One optimiser for the stacked ``leaves`` of {first one's weight: leaf}, with the moments of all ``alike``."""
-    for optimiser in alike:
-        start_moments(optimiser)
-    first = alike[0]
-    groups = [group | {"params": [leaves[weight] for weight in group["params"]]} for group in first.param_groups]
-    together = type(first)(groups)
-    for weights in zip(*map(_trained_by, alike), strict=True):
-        states = [optimiser.state[weight] for optimiser, weight in zip(alike, weights, strict=True)]
-        together.state[leaves[weights[0]]] = _stack_moments(states)
+def _stacked_optimiser(param_groups, leaves, states):
+    """One optimiser for stacked leaves.
+
+    ``param_groups`` are those of one run, of its weights or their names; ``leaves`` has the leaf of each of these,
+    ``states`` its Adam states in all runs.
+    """
+    together = FusedAdam([group | {"params": [leaves[one] for one in group["params"]]} for group in param_groups])
+    for group in param_groups:
+        for one in group["params"]:
+            together.state[leaves[one]] = _stack_moments(states[one])
     return together
-
-
-def _trained_by(optimiser):
-    return [weight for group in optimiser.param_groups for weight in group["params"]]
 
 
 def _stack_moments(states):
