@@ -157,8 +157,8 @@ def _cpuinfo():
 
 def main(arguments=None):
     options = _parser().parse_args(arguments)
-    chosen = [line for line in lines() if options.only in (None, line.name)]
-    if not chosen and options.only != bench_cores.NAME:
+    asked = [line for line in lines() if options.only in (None, line.name)]
+    if not asked and options.only != bench_cores.NAME:
         names = ", ".join([*(line.name for line in lines()), bench_cores.NAME])
         print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
         return 1
@@ -166,7 +166,7 @@ def main(arguments=None):
     if not (bench_d3rlpy.is_there() and bench_jax.is_there()):
         print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
     about, measured = machine(), []
-    for line in chosen:
+    for line in asked:
         measured.append(measure(line, *((0, 1) if options.quick else ())))
         print(bench_page.summary(measured[-1]), flush=True)
     cores = None
