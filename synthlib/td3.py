@@ -17,7 +17,7 @@ from torch import nn
 
 from synthlib.atomic_files import read_json, write_atomically, write_json
 from synthlib.evaluation import Evaluator
-from synthlib.networks import flatten
+from synthlib.fused_adam import flatten
 from synthlib.physics import MAX_EPISODE_STEPS, make_environment
 
 EVALUATION_SEED = 10_000
