@@ -171,7 +171,7 @@ def main(arguments=None):
         print(bench_page.summary(measured[-1]), flush=True)
     cores = None
     if options.only in (None, bench_cores.NAME) and chosen() == CPU:
-        cores = bench_cores.measure(seconds=1 if options.quick else 8)
+        cores = bench_cores.measure_apart(seconds=1 if options.quick else 8)
         print(bench_page.cores_summary(cores))
     folder = options.folder or (outputs() / _folder_name() if not (options.only or options.quick) else None)
     if folder:
