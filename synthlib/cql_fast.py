@@ -28,8 +28,8 @@ from synthlib.networks import (
 )
 from synthlib.products import product, relu_backward, weight_gradient
 
-# States per block: the whole of Table 16's minibatch, 3 to 5 % quicker on Zen 4 than halves of it, whose activations
-# would just stay in the cache. Larger minibatches are cut.
+# States per block: the whole of Table 16's minibatch, in one trial on Zen 4 up to 5 % quicker than halves of it. Larger
+# minibatches are cut.
 BLOCK = 256
 
 

@@ -32,7 +32,7 @@ ONEDNN = (
 )
 FULL_WIDTH = _amd_family() >= 26  # Zen 5: 512 bits a cycle
 # Where oneDNN is the slower one: narrow matrices, 38 against 49 GFLOP/s for (256, 256) (256, 17), and on half-wide
-# units whatever is not tall or comes transposed, which it copies first. Worth 3 % of a CQL update, 8 % of a critic's.
+# units whatever is not tall or comes transposed, which it copies first. One trial: 3 % of a CQL update.
 NARROW, TALL = 64, 512
 relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
