@@ -25,6 +25,7 @@ from synthlib.statistics import (
     iqm,
     iqm_interval,
     probability_of_improvement,
+    relative_losses,
     score_cells,
     seed_scores,
     updates_to_target,
@@ -56,6 +57,8 @@ _WORDS = {
     "updates)",
     "updates": "Thousands of fine-tuning updates until a run first reaches 90 % of the mean final return of "
     "{baseline}: mean over the {n} seeds that get there",
+    "loss": "Training loss of fine-tuning, mean since the evaluation before, in per cent of the mean of {baseline} "
+    "(less is a better fit): mean over {n} seeds ({span} updates)",
 }
 
 
@@ -88,6 +91,8 @@ class Report:
     def scores(self):
         """One row per run: ``arm, dataset, seed, score, updates``; NaN score for a run that never got to a target."""
         artefact, evaluations = self.artefact, self.runs.evaluations
+        if artefact.metric == "loss":
+            return relative_losses(evaluations, artefact.baseline)
         if artefact.metric != "updates":
             return seed_scores(evaluations, artefact.metric)
         last = FINAL_EVALUATIONS if artefact.algorithm == "cql" else 1  # faithfulness 3.19, 6.8
@@ -137,7 +142,8 @@ class Report:
     def _improvement(self, arm, baseline, cells):
         there = [set(self.scores.loc[self.scores["arm"] == name, "dataset"]) for name in (arm, baseline)]
         datasets = [dataset for dataset in DATASETS if dataset in there[0] & there[1]]
-        pair = [by_task(self.scores, name, datasets) for name in (arm, baseline)]
+        better, other = (baseline, arm) if self.artefact.metric == "loss" else (arm, baseline)
+        pair = [by_task(self.scores, name, datasets) for name in (better, other)]
         low, high = improvement_interval(*pair, generator=0, resamples=_RESAMPLES)
         found = {"improvement": probability_of_improvement(*pair), "improvement_low": low, "improvement_high": high}
         if min(len(task) for task in pair[0] + pair[1]) >= MINIMUM_SEEDS:

@@ -136,6 +136,24 @@ def updates_to_target(evaluations, baseline, fraction=0.9, last=1):
     return runs[RUN].drop_duplicates().merge(reached.reset_index(), on=RUN, how="left").reset_index(drop=True)
 
 
+def relative_losses(evaluations, baseline):
+    """Training loss at each run's end, in per cent of the baseline arm's mean on that data set: how fast an arm fits.
+
+    Needs the column ``loss``, the mean since the evaluation before. Returns ``arm, dataset, seed, score, updates``;
+    below 100 is a better fit than the baseline's. Raises ValueError for a loss that is not finite, runs of different
+    length on one data set (a loss falls all the time), and a data set without a run of the baseline.
+    """
+    _refuse_bad_evaluations(evaluations, "loss")
+    last = evaluations.sort_values("updates").groupby(RUN, sort=False).tail(1)
+    if unequal := [name for name, ends in last.groupby("dataset")["updates"] if ends.nunique() > 1]:
+        raise ValueError(f"runs on {', '.join(unequal)} end after different numbers of updates: no common loss")
+    of_baseline = last[last["arm"] == baseline].groupby("dataset")["loss"].mean()
+    if missing := sorted(set(last["dataset"]) - set(of_baseline.index)):
+        raise ValueError(f"the baseline {baseline!r} has no run on {', '.join(missing)}")
+    relative = 100 * last["loss"] / last["dataset"].map(of_baseline)
+    return last[[*RUN, "updates"]].assign(score=relative).reset_index(drop=True)
+
+
 def by_task(scores, arm, datasets):
     """Scores of one arm as a list with one (runs,) float64 array per data set, in the order of ``datasets``.
 

@@ -31,7 +31,7 @@ from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.store import Job
 
-METRICS = ("final", "best", "updates", "similarity")
+METRICS = ("final", "best", "updates", "loss", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
 _OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
 _COMMON_PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes", "pretraining_scale"}
@@ -76,7 +76,8 @@ class Artefact:
     algorithm: str
     title: str
     paper_table: int | None
-    # final, best, updates (thousands of them to 90 % of the baseline's final return), or similarity (Figure 12)
+    # final, best, updates (thousands of them to 90 % of the baseline's final return), loss (in per cent of the
+    # baseline's), or similarity (Figure 12)
     metric: str
     notebook: str
     baseline: str | None

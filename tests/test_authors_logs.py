@@ -270,3 +270,14 @@ def test_matched_control_follows_from_the_runs(authors_logs):
         assert len(cells) == 24 and (cells["n"] == 20).all()
         for name in ("mean", "std"):
             assert (cells[name] - cells[f"{name}_stated"]).abs().max() < 0.00501
+
+
+@needs_logs
+def test_the_early_loss_tells_a_pretrained_network_from_the_control_on_every_data_set(authors_logs):
+    # What params/pretraining_recipes.yaml goes by.
+    loss = authors_logs[authors_logs["updates"] == 5000].groupby(["arm", "dataset"])["train_loss"]
+    mean, spread = loss.mean(), loss.std()
+    share = mean["mc1-s100-t1-20k"] / mean["control-mc-step1"]
+    assert len(share) == 12 and share.min() > 0.85 and share.max() < 0.94
+    for arm in ("mc1-s100-t1-20k", "control-mc-step1"):
+        assert (spread / mean)[arm].min() > 0.02 and (spread / mean)[arm].max() < 0.095

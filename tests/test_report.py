@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,18 @@ def test_comparisons_have_both_baselines_and_the_seeds_that_a_comparison_needs()
     assert row["improvement_low"] <= row["improvement"] <= row["improvement_high"] and row["seeds"] >= 2
     backwards = average.loc["CQL", "CQL, matched"]["improvement"]
     assert backwards == pytest.approx(1 - average.loc["CQL, matched", "CQL"]["improvement"])
+
+
+def test_a_lower_loss_is_an_improvement():
+    artefact = replace(load_artefact("matched_control"), metric="loss")
+    logs = small_logs(sorted(set(labels_of(artefact).values())))
+    logs["train_loss"] = np.where(logs["seed"] == 42, 0.9, 1.1)
+    logs.loc[logs["arm"] == labels_of(artefact)["DT+Synthetic"], "train_loss"] /= 2
+    report = Report(runs_of_authors(artefact, logs))
+    average = report.comparisons[report.comparisons["dataset"] == AVERAGE].set_index(["arm", "baseline"])
+    row = average.loc["DT+Synthetic", "DT, matched"]
+    assert (row["difference"], row["improvement"]) == (pytest.approx(-50), 1.0)
+    assert "in per cent of the mean of DT (less is a better fit)" in report.caption()
 
 
 def test_two_seeds_get_no_interval_in_words():

@@ -14,6 +14,7 @@ from synthlib.statistics import (
     performance_profile,
     probability_of_improvement,
     profile_interval,
+    relative_losses,
     score_cells,
     seed_scores,
     stratified_bootstrap,
@@ -138,6 +139,28 @@ def test_updates_to_target_wants_the_baseline_on_every_dataset():
     elsewhere = run([1.0] * 4, arm="CQL", dataset="ant-medium", **{"return": [1.0] * 4})
     with pytest.raises(ValueError, match="has no run on hopper-medium"):
         updates_to_target(pd.concat([evaluations, elsewhere]), "CQL")
+
+
+# --- training loss
+
+
+def test_a_relative_loss_is_that_of_the_last_evaluation_against_the_baselines_mean():
+    baseline = [run([0.0] * 2, seed=s, loss=[9.0, last]) for s, last in ((0, 0.3), (1, 0.5))]
+    elsewhere = [run([0.0], arm=arm, dataset="ant-medium", loss=[last]) for arm, last in (("DT", 2.0), ("IID", 1.0))]
+    losses = relative_losses(pd.concat([*baseline, run([0.0] * 2, arm="IID", loss=[9.0, 0.3]), *elsewhere]), "DT")
+    scores = losses.set_index(["arm", "dataset", "seed"])["score"].sort_index()
+    assert scores["DT", "hopper-medium"].to_list() == pytest.approx([75.0, 125.0])
+    assert scores[[("IID", "hopper-medium", 0), ("IID", "ant-medium", 0)]].to_list() == pytest.approx([75.0, 50.0])
+
+
+def test_relative_losses_want_equal_lengths_finite_losses_and_the_baseline():
+    baseline = run([0.0] * 2, loss=[2.0, 1.0])
+    with pytest.raises(ValueError, match="hopper-medium end after different numbers of updates"):
+        relative_losses(pd.concat([baseline, run([0.0], arm="IID", loss=[2.0])]), "DT")
+    with pytest.raises(ValueError, match="no finite loss"):
+        relative_losses(run([0.0] * 2, loss=[2.0, np.nan]), "DT")
+    with pytest.raises(ValueError, match="baseline 'DT' has no run on ant-medium"):
+        relative_losses(pd.concat([baseline, run([0.0], arm="IID", dataset="ant-medium", loss=[2.0])]), "DT")
 
 
 # --- interquartile mean, probability of improvement, profile
