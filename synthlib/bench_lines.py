@@ -22,7 +22,7 @@ from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import Trajectory
 from synthlib.decision_transformer import DecisionTransformer, baseline_config
-from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import CPU, chosen, put
 from synthlib.dt_batches import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
@@ -327,9 +327,7 @@ def dt_evaluation(steps=200):
     one = {"env": env, "mean": mean, "std": std, "target_return": target, "seed": 0, "max_steps": steps}
     reference = ReferenceDT(model.config).load(model).eval()
     contestants = {
-        OURS: Contestant(
-            lambda: evaluator.evaluate(partial(predict_last_action, model), mean, std, seed=0), 10 * steps
-        ),
+        OURS: Contestant(lambda: evaluator.evaluate(LastAction(model), mean, std, seed=0), 10 * steps),
         READABLE: Contestant(lambda: readable_episode(model, **one), steps),
         REFERENCE: Contestant(lambda: bench_loops.transformer_return(reference, **one), steps),
         LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),

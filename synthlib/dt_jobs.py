@@ -6,7 +6,7 @@ the number of the update alone (faithfulness 3.12), so that nothing of them has 
 """
 
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 
@@ -19,7 +19,7 @@ from synthlib.decision_transformer import (
     load_backbone,
     pretrained_config,
 )
-from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import chosen
 from synthlib.dt_batches import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator
@@ -177,7 +177,7 @@ class _FineTuning:
         return totals
 
     def evaluate(self):
-        predict, data = partial(predict_last_action, self.training.model), self.data
+        predict, data = LastAction(self.training.model), self.data
         row = evaluated(
             self.config["seed"],
             self.updates,

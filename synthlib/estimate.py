@@ -15,7 +15,7 @@ from synthlib.cql import Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.decision_transformer import DecisionTransformer, pretrained_config
-from synthlib.decision_transformer_fast import predict_last_action
+from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import CPU, chosen, describe, put, wait
 from synthlib.dt_batches import CONTEXT
 from synthlib.dt_batches import Batch as WindowBatch
@@ -102,7 +102,7 @@ def _dt_step(environment):
     mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
     steps, began = 0, time.process_time()
     while steps < _STEPS * 10:
-        result = evaluator.evaluate(lambda *window: predict_last_action(model, *window), mean, std, seed=steps)
+        result = evaluator.evaluate(LastAction(model), mean, std, seed=steps)
         steps += int(result.lengths.sum())
     return (time.process_time() - began) / steps
 

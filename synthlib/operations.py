@@ -1,8 +1,9 @@
 """Floating-point operations of the matrix products that an update cannot do without; a multiply-add counts as two.
 
 What is left out if it can be: gradients that nobody reads, a state's half of the first critic layer more than once,
-attention to the future, and in the Decision Transformer what only feeds outputs without loss. Elementwise work is not
-counted. The counts of the plain programs are in faithfulness 9.7; these here are 5 to 30 % smaller.
+attention to the future, two of the four projections of one-headed attention (:mod:`synthlib.single_head`), and in the
+Decision Transformer what only feeds outputs without loss. Elementwise work and products of weights alone are not
+counted. The counts of the plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
 """
 
 from synthlib.physics import DIMENSIONS
@@ -35,8 +36,8 @@ def dt_update(observation_width, action_width, batch_size=64, steps=20, width=12
     """One update of the Decision Transformer, windows of ``steps`` steps."""
     tokens = 3 * steps
     square = width**2
-    full_layer = tokens * 12 * square + _causal(range(1, tokens + 1), width)
-    last_layer = tokens * 2 * square + steps * 10 * square + _causal(range(2, tokens + 1, 3), width)
+    full_layer = tokens * 10 * square + _causal(range(1, tokens + 1), width)
+    last_layer = steps * 10 * square + _causal(range(2, tokens + 1, 3), width)
     embedding = steps * (observation_width + action_width + 1) * width
     head = steps * action_width * width
     return 2 * batch_size * (3 * ((layers - 1) * full_layer + last_layer + head) + 2 * embedding)
@@ -45,21 +46,21 @@ def dt_update(observation_width, action_width, batch_size=64, steps=20, width=12
 def dt_action(observation_width, action_width, steps=20, width=128, layers=3):
     """One action in evaluation, for a full window of ``steps`` steps; of the last layer the last query alone.
 
-    Tokens keep their embeddings while the window slides, and with them the first layer's keys, queries and values.
+    Tokens keep their embeddings while the window slides, and with them the first layer's two projections.
     """
     tokens = 3 * steps - 1
     square = width**2
     attended = _causal(range(1, tokens + 1), width)
-    first_layer = 3 * 3 * square + tokens * 9 * square + attended
-    full_layer = tokens * 12 * square + attended
-    last_layer = tokens * 2 * square + 10 * square + _causal([tokens], width)
+    first_layer = 3 * 2 * square + tokens * 8 * square + attended
+    full_layer = tokens * 10 * square + attended
+    last_layer = 10 * square + _causal([tokens], width)
     ends = (observation_width + 2 * action_width + 1) * width
     return 2 * (first_layer + (layers - 2) * full_layer + last_layer + ends)
 
 
 def gpt2_update(vocabulary, sequence_length=1024, batch_size=64, width=128, layers=3):
     """One update of GPT-2's pre-training."""
-    layer = sequence_length * 12 * width**2 + _causal(range(1, sequence_length + 1), width)
+    layer = sequence_length * 10 * width**2 + _causal(range(1, sequence_length + 1), width)
     return 2 * batch_size * 3 * (layers * layer + sequence_length * width * vocabulary)
 
 
