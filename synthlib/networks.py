@@ -146,7 +146,7 @@ def _affine(layer, inputs, relu=False):
 
 
 def _write_gradients(layer, delta, inputs):
-    layer.weight.grad.copy_(weight_gradient(inputs, delta).t())
+    layer.weight.grad.copy_(weight_gradient(delta, inputs))  # in this order it need not be turned round
     torch.sum(delta, dim=0, out=layer.bias.grad)
 
 
