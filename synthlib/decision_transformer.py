@@ -102,8 +102,10 @@ def dropout_factors(shape, probability, generator, device=CPU):
     count = math.prod(shape)
     bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
     bits.random_(-(2**63), None, generator=generator)
-    kept = bits.view(torch.int16)[:count] >= round(probability * 2**16) - 2**15
-    return kept.view(shape).float().mul_(1 / (1 - probability))
+    factors = torch.empty(count, device=device)
+    # Straight to 0 and 1: by way of booleans it takes five times as long.
+    torch.ge(bits.view(torch.int16)[:count], round(probability * 2**16) - 2**15, out=factors)
+    return factors.view(shape).mul_(1 / (1 - probability))
 
 
 def dropped(x, factors):
