@@ -38,6 +38,7 @@ help:
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
 	@echo "make run-table6         only train"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
+	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"

@@ -131,10 +131,9 @@ def _rates(shape):
 
 def machine():
     """What the numbers were measured on."""
-    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {
         "date": date.today().isoformat(),
-        "processor": names[0] if names else platform.processor(),
+        "processor": _processor(),
         "device": describe(chosen()),
         "cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -150,9 +149,14 @@ def _folder_name():
     return "bench" if chosen() == CPU else "bench-cuda"
 
 
-def _cpuinfo():
+def _processor():
+    """Its name with family and model, which tell generations apart that share a name; as much as is known."""
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in facts:
+        return platform.processor()
+    return "{model name}, family {cpu family}, model {model}".format_map({"cpu family": "?", "model": "?"} | facts)
 
 
 def main(arguments=None):

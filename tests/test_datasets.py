@@ -72,7 +72,7 @@ def test_trajectories_are_cut_where_d4rl_cuts(timeouts):
 
 
 def loop_without_timeouts(terminals, limit, terminate_on_end):
-    """Kept rows by the rule read literally, one row after the other (golden/README.md section 9)."""
+    """Kept rows by the rule read literally, one row after the other (faithfulness 7.5)."""
     kept, counter = [], 0
     for i, terminal in enumerate(terminals[:-1]):
         final = counter == limit - 1
