@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+PARTIAL = ".*.partial"  # what a killed process may leave behind
+
 
 def write_atomically(path, write):
     """Call ``write(temporary_path)`` and rename the result to ``path``.

@@ -35,8 +35,8 @@ class Claim:
 
     def _beat(self):
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            if self._is_ours():
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a shared disk that does not answer may do so at the next beat
+                if self._is_ours():
                     os.utime(self.path)
 
     def _is_ours(self):

@@ -71,7 +71,7 @@ def finetuning_job(arm, dataset, seed, settings, source):
 def pretrain_critics(job, session, store, report):
     """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances."""
     config = _pretraining_config(job.config)
-    training = CriticPretraining(config, transitions=_mdp_data(config.mdp))
+    training = CriticPretraining(config, transitions=_mdp_data(config.mdp), device=chosen())
     resumable.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
 
 

@@ -41,6 +41,7 @@ from synthlib.token_clusters import CLUSTERS, ClusterTerm, cluster_centres
 # All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
 SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
 SEEDS += (4598, 5575, 5599, 6183, 7127, 7282, 7929, 8958, 9051, 9329)
+_OF_PRETRAINING = {"chain", "gpt2", "objective", "pretraining_seed", "pretraining_updates", "text"}
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
@@ -51,6 +52,8 @@ def finetuning_job(arm, dataset, seed, settings, source):
     """
     if arm.get("pretraining", "none") != "none":
         raise ValueError(f"pretraining: {arm['pretraining']!r} is unknown; say none, or what to pre-train on")
+    if "pretraining" in arm and (pointless := sorted(arm.keys() & _OF_PRETRAINING)):
+        raise ValueError(f"an arm with pretraining: none cannot have {', '.join(pointless)} as well")
     environment, checksum, masses = data_identity(dataset, source)
     baseline = "pretraining" in arm
     backbone, requires, clusters = None, (), None

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from multiprocessing import get_context
+import traceback
+from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
@@ -121,7 +122,7 @@ def _work(jobs, store, reports, started, stacked):
     tried = set()
     while True:
         left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
-        left = [job for job in left if not any(_failed_since(started, required, store) for required in job.requires)]
+        left = [job for job in left if not any(_is_lost(one, started, tried, store) for one in job.requires)]
         if not left:
             return
         ready = [job for job in left if all(map(store.is_done, job.requires))]
@@ -154,7 +155,7 @@ def _train(jobs, store, reports, tried):
 
     def report(updates):
         for job in ours:
-            reports.put((job.key, updates / job.updates))
+            reports.put((job.key, updates / job.updates if job.updates else 1.0))
 
     try:
         with contextlib.ExitStack() as failures:
@@ -168,22 +169,25 @@ def _train(jobs, store, reports, tried):
     except ClaimLost as lost:
         print(lost)
     except Exception:  # recorded in FAILED.json; the parent lists it, the other jobs go on
-        pass
+        if not any(map(store.failure, ours)):  # which the disk had no room for
+            traceback.print_exc()
     return True
 
 
-def _failed_since(started, job, store):
+def _is_lost(job, started, tried, store):
+    """Whether a required ``job`` has failed: by its record, or, with a disk too full for one, in our own hands."""
     failure = store.failure(job)
-    return failure is not None and failure["time"] >= started
+    if failure is not None and failure["time"] >= started:
+        return True
+    return job.key in tried and store.status(job) not in ("done", "running")
 
 
 def _die_with_parent():
-    """End this process soon after its parent was killed, so that its claims become free."""
-    parent = os.getppid()
+    """End this process when its parent is killed, so that its claims become free."""
+    parent = parent_process()
 
     def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -116,6 +116,8 @@ def _tokens(config, gpt2):
     """(batches, held-out sequences) of a pre-training, from a chain as a stream or from text."""
     data, held_out = config["data"], config["validation_sequences"]
     if "text" in data:
+        if _text_identity(data["text"]["corpus"]) != data["text"]:
+            raise ValueError(f"{data['text']['corpus']} changed while its runs were being planned; start again")
         training, validation = _text_rows(data["text"]["corpus"], data["vocabulary"], gpt2.sequence_length)
         return shuffled_batches(training, gpt2.batch_size), validation[:held_out]
     chain = ChainConfig(**data["chain"])

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.store import weights_name
+from synthlib.store import updates_in, weights_name
 
 _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 
@@ -17,7 +17,7 @@ _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 def publish(plan, store):
     """Copy the finished runs of ``plan`` to the store's records and return their folders, those already there left out.
 
-    The name of the machine is not copied.
+    A record that is there keeps its weights, and its rows if they go further. The name of the machine is not copied.
     """
     return [_copy(job, store) for job in plan.jobs() if store.is_done(job) and not store.is_published(job)]
 
@@ -31,9 +31,14 @@ def _copy(job, store):
         for name in (*_ROWS, *map(weights_name, job.keep)):
             if (folder / name).exists():
                 shutil.copyfile(folder / name, made / name)
+        before = [*record.glob(weights_name("*"))]
+        if (updates_in(record) or 0) > updates_in(folder):
+            before += [record / name for name in _ROWS if (record / name).exists()]
+        for path in before:
+            shutil.copyfile(path, made / path.name)
         environment = read_json(folder / "environment.json")
         write_json(made / "environment.json", {name: fact for name, fact in environment.items() if name != "host"})
-        if record.exists():  # of a shorter run
+        if record.exists():
             shutil.rmtree(record)
         made.rename(record)
     return record

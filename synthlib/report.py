@@ -38,8 +38,7 @@ from synthlib.verdicts import (
     DIGITS_DIFFER,
     EQUAL,
     MINIMUM_SEEDS,
-    OWN_DATA,
-    REPLICA,
+    NOT_COMPARABLE,
     against_baseline,
     against_paper,
     power_table,
@@ -74,6 +73,12 @@ class Runs:
     folder: Path  # where the report's files go
     missing: tuple  # one line per run that is wanted and not done
     provenance: dict  # what else a reader needs to find or repeat the runs, fit for JSON
+    reduced: bool = False  # made with fewer updates, of fine-tuning or pre-training, than the paper's
+
+    @property
+    def compared_as(self):
+        """What the paper's cells are compared with: the source, or that it is the right data but smaller runs."""
+        return "reduced" if self.reduced and self.source == "d4rl" else self.source
 
 
 class Report:
@@ -104,7 +109,7 @@ class Report:
         """One row per arm and data set, average rows last: ours and, where printed, the paper's."""
         ours = score_cells(self.scores.dropna(subset="score"))
         average = average_rows(ours).assign(dataset=self.average_name)
-        printed = _paper_cells(self.artefact, ours, self.runs.source)
+        printed = _paper_cells(self.artefact, ours, self.runs.compared_as)
         paper_average = printed[printed["dataset"].isin(AVERAGE_ROWS)].drop(columns="dataset")
         cells = [
             ours.merge(printed, on=["arm", "dataset"], how="left"),
@@ -132,12 +137,12 @@ class Report:
         for baseline in self._baselines:
             arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
             table = against_baseline(cells, baseline, arms)
-            for arm in arms:
+            for arm in table.loc[table["dataset"] == AVERAGE, "arm"]:
                 rows = (table["arm"] == arm) & (table["dataset"] == AVERAGE)
                 for name, value in self._improvement(arm, baseline, cells).items():
                     table.loc[rows, name] = value
             frames.append(table)
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["arm", "dataset", "baseline"])
 
     def _improvement(self, arm, baseline, cells):
         there = [set(self.scores.loc[self.scores["arm"] == name, "dataset"]) for name in (arm, baseline)]
@@ -220,9 +225,9 @@ class Report:
 
     @property
     def _baselines(self):
-        """The published baseline and the matched control, as far as any run of them is done."""
+        """The published baseline and the matched control, as far as there are runs of them and of another arm."""
         there = set(self.cells["arm"])
-        return [arm for arm in (self.artefact.baseline, self.artefact.control) if arm in there]
+        return [arm for arm in (self.artefact.baseline, self.artefact.control) if arm in there and len(there) > 1]
 
     @property
     def _has_comparisons(self):
@@ -340,14 +345,14 @@ def _paper_cells(artefact, ours, source):
 
 def _printed_costs(artefact, ours, source):
     printed = paper_costs(artefact.paper_table).rename(columns={"value": "paper_mean"})
-    average = ours.groupby("arm", as_index=False)["mean"].mean().assign(dataset=AVERAGE_ROWS[0])
+    whole = ours.groupby("arm").filter(lambda of_arm: len(of_arm) == len(DATASETS))  # what is printed is of all twelve
+    average = whole.groupby("arm", as_index=False)["mean"].mean().assign(dataset=AVERAGE_ROWS[0])
     table = printed.merge(pd.concat([ours, average])[["arm", "dataset", "mean"]], on=["arm", "dataset"], how="left")
     table["difference"] = table["mean"] - table["paper_mean"]
     # Half a tenth either way, since 15.25 may be printed as 15.2 or 15.3.
     equal = np.where(table["difference"].abs() <= 0.05 + 1e-9, EQUAL, DIGITS_DIFFER)
-    words = {"authors": equal, "replica": REPLICA, "path": OWN_DATA, "d4rl": "not tested"}
-    table["verdict"] = words[source]
-    if source in ("replica", "path"):
+    table["verdict"] = NOT_COMPARABLE.get(source, equal if source == "authors" else "not tested")
+    if source in NOT_COMPARABLE:
         table["difference"] = np.nan
     return table.reindex(columns=_PAPER_COLUMNS)
 

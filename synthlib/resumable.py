@@ -42,13 +42,11 @@ def pretrain(training, weights, session, report, stride):
     """Train through ``session.job.keep``, keeping ``weights()`` at each; saves are looked at every ``stride`` updates.
 
     ``training`` has ``updates``, ``losses`` (rows), ``run(until, report)``, ``state_dict()`` and ``load_state_dict()``.
-    When a shorter one is asked for after a longer run, it is trained again from the start and the longer run's state
-    stays.
+    Weights from before the saved state are trained again from the start; that state stays, and what comes after it goes
+    on from there.
     """
     saved = session.resume()
     missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
-    if saved is not None and all(saved["updates"] <= updates for updates in missing):
-        training.load_state_dict(saved["training"])
     longest = saved["updates"] if saved else -1
     last_save = time.monotonic()
 
@@ -57,12 +55,14 @@ def pretrain(training, weights, session, report, stride):
         session.save(state, training.updates, losses=training.losses)
 
     for stop in missing:
+        if training.updates < longest <= stop:
+            training.load_state_dict(saved["training"])
         while training.updates < stop:
             training.run(min(training.updates + stride, stop), report)
             if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
                 save()
                 last_save = time.monotonic()
-        if stop > longest:
+        if stop >= longest:  # equal: the process may have been killed in the middle of that save
             save()
         session.save_weights(stop, weights())
 

@@ -184,9 +184,16 @@ def runs_of_plan(plan):
             "preset": plan.preset,
             "settings": plan.settings,
             "data_checksums": {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells},
-            "environment": _environment(),
+            "report_made_with": _environment(),
         },
+        reduced=_is_reduced(plan),
     )
+
+
+def _is_reduced(plan):
+    """Whether the plan's runs are smaller than the paper's."""
+    full = load_preset("paper", plan.artefact.algorithm)
+    return any(plan.settings[name] < full[name] for name in ("updates", "pretraining_scale"))
 
 
 def runs_of_authors(artefact, logs):
@@ -208,7 +215,7 @@ def runs_of_authors(artefact, logs):
         label="The authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
         folder=outputs() / "authors" / artefact.name,
         missing=(),
-        provenance={"environment": _environment()},
+        provenance={"report_made_with": _environment()},
     )
 
 

@@ -92,7 +92,7 @@ def similarities_of_plan(plan, store):
     """
     rows = []
     for cell in plan.cells:
-        if store.is_done(cell.job) and (store.folder(cell.job) / "checkpoint.pt").exists():
+        if store.updates_done(cell.job) >= cell.job.updates and (store.folder(cell.job) / "checkpoint.pt").exists():
             which = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
             rows += [which | found for found in similarities_of_run(cell.job, store)]
     if not rows:

@@ -35,8 +35,8 @@ import pandas as pd
 import torch
 
 from synthlib import devices
-from synthlib.atomic_files import read_json, write_atomically, write_json, write_text
-from synthlib.claims import is_claimed, try_claim
+from synthlib.atomic_files import PARTIAL, read_json, write_atomically, write_json, write_text
+from synthlib.claims import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
 
 
@@ -79,7 +79,7 @@ class Store:
 
     def updates_done(self, job):
         """Updates that the job's own training has reached and saved, 0 when it was never started."""
-        return _updates_in(self.folder(job)) or 0
+        return updates_in(self.folder(job)) or 0
 
     def fraction_done(self, job):
         """Share of the job's updates that are saved, 0 to 1."""
@@ -89,17 +89,13 @@ class Store:
         return self._finished(job) is not None
 
     def is_published(self, job):
-        """Whether the job is done only by its record: rows and kept weights, but no checkpoint."""
-        return self._finished(job) == self.record(job)
+        """Whether the job's record alone would do: its rows and its kept weights."""
+        return _is_done_in(self.record(job), job)
 
     def _finished(self, job):
         """The folder in which the job is done, or None: its own before its record."""
-        for folder in (self.folder(job), self.record(job)):
-            updates = _updates_in(folder)
-            reached = updates is not None and updates >= job.updates
-            if reached and all((folder / weights_name(kept)).exists() for kept in job.keep):
-                return folder
-        return None
+        folders = (self.folder(job), self.record(job))
+        return next((folder for folder in folders if _is_done_in(folder, job)), None)
 
     def weights(self, job):
         """The weights that a done job kept at its end."""
@@ -148,7 +144,11 @@ class Store:
         if not folder.exists():
             self._create(folder, job)
         claim = try_claim(folder)
-        return Session(folder, job, claim) if claim else None
+        if claim is None:
+            return None
+        for left in folder.glob(PARTIAL):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+        return Session(folder, job, claim)
 
     def _create(self, folder, job):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +179,8 @@ class Session:
             return None
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, MemoryError):  # of the machine, not of the file, which may be read the next time
+            raise
         except Exception as error:
             aside = path.with_name("checkpoint.unreadable.pt")
             path.rename(aside)
@@ -211,6 +213,8 @@ class Session:
         try:
             yield self
             (self.folder / "FAILED.json").unlink(missing_ok=True)
+        except ClaimLost:  # the folder is another's now
+            raise
         except Exception as error:
             record = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
             with contextlib.suppress(OSError):  # a full disk must not hide the error itself
@@ -220,10 +224,16 @@ class Session:
             self.release()
 
 
-def _updates_in(folder):
+def updates_in(folder):
     """Updates that the training in ``folder`` has saved, None when it has saved nothing yet."""
     path = folder / "progress.json"
     return read_json(path)["updates"] if path.exists() else None
+
+
+def _is_done_in(folder, job):
+    updates = updates_in(folder)
+    reached = updates is not None and updates >= job.updates
+    return reached and all((folder / weights_name(kept)).exists() for kept in job.keep)
 
 
 def weights_name(updates):

@@ -35,6 +35,8 @@ UNDECIDED = "undecided"
 NOT_ENOUGH_RUNS = "not enough runs"
 REPLICA = "replica data, not comparable"
 OWN_DATA = "own data, not comparable"
+REDUCED = "smaller runs, not comparable"
+NOT_COMPARABLE = {"replica": REPLICA, "path": OWN_DATA, "reduced": REDUCED}
 HOLDS = "holds"
 FAILS = "fails"
 AVERAGE = AVERAGE_ROWS[0]
@@ -141,7 +143,8 @@ def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVER
     Average rows in ``cells`` are not used: the one shown is made of the twelve cells.
 
     ``source`` is the data our runs were fine-tuned on: "d4rl" is tested, "authors" (the authors' own runs) is compared
-    digit by digit, "replica" and "path" are not compared at all: their difference and p-values are NaN.
+    digit by digit; "replica", "path" and "reduced" (D4RL's data, but fewer updates than the paper's) are not compared:
+    their difference and p-values are NaN.
 
     Returns one row per printed cell, average rows included, also where we have nothing yet (``n`` 0): ``table, arm,
     dataset, mean, std, n, paper_mean, paper_std, paper_n, difference, low, high, p_different, p_equivalent, verdict``.
@@ -150,8 +153,8 @@ def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVER
 
     Raises KeyError for a table that is not there, ValueError for an unknown source.
     """
-    if source not in ("d4rl", "authors", "replica", "path"):
-        raise ValueError(f"unknown source of data {source!r}; known: d4rl, authors, replica, path")
+    if source not in (known := ("d4rl", "authors", *NOT_COMPARABLE)):
+        raise ValueError(f"unknown source of data {source!r}; known: {', '.join(known)}")
     columns = []
     for arm, printed in paper_table(number).groupby("arm", sort=False):
         printed = printed.rename(columns={"mean": "paper_mean", "std": "paper_std"}).assign(
@@ -170,7 +173,7 @@ def against_paper(cells, number, source, margin=CELL_MARGIN, average_margin=AVER
         table["verdict"] = [same_digits(*row[:4]) if row[4] else NOT_ENOUGH_RUNS for row in rows]
         table[["low", "high", "p_different", "p_equivalent"]] = np.nan
     elif source != "d4rl":
-        table["verdict"] = REPLICA if source == "replica" else OWN_DATA
+        table["verdict"] = NOT_COMPARABLE[source]
         table[list(Comparison._fields)] = np.nan
     return table
 

@@ -97,4 +97,7 @@ def test_two_processes_share_the_data_set(outputs, tmp_path):
     found = json.loads((tmp_path / "machine.json").read_text())["cores_measured"]
     assert set(found["processes"]) == {"1", "2"}
     assert found["scaling"] > 0.5 and found["start_seconds"] > found["start_cpu_seconds"] / 2
+    shared = [found["processes"][count]["shared_mb"] for count in ("1", "2")]
+    if None not in shared:
+        assert shared[1] > shared[0] + 5
     assert "2 processes: " in bench_page.cores_summary(found)

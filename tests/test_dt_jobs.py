@@ -283,6 +283,7 @@ def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
         ({"text": "wiki", "chain": {"states": 10}}, "without chain or objective"),
         ({"text": "books"}, "text: wiki"),
         ({"chain": {"states": 1}}, "states must be"),
+        (BASELINE | {"text": "wiki", "pretraining_seed": 1}, "none cannot have pretraining_seed, text as well"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(arm, said, random_hopper_data):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from synthlib.cql_jobs import finetuning_job
-from synthlib.engine import JobsFailed, _stacks, run_jobs
+from synthlib.engine import JobsFailed, _is_lost, _stacks, run_jobs
 from synthlib.store import Store
 from synthlib.study import distinct_jobs, make_plan
 
@@ -108,6 +108,19 @@ def test_stacked_seeds_are_the_separate_runs_and_each_keeps_its_own_record(algor
         if job.kind == algorithm:
             first = [store.evaluations(job)["score"].iloc[0] for store in (alone, together)]
             assert first[1] == pytest.approx(first[0], abs=0.5)
+
+
+def test_what_needs_a_training_that_came_to_nothing_is_not_waited_for(random_hopper_data, outputs):
+    store = Store(outputs / "store")
+    pretraining, _, _ = jobs(random_hopper_data)
+    assert not _is_lost(pretraining, 0, set(), store)  # still to be made
+    assert _is_lost(pretraining, 0, {pretraining.key}, store)  # we tried, and the disk had no room for the reason
+    session = store.open(pretraining)
+    assert not _is_lost(pretraining, 0, {pretraining.key}, store)  # another process has it
+    with pytest.raises(OSError), session.recording_failure():
+        raise OSError("no space left")
+    failed = store.failure(pretraining)["time"]
+    assert _is_lost(pretraining, failed, set(), store) and not _is_lost(pretraining, failed + 1, set(), store)
 
 
 def test_only_equally_far_runs_are_stacked(random_hopper_data, outputs):

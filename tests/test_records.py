@@ -32,7 +32,7 @@ def published(tmp_path):
 def test_a_published_run_is_done_in_a_clone_and_reads_the_same(published):
     made, clone = published
     wanted = job(10, keep=(10,))
-    assert clone.status(wanted) == "done" and clone.is_published(wanted) and not made.is_published(wanted)
+    assert clone.status(wanted) == "done" and clone.is_published(wanted) and made.is_published(wanted)
     assert clone.evaluations(wanted).equals(made.evaluations(wanted))
     assert list(clone.evaluations(job(5))["score"]) == [1.0]
     assert torch.equal(clone.weights(wanted)["q1"], torch.ones(2))
@@ -68,3 +68,21 @@ def test_publishing_again_copies_only_what_is_new(published):
     save(made, job(20, seed=2), 20, [*ROWS, {"updates": 20, "score": 4.0}])
     publish(Plan(job(20, seed=2)), made)
     assert list(clone.evaluations(job(20, seed=2))["score"]) == [1.0, 2.0, 4.0]
+    assert publish(Plan(job(20, seed=2)), made) == []
+
+
+def test_publishing_takes_nothing_away(published, tmp_path):
+    made, clone = published
+    session = made.open(job(10, keep=(4, 10)))
+    session.save_weights(4, {"q1": torch.zeros(2)})
+    session.release()
+    publish(Plan(job(10, keep=(4, 10))), made)
+    assert clone.is_done(job(10, keep=(4, 10))) and publish(Plan(job(10, keep=(10,))), made) == []
+    # Elsewhere a shorter run of the same training, with weights that the record lacks.
+    other = Store(tmp_path / "other", tmp_path / "records")
+    save(other, job(5, keep=(2,)), 5, ROWS[:1])
+    session = other.open(job(5, keep=(2,)))
+    session.save_weights(2, {"q1": torch.zeros(2)})
+    session.release()
+    publish(Plan(job(5, keep=(2,))), other)
+    assert clone.is_done(job(10, keep=(2, 4, 10))) and list(clone.evaluations(job(10))["score"]) == [1.0, 2.0]

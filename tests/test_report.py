@@ -32,6 +32,13 @@ def made_up_runs(name="table6", source="d4rl", seeds=5, datasets=DATASETS, metri
     return Runs(artefact, pd.DataFrame(rows), pd.DataFrame(records), source, "made up", folder, (), {"preset": "none"})
 
 
+def those(runs, chosen):
+    """The runs for which ``chosen`` says so."""
+    return replace(
+        runs, evaluations=runs.evaluations[chosen(runs.evaluations)], records=runs.records[chosen(runs.records)]
+    )
+
+
 def test_cells_stand_in_printed_order_with_the_papers_beside_ours():
     report = Report(made_up_runs())
     cells = report.cells
@@ -125,15 +132,32 @@ def test_two_seeds_get_no_interval_in_words():
 
 @pytest.mark.parametrize("undone", [["CQL, matched"], ["CQL", "CQL, matched"]])
 def test_a_table_that_is_not_finished_compares_what_is_there(undone):
-    runs = made_up_runs(datasets=DATASETS[:2])
-    for frame in (runs.evaluations, runs.records):
-        frame.drop(frame.index[frame["arm"].isin(undone)], inplace=True)
-    report = Report(runs)
+    report = Report(those(made_up_runs(datasets=DATASETS[:2]), lambda runs: ~runs["arm"].isin(undone)))
     assert undone[-1] in report.wide().columns and "S=100 " in report.text()
     if undone == ["CQL, matched"]:
         assert set(report.comparisons["baseline"]) == {"CQL"}
     else:
         assert " against " not in report.text()
+
+
+@pytest.mark.parametrize("done", ["CQL", "CQL, matched"])
+def test_a_table_with_one_column_is_shown(done):
+    report = Report(those(made_up_runs(datasets=DATASETS[:2]), lambda runs: runs["arm"] == done))
+    assert " against " not in report.text() and report.comparison_table().empty
+
+
+def test_arms_on_different_data_sets_are_not_compared():
+    runs = those(
+        made_up_runs(datasets=DATASETS[:2]), lambda runs: (runs["arm"] == "CQL") != (runs["dataset"] == DATASETS[0])
+    )
+    assert set(Report(runs).comparison_table().index.get_level_values(1)) == {"against CQL, matched"}
+
+
+def test_runs_that_are_smaller_than_the_papers_are_not_held_against_it():
+    report = Report(replace(made_up_runs(), reduced=True))
+    assert report.paper_verdict() == "Against the paper: smaller runs, not comparable (78 cells)."
+    assert report.cells["difference"].isna().all()
+    assert "not comparable" not in Report(made_up_runs()).paper_verdict()
 
 
 def test_mixed_physics_are_refused():

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from synthlib.claims import ClaimLost
 from synthlib.store import Job, Store
 
 
@@ -83,6 +84,41 @@ def test_a_truncated_checkpoint_is_set_aside_and_training_starts_again(tmp_path,
     session.release()
     assert "cannot be read" in capsys.readouterr().out
     assert (path.parent / "checkpoint.unreadable.pt").exists()
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_is_left_where_it_is(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    save(store, job(20), 10)
+    session = store.open(job(20))
+
+    def stale(*_, **__):
+        raise OSError(116, "stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", stale)
+        with pytest.raises(OSError, match="stale"):
+            session.resume()
+    assert session.resume()["updates"] == 10
+    session.release()
+
+
+def test_a_claim_that_was_lost_is_no_failure_of_the_training(tmp_path):
+    store = Store(tmp_path)
+    session = store.open(job())
+    claim = store.folder(job()) / "claim.json"
+    with pytest.raises(ClaimLost), session.recording_failure():
+        claim.write_text(json.dumps({"host": "elsewhere", "pid": 1, "token": "theirs"}))
+        session.save({}, 5)
+    assert store.failure(job()) is None and store.status(job()) == "running"
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    store = Store(tmp_path)
+    save(store, job(), 10)
+    left = store.folder(job()) / ".checkpoint.pt.0123abcd.partial"
+    left.write_bytes(b"half")
+    store.open(job()).release()
+    assert not left.exists() and store.is_done(job())
 
 
 def test_the_record_holds_the_full_configuration(tmp_path):

@@ -20,6 +20,7 @@ from synthlib.verdicts import (
     LOWER,
     NOT_ENOUGH_RUNS,
     OWN_DATA,
+    REDUCED,
     REPLICA,
     UNDECIDED,
     against_baseline,
@@ -249,7 +250,7 @@ def test_a_table_in_progress_shows_every_printed_cell():
     assert table[table["dataset"] == AVERAGE]["mean"].isna().all()
 
 
-@pytest.mark.parametrize(("source", "word"), [("replica", REPLICA), ("path", OWN_DATA)])
+@pytest.mark.parametrize(("source", "word"), [("replica", REPLICA), ("path", OWN_DATA), ("reduced", REDUCED)])
 def test_other_data_is_never_compared_with_the_paper(source, word):
     table = against_paper(our_cells(6), 6, source)
     assert set(table["verdict"]) == {word}
