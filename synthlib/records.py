@@ -36,9 +36,13 @@ def _copy(job, store):
             before += [record / name for name in _ROWS if (record / name).exists()]
         for path in before:
             shutil.copyfile(path, made / path.name)
-        environment = read_json(folder / "environment.json")
-        write_json(made / "environment.json", {name: fact for name, fact in environment.items() if name != "host"})
+        write_json(made / "environment.json", _nameless(read_json(folder / "environment.json")))
         if record.exists():
             shutil.rmtree(record)
         made.rename(record)
     return record
+
+
+def _nameless(environment):
+    facts = {name: fact for name, fact in environment.items() if name != "host"}
+    return facts | ({"continued": [*map(_nameless, facts["continued"])]} if "continued" in facts else {})

@@ -2,7 +2,8 @@
 
     outputs/store/<kind>/<key>/
         config.json        everything that decides the numbers
-        environment.json   versions, processor, host and date: everything that does not
+        environment.json   versions, processor, device, host and date: everything that does not; where the training went
+                           on elsewhere, that too
         evaluations.csv    one row per evaluation
         losses.csv         one row per logging interval
         checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to go on
@@ -148,6 +149,7 @@ class Store:
             return None
         for left in folder.glob(PARTIAL):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
+        _note_where(folder)
         return Session(folder, job, claim)
 
     def _create(self, folder, job):
@@ -222,6 +224,18 @@ class Session:
             raise
         finally:
             self.release()
+
+
+def _note_where(folder):
+    """Add this machine, with its versions, to those that the training was made on, unless it is one of them."""
+    first, here = read_json(folder / "environment.json"), describe_environment()
+    others = first.get("continued", [])
+
+    def facts(environment):
+        return {name: fact for name, fact in environment.items() if name not in ("started", "continued")}
+
+    if facts(here) not in map(facts, [first, *others]):
+        write_json(folder / "environment.json", first | {"continued": [*others, here]})
 
 
 def updates_in(folder):

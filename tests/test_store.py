@@ -3,7 +3,9 @@ import json
 import pytest
 import torch
 
+from synthlib import store
 from synthlib.claims import ClaimLost
+from synthlib.records import publish
 from synthlib.store import Job, Store
 
 
@@ -100,6 +102,22 @@ def test_a_checkpoint_that_the_disk_does_not_give_is_left_where_it_is(tmp_path, 
             session.resume()
     assert session.resume()["updates"] == 10
     session.release()
+
+
+def test_a_training_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
+    runs = Store(tmp_path / "store", tmp_path / "records")
+    save(runs, job(20), 10)
+    save(runs, job(20), 15)
+    there = runs.folder(job()) / "environment.json"
+    first = json.loads(there.read_text())
+    assert "continued" not in first
+    elsewhere = first | {"host": "elsewhere", "device": "a GPU", "started": "later"}
+    monkeypatch.setattr(store, "describe_environment", lambda: elsewhere)
+    save(runs, job(20), 20)
+    save(runs, job(30), 25)
+    assert json.loads(there.read_text()) == first | {"continued": [elsewhere]}
+    publish(type("Plan", (), {"jobs": lambda self: [job(20)]})(), runs)
+    assert "elsewhere" not in (runs.record(job()) / "environment.json").read_text()
 
 
 def test_a_claim_that_was_lost_is_no_failure_of_the_training(tmp_path):
