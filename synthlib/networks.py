@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib.products import product, relu_backward, weight_gradient
+from synthlib.products import product, through_relu_, weight_gradient
 
 LOG_STD_RANGE = (-20.0, 2.0)
 HEAD_GAIN = 0.01
@@ -124,13 +124,22 @@ def forward_by_hand(trunk, head, inputs):
 
 @torch.no_grad()
 def backward_by_hand(trunk, head, kept, delta):
-    """Write into the weights' ``grad`` what the gradient ``delta`` with respect to the outputs gives them."""
+    """Write into the weights' ``grad`` what the gradient ``delta`` for the outputs gives them; overwrites ``kept``."""
     inputs, hidden_1, hidden_2 = kept
     _write_gradients(head, delta, hidden_2)
-    delta = relu_backward(product(delta, head.weight), hidden_2, 0)
+    delta = through_relu_(product(delta, head.weight), hidden_2)
     _write_gradients(trunk[2], delta, hidden_1)
-    delta = relu_backward(product(delta, trunk[2].weight), hidden_1, 0)
+    delta = through_relu_(product(delta, trunk[2].weight), hidden_1)
     _write_gradients(trunk[0], delta, inputs)
+
+
+@torch.no_grad()
+def input_gradient_by_hand(trunk, head, kept, delta, first):
+    """What the gradient ``delta`` for the outputs gives the inputs from column ``first`` on; overwrites ``kept``."""
+    _, hidden_1, hidden_2 = kept
+    delta = through_relu_(product(delta, head.weight), hidden_2)
+    delta = through_relu_(product(delta, trunk[2].weight), hidden_1)
+    return product(delta, trunk[0].weight[:, first:])
 
 
 def _hidden_layers(inputs, hidden):
@@ -146,7 +155,7 @@ def _affine(layer, inputs, relu=False):
 
 
 def _write_gradients(layer, delta, inputs):
-    layer.weight.grad.copy_(weight_gradient(delta, inputs))  # in this order it need not be turned round
+    weight_gradient(delta, inputs, out=layer.weight.grad)
     torch.sum(delta, dim=0, out=layer.bias.grad)
 
 

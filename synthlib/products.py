@@ -2,9 +2,10 @@
 
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
 with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
-instead of 95), and it adds bias and ReLU on the way. So it is taken where there are such units, for the shapes that it
-is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own. Which one depends on the machine and the
-shape alone, never on a measurement, so a run that is repeated there gives the same bits.
+instead of 95), and it adds bias and ReLU on the way. So it is taken on AMD's processors with such units, for the shapes
+that it is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own: on Intel's Sapphire Rapids MKL was
+the quicker one at every shape tried, 185 GFLOP/s against 80 to 180. Which one depends on the machine and the shape
+alone, never on a measurement, so a run that is repeated there gives the same bits.
 """
 
 import contextlib
@@ -25,28 +26,46 @@ def _amd_family():
 
 # The one way to oneDNN with dense tensors; torch.compile uses it. The version of torch is pinned.
 _onednn_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-ONEDNN = (
+AMD_FAMILY = _amd_family()
+ONEDNN_WORKS = (
     torch.backends.mkldnn.is_available()
     and torch.backends.cpu.get_cpu_capability() == "AVX512"
     and _onednn_linear is not None
 )
-FULL_WIDTH = _amd_family() >= 26  # Zen 5: 512 bits a cycle
+ONEDNN = ONEDNN_WORKS and AMD_FAMILY > 0
+FULL_WIDTH = AMD_FAMILY >= 26  # Zen 5: 512 bits a cycle
 # Where oneDNN is the slower one: narrow matrices, 38 against 49 GFLOP/s for (256, 256) (256, 17), and on half-wide
 # units whatever is not tall or comes transposed, which it copies first. One trial: 3 % of a CQL update.
 NARROW, TALL = 64, 512
 relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
 
-def product(a, b, bias=None, relu=False):
-    """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded."""
-    if a.dtype == torch.float32 and a.device.type == "cpu" and _is_quicker_by_onednn(a, b):
-        return _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
-    result = torch.mm(a, b) if bias is None else torch.addmm(bias, a, b)
+def product(a, b, bias=None, relu=False, out=None):
+    """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded.
+
+    ``out`` is where to write it, if not to new memory.
+    """
+    if _is_quicker_by_onednn(a, b):
+        result = _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
+        return result if out is None else out.copy_(result)
+    if relu and bias is not None:
+        return add_relu_(torch.mm(a, b, out=out), bias)
+    result = torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
     return result.relu_() if relu else result
 
 
+def add_relu_(x, y):
+    """max(x + y, 0) in place of x; on the CPU in one pass through memory."""
+    return torch.ops.aten._add_relu_(x, y) if x.device.type == "cpu" else x.add_(y).relu_()
+
+
+def through_relu_(delta, output):
+    """The gradient below a ReLU, given ``delta`` above it and what the ReLU gave, which is overwritten."""
+    return relu_backward.grad_input(delta, output, 0, grad_input=output)
+
+
 def _is_quicker_by_onednn(a, b):
-    if not ONEDNN or min(a.shape[0], *b.shape) < NARROW:
+    if not ONEDNN or a.dtype != torch.float32 or a.device.type != "cpu" or min(a.shape[0], *b.shape) < NARROW:
         return False
     return FULL_WIDTH or (a.shape[0] >= TALL and a.is_contiguous())
 
@@ -56,12 +75,20 @@ def _dense(matrix):
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
-def weight_gradient(inputs, delta):
-    """inputs^T delta, (R, I) and (R, O) -> (I, O): what a layer's weights get from its rows."""
+def weight_gradient(inputs, delta, out=None):
+    """inputs^T delta, (R, I) and (R, O) -> (I, O): what a layer's weights get from its rows; written to ``out``."""
     # Either library takes up to twice as long where the result is narrow, so such a result is made transposed.
     if inputs.shape[1] > delta.shape[1]:
-        return product(delta.t(), inputs).t()
-    return product(inputs.t(), delta)
+        return product(delta.t(), inputs, out=None if out is None else out.t()).t()
+    return product(inputs.t(), delta, out=out)
+
+
+def add_weight_gradient(total, inputs, delta):
+    """Add inputs^T delta to ``total`` (I, O)."""
+    if _is_quicker_by_onednn(inputs.t(), delta):
+        total.add_(product(inputs.t(), delta))
+    else:
+        total.addmm_(inputs.t(), delta)
 
 
 def affine(x, weight, bias=None, relu=False):
