@@ -1,16 +1,18 @@
 """``make bench``: our fast versions against their peers on this machine, as ratios.
 
 All contestants of a line take turns in one process with one torch thread, so a drift of the machine meets all of them;
-the ratio of each turn is taken, then the median. Processor time is measured, which a busy neighbour lengthens less than
-the clock's; on a GPU (``make bench DEVICE=cuda``) it is the clock's, until the GPU has finished. In the same turns runs
-a matrix product like the work's: its rate, and the operations that the work cannot do without, give the least time that
-is possible.
+the ratio of each turn is taken, then the median. A turn lasts a quarter of a second at least: as in a run, an update
+follows one of its own and finds in the cache what that left there. Processor time is measured, which a busy neighbour
+lengthens less than the clock's; on a GPU (``make bench DEVICE=cuda``) it is the clock's, until the GPU has finished. In
+the same turns runs a matrix product like the work's: its rate, and the operations that the work cannot do without, give
+the least time that is possible.
 
 The results go to ``outputs/bench``, of a GPU to ``outputs/bench-cuda``: ``bench.csv``, ``bench.md``, ``bench.png`` and
 ``machine.json``.
 """
 
 import argparse
+import math
 import os
 import platform
 import sys
@@ -32,6 +34,7 @@ from synthlib.products import ONEDNN, product
 
 SECONDS = 20  # of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4
+TURN = 0.25  # seconds that a contestant's turn lasts at least
 
 
 def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
@@ -43,14 +46,13 @@ def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
     over the time taken), ``must`` and ``aim`` as ratios, ``verdict``. On a GPU there are no goals: NaN and "".
     """
     work = line.build()
-    for contestant in work.contestants.values():
-        contestant.run()
+    repeats = {name: _repeats(contestant.run) for name, contestant in work.contestants.items()}
     taken = {name: [] for name in work.contestants}
     rates, spent = [], 0.0
     while len(rates) < least_turns or (spent < seconds and len(rates) < MOST_TURNS):
         for name, contestant in work.contestants.items():
-            duration = _seconds(contestant.run)
-            taken[name].append(duration / contestant.units)
+            duration = _seconds(contestant.run, repeats[name])
+            taken[name].append(duration / (contestant.units * repeats[name]))
             spent += duration
         rates.append(_rates(work.product))
     taken = pd.DataFrame(taken)
@@ -107,11 +109,18 @@ def _judged(rows, line):
     return rows.assign(must=must, aim=aim, verdict=reached)
 
 
-def _seconds(run):
+def _repeats(run):
+    """How often ``run`` fits into a turn; the first time is not counted, as things are made then."""
+    run()
+    return max(1, math.ceil(TURN / max(_seconds(run), 1e-6)))
+
+
+def _seconds(run, repeats=1):
     clock = time.process_time if chosen() == CPU else time.perf_counter
     wait(chosen())
     began = clock()
-    run()
+    for _ in range(repeats):
+        run()
     wait(chosen())
     return clock() - began
 
@@ -124,7 +133,7 @@ def _rates(shape):
     repeats = max(1, int(1e9 / (rows * inner * columns)))
 
     def rate(multiply):
-        return 2 * rows * inner * columns * repeats / _seconds(lambda: [multiply() for _ in range(repeats)])
+        return 2 * rows * inner * columns * repeats / _seconds(multiply, repeats)
 
     return rate(lambda: torch.mm(a, b, out=result)), rate(lambda: product(a, b))
 

@@ -37,7 +37,6 @@ FULL_WIDTH = AMD_FAMILY >= 26  # Zen 5: 512 bits a cycle
 # Where oneDNN is the slower one: narrow matrices, 38 against 49 GFLOP/s for (256, 256) (256, 17), and on half-wide
 # units whatever is not tall or comes transposed, which it copies first. One trial: 3 % of a CQL update.
 NARROW, TALL = 64, 512
-relu_backward = torch.ops.aten.threshold_backward  # (gradient, output of the ReLU, 0)
 
 
 def product(a, b, bias=None, relu=False, out=None):
@@ -61,7 +60,7 @@ def add_relu_(x, y):
 
 def through_relu_(delta, output):
     """The gradient below a ReLU, given ``delta`` above it and what the ReLU gave, which is overwritten."""
-    return relu_backward.grad_input(delta, output, 0, grad_input=output)
+    return torch.ops.aten.threshold_backward.grad_input(delta, output, 0, grad_input=output)
 
 
 def _is_quicker_by_onednn(a, b):
@@ -92,7 +91,10 @@ def add_weight_gradient(total, inputs, delta):
 
 
 def affine(x, weight, bias=None, relu=False):
-    """x W + b, (..., I) and (I, O) and (O,) -> (..., O), with a ReLU behind if asked for; differentiable."""
+    """x W + b, (..., I) and (I, O) and (O,) -> (..., O), with a ReLU behind if asked for; differentiable.
+
+    The way back through the ReLU overwrites the result, when all that followed has gone back.
+    """
     multiply = _Affine.apply if torch.is_grad_enabled() else product
     return multiply(x.reshape(-1, x.shape[-1]), weight, bias, relu).unflatten(0, x.shape[:-1])
 
@@ -112,7 +114,7 @@ class _Affine(torch.autograd.Function):
     def backward(ctx, delta):
         x, weight, result = ctx.saved_tensors
         if ctx.relu:
-            delta = relu_backward(delta, result, 0)
+            delta = through_relu_(delta, result)
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         return (
             product(delta, weight.t()) if of_x else None,
