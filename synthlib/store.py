@@ -149,7 +149,6 @@ class Store:
             return None
         for left in folder.glob(PARTIAL):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
-        _note_where(folder)
         return Session(folder, job, claim)
 
     def _create(self, folder, job):
@@ -211,8 +210,12 @@ class Session:
 
     @contextlib.contextmanager
     def recording_failure(self):
-        """Write FAILED.json when the body raises, remove an older one when it does not; always release the claim."""
+        """Write FAILED.json when the body raises, remove an older one when it does not; always release the claim.
+
+        Before the body this machine is added to those that the training was made on.
+        """
         try:
+            _note_where(self.folder)
             yield self
             (self.folder / "FAILED.json").unlink(missing_ok=True)
         except ClaimLost:  # the folder is another's now

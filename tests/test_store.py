@@ -120,6 +120,19 @@ def test_a_training_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
     assert "elsewhere" not in (runs.record(job()) / "environment.json").read_text()
 
 
+def test_a_disk_that_is_full_when_the_machine_is_noted_is_a_failure_of_that_training(tmp_path, monkeypatch):
+    runs = Store(tmp_path)
+    save(runs, job(20), 10)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "_note_where", full)
+    with pytest.raises(OSError, match="No space"), runs.open(job(20)).recording_failure():
+        pass
+    assert "No space" in runs.failure(job(20))["error"] and runs.status(job(20)) == "failed"
+
+
 def test_a_claim_that_was_lost_is_no_failure_of_the_training(tmp_path):
     store = Store(tmp_path)
     session = store.open(job())
