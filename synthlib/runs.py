@@ -9,6 +9,7 @@ written once.
 
 import json
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class OwnRuns:
         lines = [f"Preset {self.preset} ({expect['time']}, {expect['disk']}) can show {expect['shows']}."]
         if parse_source(self.data).kind == "replica":
             lines.append("The data are a replica made by this project: scores must not be compared with the paper's.")
-        return "\n".join([*lines, _ONE_PRETRAINING])
+        return "\n".join(textwrap.fill(line, 110) for line in [*lines, _ONE_PRETRAINING])
 
     def pretraining_curves(self, name):
         """(figure, alt text) of the pre-training losses; RuntimeError when none was long enough to log one."""
