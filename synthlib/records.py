@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.store import updates_in, weights_name
+from synthlib.store import updates_in, weights_name, with_place
 
 _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 
@@ -17,7 +17,8 @@ _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 def publish(plan, store):
     """Copy the finished runs of ``plan`` to the store's records and return their folders, those already there left out.
 
-    A record that is there keeps its weights, and its rows if they go further. The name of the machine is not copied.
+    A record that is there keeps its weights, and its rows unless the new ones go further. The machine is noted, also
+    that of what was there before, but not by its name.
     """
     return [_copy(job, store) for job in plan.jobs() if store.is_done(job) and not store.is_published(job)]
 
@@ -31,12 +32,17 @@ def _copy(job, store):
         for name in (*_ROWS, *map(weights_name, job.keep)):
             if (folder / name).exists():
                 shutil.copyfile(folder / name, made / name)
-        before = [*record.glob(weights_name("*"))]
-        if (updates_in(record) or 0) > updates_in(folder):
-            before += [record / name for name in _ROWS if (record / name).exists()]
+        before, place = [*record.glob(weights_name("*"))], _nameless(read_json(folder / "environment.json"))
+        if record.exists():
+            place_before = read_json(record / "environment.json")
+            if updates_in(record) >= updates_in(folder):
+                before += [record / name for name in _ROWS if (record / name).exists()]
+                place = with_place(place_before, place)
+            else:
+                place = with_place(place, place_before)
         for path in before:
             shutil.copyfile(path, made / path.name)
-        write_json(made / "environment.json", _nameless(read_json(folder / "environment.json")))
+        write_json(made / "environment.json", place)
         if record.exists():
             shutil.rmtree(record)
         made.rename(record)

@@ -231,14 +231,28 @@ class Session:
 
 def _note_where(folder):
     """Add this machine, with its versions, to those that the training was made on, unless it is one of them."""
-    first, here = read_json(folder / "environment.json"), describe_environment()
-    others = first.get("continued", [])
+    first = read_json(folder / "environment.json")
+    together = with_place(first, describe_environment())
+    if together != first:
+        write_json(folder / "environment.json", together)
 
-    def facts(environment):
-        return {name: fact for name, fact in environment.items() if name not in ("started", "continued")}
 
-    if facts(here) not in map(facts, [first, *others]):
-        write_json(folder / "environment.json", first | {"continued": [*others, here]})
+def with_place(first, other):
+    """The environment ``first`` with those of ``other`` in its list of where the training was continued."""
+    places = _places(first)
+    for place in _places(other):
+        if _facts(place) not in map(_facts, places):
+            places.append(place)
+    return places[0] | ({"continued": places[1:]} if places[1:] else {})
+
+
+def _places(environment):
+    start = {name: fact for name, fact in environment.items() if name != "continued"}
+    return [start, *environment.get("continued", [])]
+
+
+def _facts(place):
+    return {name: fact for name, fact in place.items() if name != "started"}
 
 
 def updates_in(folder):

@@ -2,6 +2,7 @@ import pytest
 import torch
 from test_store import job, save
 
+from synthlib import store
 from synthlib.atomic_files import read_json
 from synthlib.records import publish
 from synthlib.store import Store
@@ -86,3 +87,18 @@ def test_publishing_takes_nothing_away(published, tmp_path):
     session.release()
     publish(Plan(job(5, keep=(2,))), other)
     assert clone.is_done(job(10, keep=(2, 4, 10))) and list(clone.evaluations(job(10))["score"]) == [1.0, 2.0]
+
+
+def test_what_another_machine_adds_to_a_record_leaves_its_rows_and_is_noted(published, tmp_path, monkeypatch):
+    made, clone = published
+    first = read_json(made.record(job()) / "environment.json")
+    monkeypatch.setattr(store, "describe_environment", lambda: first | {"host": "x", "processor": "another"})
+    other = Store(tmp_path / "other", tmp_path / "records")
+    save(other, job(10, keep=(2,)), 10, [{"updates": 10, "score": 9.0}])
+    session = other.open(job(10, keep=(2,)))
+    session.save_weights(2, {"q1": torch.zeros(2)})
+    session.release()
+    publish(Plan(job(10, keep=(2,))), other)
+    environment = read_json(made.record(job()) / "environment.json")
+    assert list(clone.evaluations(job())["score"]) == [1.0, 2.0]
+    assert environment.pop("continued") == [first | {"processor": "another"}] and environment == first
