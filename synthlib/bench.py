@@ -43,7 +43,8 @@ def measure(line, seconds=SECONDS, least_turns=LEAST_TURNS):
     Columns: ``line``, ``title``, ``contestant``, ``unit``, ``seconds`` per unit (median), ``ratio`` (median of the
     turns') with its quartiles ``ratio_low`` and ``ratio_high``, ``is_reference``, ``gflops_mkl`` and ``gflops_best``
     (the rate of a product as torch makes it, and as ours does), ``of_floor`` (ours only: the least time at MKL's rate
-    over the time taken), ``must`` and ``aim`` as ratios, ``verdict``. On a GPU there are no goals: NaN and "".
+    over the time taken), ``must`` and ``aim`` as ratios, ``must_of_floor`` and ``aim_of_floor`` (NaN: none),
+    ``verdict``. On a GPU there are no goals: NaN and "".
     """
     work = line.build()
     repeats = {name: _repeats(contestant.run) for name, contestant in work.contestants.items()}
@@ -91,22 +92,22 @@ def compare(name, seconds=2):
 def _judged(rows, line):
     """The rows with ``must``, ``aim`` and ``verdict``; a goal that is a rate becomes a ratio to the reference's."""
     if chosen() != CPU:
-        return rows.assign(must=np.nan, aim=np.nan, verdict="")
+        return rows.assign(must=np.nan, aim=np.nan, must_of_floor=np.nan, aim_of_floor=np.nan, verdict="")
     reference = rows[rows["is_reference"]].iloc[0]
     ours = rows[rows["contestant"] == OURS].iloc[0]
     must, aim = (
         ratio if rate is None else rate * reference["seconds"]
         for ratio, rate in ((line.must, line.must_rate), (line.aim, line.aim_rate))
     )
-    share, must_share, aim_share = ours["of_floor"], line.must_of_floor or 0, line.aim_of_floor or 0
+    must_share, aim_share = (np.nan if share is None else share for share in (line.must_of_floor, line.aim_of_floor))
     reached = (
         "aim"
-        if reference["ratio"] >= aim and not share < aim_share
+        if reference["ratio"] >= aim and not ours["of_floor"] < aim_share
         else "must"
-        if reference["ratio"] >= must and not share < must_share
+        if reference["ratio"] >= must and not ours["of_floor"] < must_share
         else "missed"
     )
-    return rows.assign(must=must, aim=aim, verdict=reached)
+    return rows.assign(must=must, aim=aim, must_of_floor=must_share, aim_of_floor=aim_share, verdict=reached)
 
 
 def _repeats(run):

@@ -16,7 +16,7 @@ def summary(rows):
     reference = rows[rows["is_reference"]].iloc[0]
     others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
     floor = f", {ours['of_floor']:.2f} of MKL's limit" if np.isfinite(ours["of_floor"]) else ""
-    goal = f"; must {reference['must']:.3g}x, aim {reference['aim']:.3g}x: {reference['verdict']}"
+    goal = f"; must {_goal(reference, 'must')}, aim {_goal(reference, 'aim')}: {reference['verdict']}"
     return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}{goal if reference['verdict'] else ''}"
 
 
@@ -76,12 +76,17 @@ def page(rows, machine, cores, description):
             for row in of_line.iloc[1:].itertuples()
         )
         floor = f"{ours['of_floor']:.2f}" if np.isfinite(ours["of_floor"]) else ""
-        goals = f"{reference['must']:.3g}x | {reference['aim']:.3g}x | {reference['verdict']}"
+        goals = f"{_goal(reference, 'must')} | {_goal(reference, 'aim')} | {reference['verdict']}"
         goals = goals if reference["verdict"] else " | | "
         lines.append(f"| {ours['title']} | {_rate(ours)} | {peers} | {floor} | {goals} |")
     if cores is not None:
         lines += ["", "## More than one core", "", cores_summary(cores)]
     return "\n".join(lines) + "\n"
+
+
+def _goal(reference, name):
+    share = reference[f"{name}_of_floor"]
+    return f"{reference[name]:.3g}x" + (f" and limit {share:.2f}" if np.isfinite(share) else "")
 
 
 def picture(rows):

@@ -39,7 +39,9 @@ def test_a_goal_that_is_a_rate_becomes_a_ratio():
 def test_a_share_of_the_floor_that_is_missed_is_no_must():
     line = toy_line(must=1.5, aim=2.0, must_of_floor=0.73, aim_of_floor=0.88)
     counted = Line(**{**vars(line), "build": lambda: line.build()._replace(operations=1.0)})
-    assert bench.measure(counted, seconds=0.2)["verdict"][0] == "missed"
+    rows = bench.measure(counted, seconds=0.2)
+    assert rows["verdict"][0] == "missed"
+    assert "must 1.5x and limit 0.73, aim 2x and limit 0.88: missed" in bench_page.summary(rows)
 
 
 def test_all_goals_have_their_line():
