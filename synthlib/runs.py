@@ -8,6 +8,7 @@ written once.
 """
 
 import json
+import math
 import os
 import textwrap
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ class OwnRuns:
         curves = _pretraining_losses(plan)
         arms = [arm for arm in plan.artefact.arms if arm in set(curves["arm"])]
         return learning_curves(curves, arms, values=["loss"], smoothing=1, xlabel="pre-training updates")
+
+    def pretraining_ends(self, name):
+        """By arm, where GPT-2's pre-training was left: ``updates`` and ``validation_loss`` (nat per token)."""
+        store, ends = Store(store_root()), {}
+        for cell in self._plan(name).cells:
+            for pretraining in cell.job.requires:
+                updates = cell.job.config["backbone"]["updates"]
+                rows = store.losses(pretraining)
+                seen = rows[rows["updates"] <= updates].get("validation_loss", pd.Series(dtype=float)).dropna()
+                ends[cell.arm] = {"updates": updates, "validation_loss": seen.iloc[-1] if len(seen) else math.nan}
+        return pd.DataFrame.from_dict(ends, orient="index")
 
     def _plan(self, name):
         return make_plan(name, self.preset, self.data)
