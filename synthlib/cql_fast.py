@@ -46,23 +46,20 @@ class FastCQL(CQL):
         """As :meth:`CQL.update`."""
         n = self.config.sampled_actions
         check_shapes(batch, noise, self.observation_width, self.action_width, n)
-        policy = _PolicyPass(self.policy, batch, noise)
-        next_value = torch.minimum(
-            self.target_q1(batch.next_observations, policy.target_action),
-            self.target_q2(batch.next_observations, policy.target_action),
-        )
+        policy, alpha = _PolicyPass(self.policy, batch, noise), self.log_alpha.exp()
+        value, action_gradient = self._policy_value(batch.observations, policy.action)
+        policy.backward(action_gradient, alpha)  # at once: what it needs is still in the cache
+        passes = self._pass_both(self.target_q1, self.target_q2, batch.next_observations, policy.target_action)
+        next_value = torch.minimum(*(q for q, _ in passes)).squeeze(1)
         y = bellman_target(batch, next_value, self.config, self.q_max)
         (next_actions, next_log_pi), (current_actions, current_log_pi) = policy.next, policy.current
         actions = torch.cat([noise.uniform.transpose(0, 1), next_actions, current_actions, batch.actions[None]])
         uniform_log_density = torch.full_like(next_log_pi, self.action_width * math.log(0.5))
         log_densities = torch.cat([uniform_log_density, next_log_pi, current_log_pi])
-        value, action_gradient = self._policy_value(batch.observations, policy.action)
-        passes = [
-            self._pass_critic(critic, batch.observations, actions, log_densities, y) for critic in (self.q1, self.q2)
-        ]
-        q = torch.stack(passes)
+        trained = (self.q1, self.q2)
+        q = torch.stack([self._train(critic, batch.observations, actions, log_densities, y) for critic in trained])
 
-        alpha, log_pi = self.log_alpha.exp(), policy.log_pi.mean()
+        log_pi = policy.log_pi.mean()
         losses = self._losses(q, log_densities, y) | {
             "alpha_loss": -self.log_alpha * (log_pi - self.action_width),
             "policy_loss": alpha * log_pi - value.mean(),
@@ -71,7 +68,6 @@ class FastCQL(CQL):
             "average_target_q": next_value.mean(),
         }
         self.log_alpha.grad.copy_(self.action_width - log_pi)
-        policy.backward(action_gradient, alpha)
         self.optimiser.step()
         self.update_targets()
         self.updates += 1
@@ -81,21 +77,23 @@ class FastCQL(CQL):
         """As :meth:`CQL.update_targets`."""
         self._targets.data.lerp_(self._critics.data, self.config.target_rate)
 
-    def _policy_value(self, states, actions):
-        """min(Q1, Q2) (B,) at the policy's ``actions`` (B, A), and the gradient of -mean of it for them (B, A)."""
+    def _pass_both(self, first, second, states, actions):
+        """[(Q (B, 1), what its backward pass needs)] of two critics at ``states`` (B, S), ``actions`` (B, A)."""
         inputs = torch.cat([states, actions], dim=1)
-        critics = [(q.trunk, q.q_head) for q in (self.q1, self.q2)]
-        passes = [forward_by_hand(*critic, inputs) for critic in critics]
-        q = torch.stack([outputs for outputs, _ in passes])
-        # The gradient goes to the smaller of the two, half to each where they are equal, as autograd has it.
-        dq = torch.heaviside(q.flip(0) - q, self._half).mul_(-1 / len(states))
-        gradients = (
-            input_gradient_by_hand(*critic, kept, delta, states.shape[1])
-            for critic, (_, kept), delta in zip(critics, passes, dq, strict=True)
-        )
-        return q.amin(dim=0), sum(gradients)
+        return [forward_by_hand(critic.trunk, critic.q_head, inputs) for critic in (first, second)]
 
-    def _pass_critic(self, critic, states, actions, log_densities, y):
+    def _policy_value(self, states, actions):
+        """min(Q1, Q2) (B, 1) at the policy's ``actions`` (B, A), and the gradient of -mean of it for them (B, A)."""
+        (q1, kept_1), (q2, kept_2) = self._pass_both(self.q1, self.q2, states, actions)
+        # The gradient goes to the smaller of the two, half to each where they are equal, as autograd has it.
+        share_2 = torch.heaviside(q1 - q2, self._half)
+        gradient = 0
+        for critic, kept, share in ((self.q2, kept_2, share_2), (self.q1, kept_1, 1 - share_2)):
+            delta = share.mul_(-1 / len(states))
+            gradient += input_gradient_by_hand(critic.trunk, critic.q_head, kept, delta, states.shape[1])
+        return torch.minimum(q1, q2), gradient
+
+    def _train(self, critic, states, actions, log_densities, y):
         """One critic forward and backward, block by block of states: writes the gradients of its loss.
 
         ``actions`` (3N + 1, B, A) are those of ``cql.SampledActions``, then the data's; ``log_densities`` is (3N, B),
@@ -106,26 +104,28 @@ class FastCQL(CQL):
         """
         layer_1, layer_2, head = critic.trunk[0], critic.trunk[2], critic.q_head
         of_state, of_action = self._split(layer_1.weight)
+        weight_1, weight_2 = of_action.t(), layer_2.weight.t()
         state_part = product(states, of_state.t(), layer_1.bias)
         head_times_weight_2 = head.weight.t() * layer_2.weight
-        q, state_delta = torch.empty_like(actions[..., 0]), torch.empty_like(state_part)
-        action_gradient = torch.zeros_like(of_action.t())
+        state_delta, action_gradient = torch.empty_like(state_part), torch.zeros_like(weight_1)
         layer_2.weight.grad.zero_()
         layer_2.bias.grad.zero_()
+        q = []
         for start in range(0, len(states), BLOCK):
             block = slice(start, start + BLOCK)
             of_block = actions[:, block].flatten(0, 1)
-            hidden_1 = product(of_block, of_action.t())
+            hidden_1 = product(of_block, weight_1)
             add_relu_(_by_slot(hidden_1, actions), state_part[block])
-            hidden_2 = product(hidden_1, layer_2.weight.t(), layer_2.bias, relu=True)
-            q[:, block] = torch.addmv(head.bias, hidden_2, head.weight[0]).view(len(actions), -1)
-            dq = self._loss_gradient(q[:, block], log_densities[:, block], y[block], len(states))
-            switched = through_relu_(dq.flatten().unsqueeze(1).expand_as(hidden_2), hidden_2)
+            hidden_2 = product(hidden_1, weight_2, layer_2.bias, relu=True)
+            q.append(torch.addmv(head.bias, hidden_2, head.weight[0]).view(len(actions), -1))
+            dq = self._loss_gradient(q[-1], log_densities[:, block], y[block], len(states))
+            switched = through_relu_(dq.view(-1, 1).expand_as(hidden_2), hidden_2)
             layer_2.bias.grad.add_(switched.sum(dim=0))
             add_weight_gradient(layer_2.weight.grad, switched, hidden_1)
             delta_1 = through_relu_(product(switched, head_times_weight_2), hidden_1)
-            action_gradient.add_(weight_gradient(of_block, delta_1))
+            add_weight_gradient(action_gradient, of_block, delta_1)
             torch.sum(_by_slot(delta_1, actions), dim=0, out=state_delta[block])
+        q = torch.cat(q, dim=1)
         of_state, of_action = self._split(layer_1.weight.grad)
         of_state.copy_(weight_gradient(state_delta, states))
         of_action.copy_(action_gradient.t())
@@ -133,7 +133,7 @@ class FastCQL(CQL):
         # sum dq h_2, without a product of its own: h_2 = W_2 h_1 + b_2 where it is not zero.
         head.weight.grad[0] = (layer_2.weight * layer_2.weight.grad).sum(dim=1) + layer_2.bias * layer_2.bias.grad
         # The conservative loss leaves the head's bias alone: it pushes down by as much as it pushes up.
-        head.bias.grad.copy_(2 * (q[-1] - y).mean())
+        torch.mean(q[-1] - y, dim=0, keepdim=True, out=head.bias.grad).mul_(2)
         layer_2.weight.grad.mul_(head.weight.t())
         layer_2.bias.grad.mul_(head.weight[0])
         return q
@@ -144,11 +144,10 @@ class FastCQL(CQL):
         The data's, last, gets those of TD and conservative loss, the others those of the latter.
         """
         weight, temperature = self.config.conservative_weight, self.config.temperature
-        dq = torch.empty_like(q)
-        shares = torch.softmax((q[:-1] - log_densities) / temperature, dim=0)
-        torch.mul(shares, weight / batch_size, out=dq[:-1])
-        torch.sub(q[-1], y + weight / 2, out=dq[-1]).mul_(2 / batch_size)  # 2 (Q - y) / B - w / B
-        return dq
+        sampled, of_data = q[:-1] - log_densities, q[-1:]
+        shares = torch.softmax(sampled if temperature == 1 else sampled / temperature, dim=0)
+        # of the data: 2 (Q - y) / B - w / B
+        return torch.cat([shares.mul_(weight / 2), of_data - y - weight / 2]).mul_(2 / batch_size)
 
     def _split(self, weight_1):
         """The parts (H, S) and (H, A) of a first layer's weights or gradient (H, S + A)."""

@@ -3,8 +3,8 @@
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
 with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
 instead of 95), and it adds bias and ReLU on the way. So it is taken on AMD's processors with such units, for the shapes
-that it is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own: on an Intel Xeon with AMX MKL was as
-quick or quicker at every shape tried, 185 GFLOP/s against 80 to 195. Which one depends on the machine and the shape
+that it is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own: on an Intel Xeon with AMX MKL was
+as quick or quicker at every shape tried, 185 GFLOP/s against 80 to 195. Which one depends on the machine and the shape
 alone, never on a measurement, so a run that is repeated there gives the same bits.
 """
 
