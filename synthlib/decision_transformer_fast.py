@@ -3,7 +3,7 @@
 Only the action predictions carry loss, and they read the observation tokens. So the last layer's queries, its output
 projection and its feed-forward part are computed for these tokens alone (a fifth of all work), and in evaluation for
 the last one alone. The projections of the attention are merged (:mod:`synthlib.single_head`, another fifth); a model
-with several heads is left to the readable pass. Products run as one call each, bias and ReLU included, by the library
+with several heads is left to the readable pass. Products run as one call each, bias included, by the library
 that is quicker on this processor (:mod:`synthlib.products`).
 """
 

@@ -2,7 +2,7 @@
 
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
 with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
-instead of 95), and it adds bias and ReLU on the way. So it is taken on AMD's processors with such units, for the shapes
+instead of 95), and it adds the bias on the way. So it is taken on AMD's processors with such units, for the shapes
 that it is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own: on an Intel Xeon with AMX MKL was
 as quick or quicker at every shape tried, 185 GFLOP/s against 80 to 195. Which one depends on the machine and the shape
 alone, never on a measurement, so a run that is repeated there gives the same bits.
@@ -45,17 +45,13 @@ def product(a, b, bias=None, relu=False, out=None):
     ``out`` is where to write it, if not to new memory.
     """
     if _is_quicker_by_onednn(a, b):
-        result = _onednn_linear(_dense(a), _dense(b).t(), bias, "relu" if relu else "none", [], "")
-        return result if out is None else out.copy_(result)
-    if relu and bias is not None:
-        return add_relu_(torch.mm(a, b, out=out), bias)
-    result = torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
+        result = _onednn_linear(_dense(a), _dense(b).t(), bias, "none", [], "")
+        result = result if out is None else out.copy_(result)
+    else:
+        result = torch.mm(a, b, out=out) if bias is None else torch.addmm(bias, a, b, out=out)
+    # Not in one step with the product or the bias: oneDNN's ReLU and torch's fused one make 0 of NaN, and a run that
+    # has diverged would look healthy.
     return result.relu_() if relu else result
-
-
-def add_relu_(x, y):
-    """max(x + y, 0) in place of x; on the CPU in one pass through memory."""
-    return torch.ops.aten._add_relu_(x, y) if x.device.type == "cpu" else x.add_(y).relu_()
 
 
 def through_relu_(delta, output):

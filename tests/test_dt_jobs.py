@@ -8,6 +8,8 @@ from synthlib.dt_evaluation import TARGET_RETURNS
 from synthlib.dt_jobs import finetune, finetuning_job, loaded_model, untrained_model
 from synthlib.gpt2_jobs import pretrain_gpt2, pretraining_job
 from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig
+from synthlib.paths import store_root
+from synthlib.runs import open_runs
 from synthlib.similarity import similarities_of_run
 from synthlib.store import Store
 from synthlib.study import load_artefact, load_preset, presets
@@ -129,6 +131,25 @@ def test_a_pretraining_records_its_losses_and_what_it_knows_of_unseen_sequences(
     assert list(validated["updates"]) == list(range(2, 201, 2))
     np.testing.assert_allclose(np.exp(validated["validation_loss"]), validated["validation_perplexity"])
     assert validated["validation_loss"].iloc[0] > 1.5 > 1.3 > validated["validation_loss"].iloc[-1]
+
+
+def test_where_each_arms_pretraining_was_left(outputs, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(outputs))
+    runs = open_runs("own", "smoke")
+    store = Store(store_root())
+    for job in (job for cell in runs._plan("pretraining_recipes").cells for job in cell.job.requires):
+        if store.is_done(job):
+            continue
+        with store.open(job).recording_failure() as session:
+            rows = [{"updates": n, "loss": 5.0, "validation_loss": 5 - n / 100} for n in range(1, job.updates + 1)]
+            session.save({}, job.updates, losses=rows)
+            for kept in job.keep:
+                session.save_weights(kept, {})
+    ends = runs.pretraining_ends("pretraining_recipes")
+    assert "DT" not in ends.index and np.isnan(ends.loc["DT, matched", "validation_loss"])
+    for arm in ("DT+Synthetic", "half of the updates", "tenth of the updates"):
+        assert ends.loc[arm, "validation_loss"] == 5 - ends.loc[arm, "updates"] / 100
+    assert ends.loc["tenth of the updates", "updates"] < ends.loc["half of the updates", "updates"]
 
 
 def test_validation_sequences_are_never_trained_on(outputs):

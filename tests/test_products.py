@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from test_cql_fast import largest_difference, train_both
 
 from synthlib import products
+from synthlib.cql import CQLConfig
 
 
 @pytest.fixture(params=[True, False], ids=["oneDNN", "torch"])
@@ -37,7 +39,21 @@ def test_products(library, with_bias, relu):
 def test_weight_gradients(library, widths):
     inputs, delta = matrices((30, widths[0]), (30, widths[1]))
     found = products.weight_gradient(inputs, delta)
-    torch.testing.assert_close(found.double(), inputs.double().t() @ delta.double(), atol=1e-5, rtol=1e-5)
+    expected = inputs.double().t() @ delta.double()
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    written = torch.full(widths, torch.nan)
+    products.weight_gradient(inputs, delta, out=written)
+    torch.testing.assert_close(written.double(), expected, atol=1e-5, rtol=1e-5)
+    products.add_weight_gradient(written, inputs, delta)
+    torch.testing.assert_close(written.double(), 2 * expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_diverged_layer_does_not_look_healthy(library, bad):
+    # oneDNN's ReLU makes 0 of NaN; torch's fused one as well where a row fills no vector, and a number of infinity.
+    for width in (1, 7, 64):
+        found = products.product(torch.full((3, 2), bad), torch.ones(2, width), torch.ones(width), relu=True)
+        assert not found.isfinite().any()
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -56,3 +72,9 @@ def test_affine_has_autograds_gradients(library, relu):
 def test_affine_of_doubles_is_exact_to_doubles():
     x, weight, bias = (tensor.requires_grad_() for tensor in matrices((5, 4), (4, 3), (3,), dtype=torch.float64))
     assert torch.autograd.gradcheck(products.affine, (x, weight, bias))
+
+
+def test_a_whole_update_with_either_library(library):
+    readable, fast, worst = train_both(CQLConfig(hidden=(32, 32)), 20, torch.float32)
+    assert worst < 1e-3
+    assert largest_difference(readable, fast, "weights") < 1e-4
