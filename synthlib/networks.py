@@ -133,15 +133,6 @@ def backward_by_hand(trunk, head, kept, delta):
     _write_gradients(trunk[0], delta, inputs)
 
 
-@torch.no_grad()
-def input_gradient_by_hand(trunk, head, kept, delta, first):
-    """What the gradient ``delta`` for the outputs gives the inputs from column ``first`` on; overwrites ``kept``."""
-    _, hidden_1, hidden_2 = kept
-    delta = through_relu_(product(delta, head.weight), hidden_2)
-    delta = through_relu_(product(delta, trunk[2].weight), hidden_1)
-    return product(delta, trunk[0].weight[:, first:])
-
-
 def _hidden_layers(inputs, hidden):
     layers = []
     for outputs in hidden:

@@ -63,7 +63,7 @@ def test_twins_are_equal_in_float32():
 
 def test_twins_are_equal_at_full_size_from_pretrained_critics(monkeypatch):
     # More states than a block and a last block that is not full.
-    monkeypatch.setattr(cql_fast, "BLOCK", 100)
+    monkeypatch.setattr(cql_fast, "ROWS", 1500)
     torch.manual_seed(0)
     critics = {name: QNetwork(111, 8, prediction_width=111).state_dict() for name in ("q1", "q2")}
     readable, fast, worst = train_both(CQLConfig(), 3, torch.float64, 111, 8, size=256, critics=critics)
