@@ -13,7 +13,7 @@ import torch
 
 from synthlib.decision_transformer import dropout_factors, dropped
 from synthlib.decision_transformer_fast import product
-from synthlib.single_head import attend, merged
+from synthlib.single_head import answers, merged, mix, questions
 
 BLOCK = 256
 
@@ -28,26 +28,27 @@ def logits(model, tokens, generator=None, block=BLOCK):
         return model(tokens, use_cache=False).logits
     x = trunk.wte(tokens) + trunk.wpe.weight[: tokens.shape[1]]
     x = dropped(x, dropout_factors(x.shape, config.embd_pdrop, generator, x.device))
+    future = torch.full((block, block), -math.inf, dtype=x.dtype, device=x.device).triu(1)
     for layer in trunk.h:
-        change = _causal_attention(merged(layer.attn), layer.ln_1(x), config.attn_pdrop, generator, block)
+        change = _causal_attention(merged(layer.attn), layer.ln_1(x), future, config.attn_pdrop, generator)
         x = _add(x, change, config.resid_pdrop, generator)
         inner = product(layer.ln_2(x), layer.mlp.c_fc, relu=True)
         x = _add(x, product(inner, layer.mlp.c_proj), config.resid_pdrop, generator)
     return trunk.ln_f(x) @ trunk.wte.weight.T
 
 
-def _causal_attention(weights, states, probability, generator, block):
-    """What the attention adds to the residual stream: (B, T, E) -> (B, T, E)."""
-    batch, length, _ = states.shape
-    like = {"dtype": states.dtype, "device": states.device}
-    changes = []
-    for start in range(0, length, block):
-        asking, seen = states[:, start : start + block], states[:, : start + block]
-        shape = asking.shape[1], seen.shape[1]
-        future = torch.full(shape, -math.inf, **like).triu(start + 1)
-        factors = dropout_factors((batch, *shape), probability, generator, states.device)
-        changes.append(attend(weights, asking, seen, future, factors))
-    return torch.cat(changes, dim=1)
+def _causal_attention(weights, states, future, probability, generator):
+    """What the attention adds to the residual stream: (B, T, E) -> (B, T, E); ``future`` (b, b) hides it in a block."""
+    block, mixed, sums = len(future), [], []
+    for queries in questions(weights, states).split(block, dim=1):
+        seen = states[:, : block * (len(mixed) + 1)]
+        shape = queries.shape[1], seen.shape[1]
+        factors = dropout_factors((len(states), *shape), probability, generator, states.device)
+        of_block, shares = mix(queries, seen, future[: shape[0], : shape[0]], factors)
+        mixed.append(of_block)
+        sums.append(shares)
+    sums = None if sums[0] is None else torch.cat(sums, dim=1)
+    return answers(weights, torch.cat(mixed, dim=1), sums)
 
 
 def _add(x, change, probability, generator):

@@ -53,14 +53,30 @@ def merged(attention):
 def attend(weights, asking, seen, bias, factors=None):
     """What the attention adds to the residual stream of the tokens that ask: (B, W, E).
 
-    ``weights`` are :class:`MergedWeights`; ``asking`` (B, W, E) and ``seen`` (B, T, E) are normalised states, ``bias``
-    (B or 1, W, T) or (W, T) is added to the scores and hides what must not be seen, ``factors`` (B, W, T) are those of
-    dropout.
+    ``weights`` are :class:`MergedWeights`; ``asking`` (B, W, E) are normalised states, the rest is as in :func:`mix`.
     """
-    queries = affine(asking, weights.question, weights.question_bias)
-    shares = torch.baddbmm(bias, queries, seen.transpose(1, 2)).softmax(dim=-1)
-    if factors is None:  # shares add up to 1
-        return affine(torch.bmm(shares, seen), weights.answer, weights.value_bias + weights.bias)
-    shares = dropped(shares, factors)
-    change = affine(torch.bmm(shares, seen), weights.answer, weights.bias)
-    return torch.addcmul(change, shares.sum(dim=2, keepdim=True), weights.value_bias)
+    return answers(weights, *mix(questions(weights, asking), seen, bias, factors))
+
+
+def questions(weights, asking):
+    """What is multiplied with the states that are seen: (B, W, E) -> (B, W, E)."""
+    return affine(asking, weights.question, weights.question_bias)
+
+
+def mix(queries, seen, bias, factors=None):
+    """(mixed states (B, W, E), sums of the shares (B, W, 1), None where they are 1).
+
+    ``seen`` (B, T, E) are normalised states; ``bias`` (B or 1, W, T) or (W, T) is added to the scores and hides what
+    must not be seen, or (W, t) to those of the last t states; ``factors`` (B, W, T) are those of dropout.
+    """
+    scores = torch.bmm(queries, seen.transpose(1, 2))
+    scores.detach()[..., -bias.shape[-1] :].add_(bias)  # a constant: nothing to be recorded, no copy of all scores
+    shares = dropped(scores.softmax(dim=-1), factors)
+    return torch.bmm(shares, seen), None if factors is None else shares.sum(dim=2, keepdim=True)
+
+
+def answers(weights, mixed, sums):
+    """What :func:`mix` gave, projected: (B, W, E)."""
+    if sums is None:
+        return affine(mixed, weights.answer, weights.value_bias + weights.bias)
+    return torch.addcmul(affine(mixed, weights.answer, weights.bias), sums, weights.value_bias)
