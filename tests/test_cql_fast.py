@@ -62,13 +62,23 @@ def test_twins_are_equal_in_float32():
 
 
 def test_twins_are_equal_at_full_size_from_pretrained_critics(monkeypatch):
-    # More states than a block and a last block that is not full.
-    monkeypatch.setattr(cql_fast, "ROWS", 1500)
+    # Eleven actions a state: two blocks of 64 states and a last one of 32.
+    monkeypatch.setattr(cql_fast, "ROWS", 11 * 100)
     torch.manual_seed(0)
     critics = {name: QNetwork(111, 8, prediction_width=111).state_dict() for name in ("q1", "q2")}
-    readable, fast, worst = train_both(CQLConfig(), 3, torch.float64, 111, 8, size=256, critics=critics)
+    readable, fast, worst = train_both(CQLConfig(), 3, torch.float64, 111, 8, size=160, critics=critics)
     assert worst < 1e-10
     assert largest_difference(readable, fast, "weights") < 1e-10
+
+
+def test_minibatches_may_grow_and_shrink():
+    agents = [small_agent(kind, dtype=torch.float64) for kind in (CQL, FastCQL)]
+    for i, size in enumerate((8, 300, 1, 40)):
+        batch = random_batch(size=size, seed=i, dtype=torch.float64)
+        noise = noise_for(agents[0], size, seed=i, dtype=torch.float64)
+        for agent in agents:
+            agent.update(batch, noise)
+    assert largest_difference(*agents, "weights") < 1e-10
 
 
 def test_twins_agree_where_the_critics_are_equal_and_the_deviation_is_clamped():
