@@ -38,7 +38,7 @@ class FastCQL(CQL):
         super().__init__(observation_width, action_width, config, **options)
         self._memory = None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def update(self, batch, noise):
         """As :meth:`CQL.update`."""
         n = self.config.sampled_actions
@@ -54,6 +54,7 @@ class FastCQL(CQL):
         uniform_log_density = torch.full_like(next_log_pi, self.action_width * math.log(0.5))
         log_densities = torch.cat([uniform_log_density, next_log_pi, current_log_pi])
         blocks = _blocks(actions, log_densities, y)
+        self._critics.grad.zero_()
         passes = [self._train(critic, batch.observations, y, blocks) for critic in (self.q1, self.q2)]
         (q1, action_gradient_1), (q2, action_gradient_2) = passes
         # The policy climbs the smaller of the two, half of each where they are equal, as autograd has it.
@@ -90,8 +91,6 @@ class FastCQL(CQL):
         weight_2, head_times_weight_2 = layer_2.weight.t(), head.weight.t() * layer_2.weight
         state_part = product(states, of_state.t(), layer_1.bias)
         state_delta, action_part = torch.empty_like(state_part), of_action.new_zeros(of_action.t().shape)
-        layer_2.weight.grad.zero_()
-        layer_2.bias.grad.zero_()
         all_q, for_policy = [], []
         for block in blocks:
             slots, learnt = len(block.log_densities) + 2, slice(0, -len(block.y))  # the policy's rows teach Q nothing
@@ -115,7 +114,8 @@ class FastCQL(CQL):
         of_action.copy_(action_part.t())
         torch.sum(state_delta, dim=0, out=layer_1.bias.grad)
         # sum dq h_2, without a product of its own: h_2 = W_2 h_1 + b_2 where it is not zero.
-        head.weight.grad[0] = (layer_2.weight * layer_2.weight.grad).sum(dim=1) + layer_2.bias * layer_2.bias.grad
+        of_head = torch.sum(layer_2.weight * layer_2.weight.grad, dim=1, out=head.weight.grad[0])
+        of_head.addcmul_(layer_2.bias, layer_2.bias.grad)
         # The conservative loss leaves the head's bias alone: it pushes down by as much as it pushes up.
         torch.mean(q[-2] - y, dim=0, keepdim=True, out=head.bias.grad).mul_(2)
         layer_2.weight.grad.mul_(head.weight.t())

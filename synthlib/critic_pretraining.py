@@ -165,7 +165,7 @@ def _gradients(critic, inputs, wanted):
     return loss.detach()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _gradients_by_hand(critic, inputs, wanted):
     """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
     predicted, kept = forward_by_hand(critic.trunk, critic.prediction_head, inputs)

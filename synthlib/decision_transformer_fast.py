@@ -42,7 +42,7 @@ class LastAction:
         self.model = model
         self._attentions = [merged(block.attn) for block in model.h]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, observations, actions, returns_to_go, timesteps):
         model = self.model
         if model.config.heads > 1:
