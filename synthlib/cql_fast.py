@@ -148,16 +148,17 @@ class FastCQL(CQL):
 
     def _losses(self, q, log_densities, y):
         """The entries of the losses that depend on Q (2, 3N + 1, B)."""
-        q_data, temperature = q[:, -1], self.config.temperature
-        td = (q_data - y).square_().mean(dim=1)
-        soft_maxima = temperature * torch.logsumexp((q[:, :-1] - log_densities) / temperature, dim=1)
-        conservative = (soft_maxima - q_data).mean(dim=1).mul_(self.config.conservative_weight)
-        per_source = q[:, :-1].reshape(2, 3, -1).mean(dim=2).unbind()
+        temperature, means = self.config.temperature, q.mean(dim=2)
+        of_data, of_sources = means[:, -1], means[:, :-1].unflatten(1, (3, -1)).mean(dim=2)
+        td = (q[:, -1] - y).square_().mean(dim=1)
+        soft_maxima = temperature * torch.logsumexp((q[:, :-1] - log_densities) / temperature, dim=1).mean(dim=1)
+        conservative = self.config.conservative_weight * (soft_maxima - of_data)
         losses = {"qf_loss_total": (td + conservative).sum()}
-        for i, of_one in enumerate(zip(td, conservative, q_data.mean(dim=1), per_source, strict=True), start=1):
-            losses[f"qf{i}_loss"], losses[f"cql_min_qf{i}_loss"], losses[f"average_qf{i}"], sources = of_one
-            for name, value in zip(("rand", "next_actions", "current_actions"), sources, strict=True):
-                losses[f"cql_q{i}_{name}"] = value
+        columns = torch.cat([torch.stack([td, conservative, of_data], dim=1), of_sources], dim=1)
+        for i, of_one in enumerate(columns, start=1):
+            names = [f"qf{i}_loss", f"cql_min_qf{i}_loss", f"average_qf{i}"]
+            names += [f"cql_q{i}_{source}" for source in ("rand", "next_actions", "current_actions")]
+            losses |= zip(names, of_one.unbind(), strict=True)
         return losses
 
     def _make_optimiser(self):
