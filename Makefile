@@ -28,7 +28,7 @@ SYNTHLIB := $(BIN)/python -m synthlib
 OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS) --logs "$(LOGS)"
 
 .PHONY: help install lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
-.PHONY: bench bench-peers
+.PHONY: bench bench-avx2 bench-peers
 .PHONY: pretraining-floor
 .PHONY: test test-quick lint format clean
 .DELETE_ON_ERROR:
@@ -51,6 +51,7 @@ help:
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
+	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (all seeds as one computation)  ARMS=\"DT;DT+Synthetic\" (run-...)"
@@ -107,6 +108,14 @@ crosscheck-d4rl: .venv/installed
 	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
 
 bench: .venv/installed
+	@$(BIN)/python -m synthlib.bench
+
+# The goals were set on a processor without AVX-512. These are the switches of torch, MKL, oneDNN and JAX's XLA.
+bench-avx2: export ATEN_CPU_CAPABILITY := avx2
+bench-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
+bench-avx2: export ONEDNN_MAX_CPU_ISA := AVX2
+bench-avx2: export XLA_FLAGS := --xla_cpu_max_isa=AVX2
+bench-avx2: .venv/installed
 	@$(BIN)/python -m synthlib.bench
 
 # d3rlpy pins another gymnasium, and JAX is only compared with, so both live in a folder of their own.

@@ -7,8 +7,8 @@ lengthens less than the clock's; on a GPU (``make bench DEVICE=cuda``) it is the
 the same turns runs a matrix product like the work's: its rate, and the operations that the work cannot do without, give
 the least time that is possible.
 
-The results go to ``outputs/bench``, of a GPU to ``outputs/bench-cuda``: ``bench.csv``, ``bench.md``, ``bench.png`` and
-``machine.json``.
+The results go to ``outputs/bench``, of a GPU to ``outputs/bench-cuda``, of ``make bench-avx2`` to
+``outputs/bench-avx2``: ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from synthlib.products import ONEDNN, product
 
 SECONDS = 20  # of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4
+AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch is not to use what came after that
 TURN = 0.25  # seconds that a contestant's turn lasts at least
 
 
@@ -146,6 +147,7 @@ def machine():
         "processor": _processor(),
         "device": describe(chosen()),
         "cores": os.cpu_count(),
+        "command": "make bench-avx2" if AVX2 else "make bench",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": "oneDNN" if ONEDNN else "MKL",
         "torch": torch.__version__,
@@ -156,7 +158,9 @@ def machine():
 
 
 def _folder_name():
-    return "bench" if chosen() == CPU else "bench-cuda"
+    if chosen() != CPU:
+        return "bench-cuda"
+    return "bench-avx2" if AVX2 else "bench"
 
 
 def _processor():

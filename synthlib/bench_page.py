@@ -53,7 +53,7 @@ def page(rows, machine, cores, description):
     lines = [
         "# How fast",
         "",
-        f"Made by `make bench` on {machine['date']}: {machine['processor']} ({machine['instructions']}), "
+        f"Made by `{machine['command']}` on {machine['date']}: {machine['processor']} ({machine['instructions']}), "
         f"{machine['cores']} cores, networks on {machine['device']}, torch {machine['torch']}, {machine['threads']} "
         f"thread, products by {machine['products']}, load {machine['load']} at the start.",
         "",

@@ -1,4 +1,9 @@
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -103,3 +108,14 @@ def test_two_processes_share_the_data_set(outputs, tmp_path):
     if None not in shared:
         assert shared[1] > shared[0] + 5
     assert "2 processes: " in bench_page.cores_summary(found)
+
+
+def test_a_processor_can_be_held_back():
+    """What ``make bench-avx2`` sets is what torch obeys, and the result says so and goes to a folder of its own."""
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    switches = dict(re.findall(r"^bench-avx2: export (\w+) := (\S+)$", makefile, re.MULTILINE))
+    assert {"ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"} < switches.keys()
+    code = "from synthlib import bench; m = bench.machine(); print(m['instructions'], m['command'], bench._folder_name())"
+    run = [sys.executable, "-c", code]
+    found = subprocess.run(run, env=os.environ | switches, capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["AVX2", "make", "bench-avx2", "bench-avx2"]
