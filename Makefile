@@ -110,11 +110,9 @@ crosscheck-d4rl: .venv/installed
 bench: .venv/installed
 	@$(BIN)/python -m synthlib.bench
 
-# The goals were set on a processor without AVX-512. These are the switches of torch, MKL, oneDNN and JAX's XLA.
+# The goals were set on a processor without AVX-512. These are the switches of torch and its MKL; JAX has none.
 bench-avx2: export ATEN_CPU_CAPABILITY := avx2
 bench-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
-bench-avx2: export ONEDNN_MAX_CPU_ISA := AVX2
-bench-avx2: export XLA_FLAGS := --xla_cpu_max_isa=AVX2
 bench-avx2: .venv/installed
 	@$(BIN)/python -m synthlib.bench
 

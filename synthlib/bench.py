@@ -26,7 +26,7 @@ import torch
 
 from synthlib import bench_cores, bench_d3rlpy, bench_jax, bench_page
 from synthlib.atomic_files import write_json
-from synthlib.bench_lines import OURS, lines
+from synthlib.bench_lines import AVX2, OURS, lines
 from synthlib.devices import CPU, chosen, describe, wait
 from synthlib.paths import outputs
 from synthlib.processes import prepare_process
@@ -34,7 +34,6 @@ from synthlib.products import ONEDNN, product
 
 SECONDS = 20  # of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4
-AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch is not to use what came after that
 TURN = 0.25  # seconds that a contestant's turn lasts at least
 
 

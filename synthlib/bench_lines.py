@@ -5,6 +5,7 @@ Contestants called a limit do only a part of it, which no version can do without
 """
 
 import copy
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
 LIMIT = "limit: the physics alone"
 STACK = 4  # seeds trained as one computation, on a processor; a GPU is not busy before
 STACK_ON_GPU = 20
+AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch is not to use what came after that
 
 
 class Contestant(NamedTuple):
@@ -170,7 +172,7 @@ def cql(observation_width, action_width, sampled_actions):
     }
     if bench_d3rlpy.is_there():
         contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Batch(*columns), sampled_actions, device))
-    if bench_jax.is_there() and device == CPU:
+    if bench_jax.is_there() and device == CPU and not AVX2:
         contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Batch(*columns)))
     return Work(contestants, operations.cql_update(*widths, sampled_actions))
 

@@ -170,6 +170,6 @@ def _gradients_by_hand(critic, inputs, wanted):
     """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
     predicted, kept = forward_by_hand(critic.trunk, critic.prediction_head, inputs)
     error = predicted.sub_(wanted)
-    loss = error.square().mean()
+    loss = torch.dot(error.view(-1), error.view(-1)) / error.numel()
     backward_by_hand(critic.trunk, critic.prediction_head, kept, delta=error.mul_(2 / error.numel()))
     return loss

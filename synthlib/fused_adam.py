@@ -44,7 +44,7 @@ class FusedAdam:
     def weights(self):
         return [weight for group in self.param_groups for weight in group["params"]]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(self):
         """Move every weight that has a gradient."""
         for group in self.param_groups:

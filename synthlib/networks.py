@@ -114,23 +114,23 @@ def copy_weights(own, given, what):
         own[name].copy_(tensor)
 
 
-@torch.no_grad()
 def forward_by_hand(trunk, head, inputs):
-    """Outputs of two hidden layers and a head, nothing recorded; with what :func:`backward_by_hand` needs."""
-    hidden_1 = _affine(trunk[0], inputs, relu=True)
-    hidden_2 = _affine(trunk[2], hidden_1, relu=True)
+    """(outputs of two hidden layers and a head, what :func:`backward_by_hand` needs), where nothing is recorded."""
+    layer_1, _, layer_2, _ = trunk
+    hidden_1 = _affine(layer_1, inputs, relu=True)
+    hidden_2 = _affine(layer_2, hidden_1, relu=True)
     return _affine(head, hidden_2), (inputs, hidden_1, hidden_2)
 
 
-@torch.no_grad()
 def backward_by_hand(trunk, head, kept, delta):
     """Write into the weights' ``grad`` what the gradient ``delta`` for the outputs gives them; overwrites ``kept``."""
     inputs, hidden_1, hidden_2 = kept
+    layer_1, _, layer_2, _ = trunk
     _write_gradients(head, delta, hidden_2)
     delta = through_relu_(product(delta, head.weight), hidden_2)
-    _write_gradients(trunk[2], delta, hidden_1)
-    delta = through_relu_(product(delta, trunk[2].weight), hidden_1)
-    _write_gradients(trunk[0], delta, inputs)
+    _write_gradients(layer_2, delta, hidden_1)
+    delta = through_relu_(product(delta, layer_2.weight), hidden_1)
+    _write_gradients(layer_1, delta, inputs)
 
 
 def _hidden_layers(inputs, hidden):
