@@ -79,7 +79,8 @@ class FastCQL(CQL):
         self._targets.data.lerp_(self._critics.data, self.config.target_rate)
 
     def _train(self, critic, states, y, blocks):
-        """One critic forward and backward, block by block of states: writes the gradients of its loss.
+        """One critic forward and backward, block by block of states; those gradients of its loss that blocks add to are
+        expected at zero, the others are written.
 
         Returns Q (3N + 2, B) and its gradient for the last of the actions, the policy's, (B, A).
 

@@ -44,9 +44,9 @@ def _causal_attention(weights, states, future, probability, generator):
         seen = states[:, : block * (len(mixed) + 1)]
         shape = queries.shape[1], seen.shape[1]
         factors = dropout_factors((len(states), *shape), probability, generator, states.device)
-        of_block, shares = mix(queries, seen, future[: shape[0], : shape[0]], factors)
+        of_block, sum_of_shares = mix(queries, seen, future[: shape[0], : shape[0]], factors)
         mixed.append(of_block)
-        sums.append(shares)
+        sums.append(sum_of_shares)
     sums = None if sums[0] is None else torch.cat(sums, dim=1)
     return answers(weights, torch.cat(mixed, dim=1), sums)
 
