@@ -1,41 +1,24 @@
 """The steps of :mod:`synthlib.cql_steps`, which says what they do, compiled by Numba: for a processor.
 
-PyTorch runs three to thirty operations for one of them. Each reads its matrices anew, and its own code as well, which
-the products have pushed out of the cache: together a tenth of an update. Here a step goes through its matrices once.
-All are compiled at their first use ever, which takes five seconds, and kept on disk.
+PyTorch runs three to thirty operations for one of them (:mod:`synthlib.compiled` says what that costs): together a
+tenth of an update. To compile them all, at the first update ever, takes five seconds.
 
 What is NaN stays NaN, as with PyTorch's ReLU: a run that has diverged must not look healthy.
 """
 
-import functools
 import math
 
-import numba
 import numpy as np
-import torch
 
+from synthlib.compiled import jit, step
 from synthlib.networks import LOG_STD_RANGE
 
 LOWEST, HIGHEST = LOG_STD_RANGE
 NORMALISER = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)
 CHUNK = 32
 
-# Sums may be taken in any order, so that many terms are added at a time.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
-
-def _step(function):
-    """``function`` of arrays, compiled, as one of tensors."""
-    compiled = _jit(function)
-
-    @functools.wraps(function)
-    def step(*arguments):
-        compiled(*[given.numpy() if isinstance(given, torch.Tensor) else given for given in arguments])
-
-    return step
-
-
-@_step
+@step
 def sample(outputs, multiplier, offset, policy, target, uniform, current, following, data, *written):
     actions, log_densities, target_action, log_pi = written
     size, width = data.shape
@@ -60,7 +43,7 @@ def sample(outputs, multiplier, offset, policy, target, uniform, current, follow
         _squash(at, size + i, target, i, 0, np.expand_dims(target_action, 0), 0)
 
 
-@_jit
+@jit
 def _squash(at, row, noise, i, m, actions, slot):
     """Write ``actions[slot, i]`` = tanh(u), u = mu + sigma ``noise[i, m]``; returns its log density.
 
@@ -82,7 +65,7 @@ def _squash(at, row, noise, i, m, actions, slot):
     return total + two * np.log(product) - NORMALISER * std.shape[1]
 
 
-@_step
+@step
 def add_relu_(x, y):
     zero = x.dtype.type(0)
     for row in range(len(x)):
@@ -92,7 +75,7 @@ def add_relu_(x, y):
             of_x[j] = zero if value <= 0 else value
 
 
-@_step
+@step
 def learn_(hidden, bias, head, head_bias, log_densities, y, weight, temperature, batch_size, *written):
     q_of_policy, losses, bias_gradient, head_bias_gradient = written
     size = len(y)
@@ -109,7 +92,7 @@ def learn_(hidden, bias, head, head_bias, log_densities, y, weight, temperature,
                 bias_gradient[j] += of_hidden[j]
 
 
-@_jit
+@jit
 def _read_q(hidden, bias, head, head_bias, size):
     """Q ((3N + 2), b) of ``size`` = b states."""
     q, zero = np.empty((len(hidden) // size, size), hidden.dtype), hidden.dtype.type(0)
@@ -122,7 +105,7 @@ def _read_q(hidden, bias, head, head_bias, size):
     return q
 
 
-@_jit
+@jit
 def _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, losses, head_bias_gradient):
     """Returns dQ (3N + 2, b)."""
     sampled = len(log_densities)
@@ -152,7 +135,7 @@ def _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, lo
     return dq
 
 
-@_step
+@step
 def back_through_add_relu_(output, learnt, *written):
     delta, sums = written
     zero = delta.dtype.type(0)
@@ -169,7 +152,7 @@ def back_through_add_relu_(output, learnt, *written):
                     of_sums[j] += of_delta[j]
 
 
-@_step
+@step
 def give_head_(weight, bias, head, *written):
     weight_gradient, bias_gradient, head_gradient = written
     for row in range(len(head)):
@@ -182,7 +165,7 @@ def give_head_(weight, bias, head, *written):
         bias_gradient[row] *= factor
 
 
-@_step
+@step
 def policy_gradient(outputs, multiplier, offset, noise, action, alpha, q1, of_q1, q2, of_q2, *written):
     gradient, multiplier_gradient, offset_gradient = written
     size, width = action.shape

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from synthlib.compiled import mean_squared_error_
 from synthlib.devices import CPU, put
 from synthlib.fused_adam import FusedAdam, flatten
 from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
@@ -169,7 +170,11 @@ def _gradients(critic, inputs, wanted):
 def _gradients_by_hand(critic, inputs, wanted):
     """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
     predicted, kept = forward_by_hand(critic.trunk, critic.prediction_head, inputs)
-    error = predicted.sub_(wanted)
-    loss = torch.dot(error.view(-1), error.view(-1)) / error.numel()
-    backward_by_hand(critic.trunk, critic.prediction_head, kept, delta=error.mul_(2 / error.numel()))
+    if predicted.device.type == "cpu":
+        loss, delta = predicted.new_tensor(mean_squared_error_(predicted, wanted)), predicted
+    else:
+        error = predicted.sub_(wanted)
+        loss = torch.dot(error.view(-1), error.view(-1)) / error.numel()
+        delta = error.mul_(2 / error.numel())
+    backward_by_hand(critic.trunk, critic.prediction_head, kept, delta)
     return loss

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from synthlib import compiled
 from synthlib.products import product, through_relu_, weight_gradient
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -126,11 +127,22 @@ def backward_by_hand(trunk, head, kept, delta):
     """Write into the weights' ``grad`` what the gradient ``delta`` for the outputs gives them; overwrites ``kept``."""
     inputs, hidden_1, hidden_2 = kept
     layer_1, _, layer_2, _ = trunk
-    _write_gradients(head, delta, hidden_2)
-    delta = through_relu_(product(delta, head.weight), hidden_2)
-    _write_gradients(layer_2, delta, hidden_1)
-    delta = through_relu_(product(delta, layer_2.weight), hidden_1)
-    _write_gradients(layer_1, delta, inputs)
+    weight_gradient(delta, hidden_2, out=head.weight.grad)
+    torch.sum(delta, dim=0, out=head.bias.grad)
+    delta = _below_relu(product(delta, head.weight), hidden_2, layer_2.bias.grad)
+    weight_gradient(delta, hidden_1, out=layer_2.weight.grad)
+    delta = _below_relu(product(delta, layer_2.weight), hidden_1, layer_1.bias.grad)
+    weight_gradient(delta, inputs, out=layer_1.weight.grad)
+
+
+def _below_relu(delta, output, bias_gradient):
+    """The gradient below a ReLU that gave ``output`` (which may be overwritten); its sum goes to ``bias_gradient``."""
+    if delta.device.type == "cpu":
+        compiled.back_through_relu_(delta, output, bias_gradient)
+    else:
+        delta = through_relu_(delta, output)
+        torch.sum(delta, dim=0, out=bias_gradient)
+    return delta
 
 
 def _hidden_layers(inputs, hidden):
@@ -143,11 +155,6 @@ def _hidden_layers(inputs, hidden):
 
 def _affine(layer, inputs, relu=False):
     return product(inputs, layer.weight.t(), layer.bias, relu)
-
-
-def _write_gradients(layer, delta, inputs):
-    weight_gradient(delta, inputs, out=layer.weight.grad)
-    torch.sum(delta, dim=0, out=layer.bias.grad)
 
 
 def _redraw_small(head):

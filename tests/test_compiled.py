@@ -1,0 +1,38 @@
+"""The compiled steps of small networks are PyTorch's operations, and keep NaN."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from synthlib import compiled
+
+
+def matrices(dtype, *shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_way_back_through_a_relu(dtype):
+    delta, output, sums = matrices(dtype, (13, 37), (13, 37), (37,))
+    expected = torch.where(output > 0, delta, 0)
+    compiled.back_through_relu_(delta, output.relu(), sums)
+    torch.testing.assert_close(delta, expected, rtol=0, atol=0)
+    torch.testing.assert_close(sums, expected.sum(dim=0))
+    delta[3, 5] = torch.nan
+    compiled.back_through_relu_(delta, torch.ones_like(delta), sums)
+    assert sums.isnan().nonzero().tolist() == [[5]]
+    compiled.back_through_relu_(torch.ones_like(delta), delta, sums)
+    assert sums[5] == (delta[:, 5] > 0).sum() + 1  # NaN lets the gradient through: it must not look like a dead unit
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_mean_squared_error_and_its_gradient(dtype):
+    predicted, wanted = matrices(dtype, (13, 7), (13, 7))
+    leaf = predicted.clone().requires_grad_()
+    loss = F.mse_loss(leaf, wanted)
+    assert compiled.mean_squared_error_(predicted, wanted) == pytest.approx(loss.item(), rel=1e-6)
+    torch.testing.assert_close(predicted, *torch.autograd.grad(loss, leaf))
+    wanted[2, 2] = torch.nan
+    assert compiled.mean_squared_error_(predicted, wanted) != compiled.mean_squared_error_(predicted, wanted)
+    assert predicted.isnan().sum() == 1
