@@ -7,8 +7,7 @@ number x in [0, 1) serves a try: the whole part of x S proposes a token, the res
 * Few contexts (:data:`TABLE_ENTRIES`): alias tables (Walker, 1977). One look per token whatever the temperature.
 * Many contexts: no table. Entry j of the authors' row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with
   probability exp((u_j - 1) / T), and :mod:`synthlib.pcg64` gives u_j alone, without the rest of the row. A token
-  takes 1.6 tries at T = 1, with 10 states as with 100,000. Sequences do not wait for each other: after each try
-  the lucky ones are one token further.
+  takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled by Numba.
 """
 
 from functools import lru_cache
@@ -19,7 +18,7 @@ from synthlib import pcg64
 
 TABLE_ENTRIES = 2**21  # 24 MB; holds 1000 states, order 2 with 100 and order 5 with 10
 _SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache
-_WINDOW = 64  # tries between two looks for sequences that are finished or stuck
+_WINDOW = 64  # tries between two looks whether a sequence is stuck
 _GAMMA = 0x9E3779B97F4A7C15
 
 
@@ -54,10 +53,12 @@ def uniforms(keys, number):
     return _unit(keys + np.uint64((number + 1) * _GAMMA % 2**64))
 
 
+@pcg64.jit
 def _unit(counters):
     return (_scramble(counters) >> np.uint64(11)) * 2.0**-53
 
 
+@pcg64.jit
 def _scramble(z):
     z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
@@ -99,9 +100,7 @@ def _alias_tables(config):
 
 def rows(config, contexts):
     """Next-token distributions of the ``contexts`` (k, n), oldest token first, k <= order: float64 (n, S)."""
-    generators = pcg64.seeded(_entropy(config, contexts))
-    logits = pcg64.doubles(pcg64.Generators(*(part[:, None] for part in generators)), pcg64.jumps(config.states))
-    logits /= config.temperature
+    logits = pcg64.doubles(pcg64.seeded(_entropy(config, contexts)), pcg64.jumps(config.states)) / config.temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -143,51 +142,71 @@ def alias_tables(probabilities):
 
 
 def _by_rejection(config, first, keys):
-    states, order, count = config.states, config.order, len(keys)
-    jump_high, jump_low = pcg64.jumps(states)
-    generators_of = _context_generators(config)
-    surely = np.exp(-1 / config.temperature)  # no u_j makes the probability smaller
-    # Sequences move at their own pace: `place` is where each writes next, in a table of one row per position, laid
-    # flat. A try writes its token in any case and only a kept one moves on. A finished sequence goes on, into the
-    # margin, until the window ends.
-    table = np.empty((config.length + _WINDOW) * count, dtype=np.int32)
-    table[:count] = first.searchsorted(uniforms(keys, 0), side="right")
-    place, end = np.arange(count) + count, np.arange(count) + count * config.length
-    counters, waited = keys + np.uint64(_GAMMA), np.zeros(count, dtype=np.int64)
-
-    def contexts(members, settled):
-        """Pairs (some of the members, their contexts (k, n)); k differs only among the first tokens."""
-        for known in [order] if settled else range(1, order + 1):
-            chosen = members if settled else members[np.minimum(place // count, order)[members] == known]
-            if len(chosen):
-                yield chosen, np.stack([table[place[chosen] - k * count] for k in range(known, 0, -1)])
-
-    while len(place):
-        before, settled = place.copy(), place.min() >= count * order
-        for _ in range(_WINDOW):
-            counters += np.uint64(_GAMMA)
-            x = _unit(counters) * states
-            token = x.astype(np.int64)
-            x -= token
-            kept = x < surely
-            for chosen, context in contexts(np.flatnonzero(~kept), settled):
-                proposed = token[chosen]
-                jump = jump_high.take(proposed, mode="clip"), jump_low.take(proposed, mode="clip")
-                u = pcg64.doubles(generators_of(context), jump)
-                kept[chosen] = x[chosen] < np.exp((u - 1) / config.temperature)
-            table[place] = token
-            place += count * kept
-        waited = np.where(place == before, waited + _WINDOW, 0)
+    tokens = np.empty((len(keys), config.length + 1), dtype=np.int32)  # the last column is for tries after the end
+    tokens[:, 0] = first.searchsorted(uniforms(keys, 0), side="right")
+    place, counters = np.ones(len(keys), dtype=np.int64), keys + np.uint64(_GAMMA)
+    waited = np.zeros(len(keys), dtype=np.int64)
+    started = _started(config) if config.order == 1 else np.empty((0, 4), dtype=np.uint64)
+    jumps = pcg64.jumps(config.states)
+    while True:
+        _advance(tokens, place, counters, waited, started, jumps, config.order, 1 + config.seed, config.temperature)
+        stuck = np.flatnonzero(place < config.length)
+        if not len(stuck):
+            return np.ascontiguousarray(tokens[:, :-1])
         # After as many tries as the row has entries it is as cheap to write the row out. The refused proposals say
         # nothing about the next token, so this changes no probability.
-        stuck = np.flatnonzero((waited >= states) & (place < end))
-        counters += np.uint64(_GAMMA)
-        for chosen, context in contexts(stuck, settled):
-            table[place[chosen]] = _draw_from_rows(config, context, counters[chosen])
-        place[stuck] += count
-        active = place < end
-        place, end, counters, waited = place[active], end[active], counters[active], waited[active]
-    return np.ascontiguousarray(table[: config.length * count].reshape(-1, count).T)
+        known = np.minimum(place[stuck], config.order)
+        for length in np.unique(known):
+            some = stuck[known == length]
+            context = np.stack([tokens[some, place[some] - back] for back in range(length, 0, -1)])
+            tokens[some, place[some]] = _draw_from_rows(config, context, counters[some])
+        place[stuck] += 1
+
+
+@pcg64.jit
+def _advance(tokens, place, counters, waited, started, jumps, order, offset, temperature):
+    """Draw every sequence to its end, or until it has been stuck for a number of tries.
+
+    ``place`` is where each writes next, ``counters`` its generator's and ``waited`` for how many tries it is stuck;
+    they are moved on. ``started`` (S, 4) are the generators of all rows, or empty: then each is made when it is needed.
+    """
+    states, length = len(jumps), tokens.shape[1] - 1
+    surely = np.exp(-1 / temperature)  # no u_j makes the probability smaller
+    words, own = np.empty(order, dtype=np.uint32), np.empty(4, dtype=np.uint64)
+    for sequence in range(len(tokens)):
+        row, at, counter = tokens[sequence], place[sequence], counters[sequence]
+        is_made = False
+        while at < length:
+            before = at
+            for _ in range(_WINDOW):
+                counter += np.uint64(_GAMMA)
+                x = _unit(counter) * states
+                token = np.int64(x)
+                x -= token
+                kept = x < surely
+                if not kept:
+                    if len(started):
+                        u = pcg64.double(started[row[at - 1]], jumps[token])
+                    else:
+                        if not is_made:
+                            known = min(at, order)
+                            for k in range(known):
+                                words[k] = row[at - known + k] + offset
+                            pcg64.seed(words[:known], own)
+                            is_made = True
+                        u = pcg64.double(own, jumps[token])
+                    kept = x < np.exp((u - 1) / temperature)
+                row[at] = token
+                if kept:
+                    at += 1
+                    is_made = False
+                    if at == length:
+                        break
+            waited[sequence] = 0 if at > before else waited[sequence] + _WINDOW
+            counter += np.uint64(_GAMMA)
+            if waited[sequence] >= states:
+                break
+        place[sequence], counters[sequence] = at, counter
 
 
 def _draw_from_rows(config, contexts, counters):
@@ -199,14 +218,7 @@ def _draw_from_rows(config, contexts, counters):
     return np.concatenate(found)
 
 
-def _context_generators(config):
-    """A function (contexts (k, n), oldest token first) -> the :class:`pcg64.Generators` of their rows."""
-    if config.order > 1:
-        return lambda contexts: pcg64.seeded(_entropy(config, contexts))
-    of_state = _state_generators(config)
-    return lambda contexts: pcg64.Generators(*(part.take(contexts[0], mode="clip") for part in of_state))
-
-
 @lru_cache(maxsize=2)
-def _state_generators(config):
+def _started(config):
+    """The generators of all rows of a chain of order 1."""
     return pcg64.seeded(_entropy(config, np.arange(config.states)[None]))
