@@ -5,10 +5,27 @@ which the products have pushed out of the cache. A step is compiled when it firs
 """
 
 import functools
+import hashlib
+import os
+from pathlib import Path
 
 import numba
 import torch
 
+HERE = Path(__file__).resolve().parent
+# Whatever is compiled, calls or reads something from these files alone.
+SOURCES = ("compiled", "cql_steps_compiled", "markov_chain_fast", "mdp_fast", "networks", "pcg64")
+
+
+def cache_folder(sources):
+    """Where machine code made of these texts is kept. Numba compiles again when the file of a function has changed, but
+    not when a file has from which it takes another function or a constant: so the folder's name depends on all."""
+    digest = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or HERE / "__pycache__") / f"compiled-{digest}"
+
+
+numba.config.CACHE_DIR = str(cache_folder([(HERE / f"{name}.py").read_text() for name in SOURCES]))
+exact = numba.njit(cache=True, nogil=True, error_model="numpy")
 # Sums may be taken in any order, so that many terms are added at a time. NaN stays NaN.
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 

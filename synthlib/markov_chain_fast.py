@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from synthlib import pcg64
+from synthlib.compiled import exact
 
 TABLE_ENTRIES = 2**21  # 24 MB; holds 1000 states, order 2 with 100 and order 5 with 10
 _SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache
@@ -53,12 +54,12 @@ def uniforms(keys, number):
     return _unit(keys + np.uint64((number + 1) * _GAMMA % 2**64))
 
 
-@pcg64.jit
+@exact
 def _unit(counters):
     return (_scramble(counters) >> np.uint64(11)) * 2.0**-53
 
 
-@pcg64.jit
+@exact
 def _scramble(z):
     z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
@@ -163,7 +164,7 @@ def _by_rejection(config, first, keys):
         place[stuck] += 1
 
 
-@pcg64.jit
+@exact
 def _advance(tokens, place, counters, waited, started, jumps, order, offset, temperature):
     """Draw every sequence to its end, or until it has been stuck for a number of tries.
 

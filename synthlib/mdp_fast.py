@@ -19,8 +19,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from synthlib.compiled import exact
 
 TABLE_BYTES = 256 * 2**20  # for each of policy and transitions; S = A = 1000 needs 120 MB
 _WORDS = (0, 1, 2, 397, 398)  # of the Mersenne Twister's state: those that the first double is made of
@@ -74,7 +75,7 @@ def _sampler(rows, draws, seeds):
     return lambda ids, t: [search(row, draw) for row, draw in zip(ids.tolist(), draws[t].tolist(), strict=True)]
 
 
-@numba.njit(cache=True)
+@exact
 def search_table(table, rows, draws):
     """For each i the number of entries of ``table[rows[i]]`` that are <= draws[i], int64; the last is above all."""
     found, left = np.zeros(len(rows), dtype=np.int64), table.shape[1]  # where and in how many places it may be
@@ -129,7 +130,7 @@ def first_doubles(seeds):
     return first_doubles_in_bulk(seeds)
 
 
-@numba.njit(cache=True)
+@exact
 def first_doubles_in_bulk(seeds):
     """As :func:`first_doubles`, each seed on its own.
 
@@ -158,7 +159,7 @@ def first_doubles_in_bulk(seeds):
     return result
 
 
-@numba.njit(cache=True)
+@exact
 def _output(word, following, partner):
     """One step of the twist, then the tempering, of 32-bit numbers."""
     y = partner ^ (((word & 0x80000000) | (following & 0x7FFFFFFF)) >> 1)

@@ -13,16 +13,15 @@ documentation of SeedSequence for the hash.
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numba import uint32, uint64
+
+from synthlib.compiled import exact
 
 _A = 0x2360ED051FC65DA44385DF649FCCF645
 _A_HIGH, _A_LOW = np.uint64(_A >> 64), np.uint64(_A % 2**64)
 _LOW_32 = np.uint64(2**32 - 1)
 _WORD, _ONE, _63 = np.uint64(32), np.uint64(1), np.uint64(63)
-
-jit = numba.njit(cache=True, nogil=True)
 
 
 def seeded(words):
@@ -33,7 +32,7 @@ def seeded(words):
     return _seed_columns(np.asarray(words).astype(np.uint32))
 
 
-@jit
+@exact
 def _seed_columns(words):
     started = np.empty((words.shape[1], 4), dtype=np.uint64)
     for column in range(len(started)):
@@ -51,7 +50,7 @@ def jumps(count):
     return np.ascontiguousarray(np.frombuffer(b"".join(values), dtype="<u8").reshape(-1, 2)[:, ::-1].astype(np.uint64))
 
 
-@jit
+@exact
 def doubles(started, jumps):
     """The uniforms in [0, 1), float64 (n, m), to which ``jumps`` (m, 2) lead from ``started`` (n, 4)."""
     result = np.empty((len(started), len(jumps)))
@@ -61,7 +60,7 @@ def doubles(started, jumps):
     return result
 
 
-@jit
+@exact
 def double(started, jump):
     """The uniform to which ``jump`` (2,) leads from ``started`` (4,)."""
     high, low = _add(_multiply((started[2], started[3]), (jump[0], jump[1])), (started[0], started[1]))
@@ -70,7 +69,7 @@ def double(started, jump):
     return (low >> uint64(11)) * 2.0**-53
 
 
-@jit
+@exact
 def seed(words, started):
     """One column of :func:`seeded`: from ``words`` (k,) to ``started`` (4,), which is written."""
     pool, constant = np.zeros(4, dtype=np.uint32), uint32(0x43B0D7E5)
@@ -96,7 +95,7 @@ def seed(words, started):
     started[2], started[3] = step
 
 
-@jit
+@exact
 def _scramble(value, constant, multiplier):
     value = uint32(value ^ constant)
     constant = uint32(constant * multiplier)
@@ -104,19 +103,19 @@ def _scramble(value, constant, multiplier):
     return uint32(value ^ value >> uint32(16)), constant
 
 
-@jit
+@exact
 def _mix(x, y):
     mixed = uint32(x * uint32(0xCA01F9DD) - y * uint32(0x4973F715))
     return uint32(mixed ^ mixed >> uint32(16))
 
 
-@jit
+@exact
 def _add(a, b):
     low = a[1] + b[1]
     return a[0] + b[0] + uint64(low < b[1]), low
 
 
-@jit
+@exact
 def _multiply(a, b):
     """a b modulo 2**128. The high half of low times low is put together from 32-bit halves."""
     (a_high, a_low), (b_high, b_low) = a, b

@@ -1,5 +1,7 @@
 """The compiled steps of small networks are PyTorch's operations, and keep NaN."""
 
+import ast
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -36,3 +38,24 @@ def test_the_mean_squared_error_and_its_gradient(dtype):
     wanted[2, 2] = torch.nan
     assert compiled.mean_squared_error_(predicted, wanted) != compiled.mean_squared_error_(predicted, wanted)
     assert predicted.isnan().sum() == 1
+
+
+def test_what_is_kept_on_disk_depends_on_every_file_that_it_is_made_of():
+    """Numba looks at the file of a function alone; a constant or a function of another file would be that of old."""
+    decorated = []
+    for path in compiled.HERE.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        ours = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "synthlib" in node.module]
+        names = {node.module.removeprefix("synthlib."): {alias.name for alias in node.names} for node in ours}
+        if names.get("compiled", set()) & {"exact", "jit", "step"}:
+            decorated.append(path.stem)
+            whole = names.pop("synthlib", set())
+            assert names.keys() | whole <= set(compiled.SOURCES), path
+    assert {"cql_steps_compiled", "markov_chain_fast", "mdp_fast", "pcg64"} <= set(decorated) <= set(compiled.SOURCES)
+    assert compiled.cache_folder(["a", "b"]) != compiled.cache_folder(["a", "c"])
+
+
+def test_machine_code_goes_where_the_user_says(monkeypatch, tmp_path):
+    assert compiled.cache_folder(["a"]).parent == compiled.HERE / "__pycache__"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert compiled.cache_folder(["a"]).parent == tmp_path
