@@ -63,16 +63,19 @@ def questions(weights, asking):
     return affine(asking, weights.question, weights.question_bias)
 
 
-def mix(queries, seen, bias, factors=None):
+def mix(queries, seen, bias, factors=None, values=None):
     """(mixed states (B, W, E), sums of the shares (B, W, 1), None where they are 1).
 
     ``seen`` (B, T, E) are normalised states; ``bias`` (B or 1, W, T) or (W, T) is added to the scores and hides what
-    must not be seen, or (W, t) to those of the last t states; ``factors`` (B, W, T) are those of dropout.
+    must not be seen, or (W, t) to those of the last t states; ``factors`` (B, W, T) are those of dropout. ``values``
+    (B, T, E) are what is mixed, if not the states themselves.
     """
     scores = torch.bmm(queries, seen.transpose(1, 2))
     scores.detach()[..., -bias.shape[-1] :].add_(bias)  # a constant: nothing to be recorded, no copy of all scores
     shares = dropped(scores.softmax(dim=-1), factors)
-    return torch.bmm(shares, seen), None if factors is None else shares.sum(dim=2, keepdim=True)
+    return torch.bmm(shares, seen if values is None else values), None if factors is None else shares.sum(
+        dim=2, keepdim=True
+    )
 
 
 def answers(weights, mixed, sums):

@@ -8,7 +8,7 @@ from test_dt_training import golden_batch
 
 from synthlib import dt_evaluation
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
-from synthlib.decision_transformer_fast import predict_actions, predict_last_action
+from synthlib.decision_transformer_fast import LastAction, predict_actions, predict_last_action
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
 
 CONFIGURATIONS = {
@@ -81,3 +81,34 @@ def test_twins_choose_the_same_action(case):
         fast = predict_last_action(model, *window)
         assert fast.shape == (4, 3)
         np.testing.assert_allclose(fast, slow, atol=5e-6)
+
+
+def test_actions_do_not_depend_on_the_calls_before(monkeypatch):
+    """Windows that grow, slide, lose an episode, jump, come again, go back, and have another past."""
+    model = golden_model("share_true")
+    rng = np.random.default_rng(0)
+    steps, width, actions = 30, model.config.observation_width, model.config.action_width
+    made = [rng.standard_normal((4, steps, n)).astype(np.float32) for n in (width, actions, 1)]
+    made.append(np.tile(np.arange(steps), (4, 1)))
+
+    def window(end, episodes=slice(None)):
+        parts = [part[episodes, max(0, end - 20) : end].copy() for part in made]
+        parts[1][:, -1] = 0
+        return parts
+
+    calls = [window(end) for end in range(1, 26)] + [window(end, slice(1, None)) for end in (26, 27)]
+    calls += [window(29, slice(1, None)), window(7), window(7), window(6), window(8)]
+    calls.append(window(9))
+    calls[-1][0][2, 3, 1] += 1
+    calls.append(window(10))
+    calls[-1][1][2, 3, 1] += 1
+    goes_on = {*range(1, 25), 26}
+    predict, embed, embedded = LastAction(model), model.embed, []
+    monkeypatch.setattr(model, "embed", lambda *window: embedded.append(window[3].shape[1]) or embed(*window))
+    for i, call in enumerate(calls):
+        found = predict(*call)
+        assert embedded.pop() == (2 if i in goes_on else call[3].shape[1]), i
+        np.testing.assert_allclose(found, predict_last_action(model, *call), atol=5e-6, err_msg=str(i))
+        embedded.clear()
+        for part in call:
+            part[:] = 0  # what the caller does with its arrays afterwards is its own business
