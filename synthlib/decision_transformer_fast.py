@@ -54,7 +54,7 @@ class LastAction:
         model = self.model
         if model.config.heads > 1:
             return dt_evaluation.predict_last_action(model, *window)
-        self._tokens = self._project(window)
+        self._window, self._tokens = [part.copy() for part in window], self._project(window)
         x, seen, queries, values = self._tokens.split(model.config.width, dim=2)
         bias, dropouts = _future(x.shape[1], x)[None], no_dropouts(model.config)
         last = slice(-1, None)
@@ -67,8 +67,7 @@ class LastAction:
     def _project(self, window):
         """Side by side for every token but the last action's, which is the question: its embedding, normalised state,
         question and answer in the first layer, (n, 3L - 1, 4E)."""
-        known, self._window = self._window, [part.copy() for part in window]
-        if not _goes_on(known, window):
+        if not _goes_on(self._window, window):
             return self._of_tokens(window, slice(None, -1))
         # New are the last action, which the call before asked for, and the return and observation since.
         new = self._of_tokens([part[:, -2:] for part in window], slice(2, -1))
