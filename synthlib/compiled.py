@@ -1,7 +1,8 @@
-"""Numba's compiler as the fast twins use it: elementwise work between matrix products, in one pass through memory.
+"""Numba's compiler as the fast twins use it: generators to the last bit, and work between matrix products.
 
 PyTorch runs several operations for one such step, and each of them reads its matrices anew, and its own code as well,
-which the products have pushed out of the cache. A step is compiled when it first runs and kept on disk for good.
+which the products have pushed out of the cache; here a step goes through its matrices once. Whatever is compiled is so
+when it first runs, and kept on disk for good.
 """
 
 import functools

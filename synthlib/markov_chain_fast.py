@@ -143,7 +143,7 @@ def alias_tables(probabilities):
 
 
 def _by_rejection(config, first, keys):
-    tokens = np.empty((len(keys), config.length + 1), dtype=np.int32)  # the last column is for tries after the end
+    tokens = np.empty((len(keys), config.length), dtype=np.int32)
     tokens[:, 0] = first.searchsorted(uniforms(keys, 0), side="right")
     place, counters = np.ones(len(keys), dtype=np.int64), keys + np.uint64(_GAMMA)
     waited = np.zeros(len(keys), dtype=np.int64)
@@ -153,7 +153,7 @@ def _by_rejection(config, first, keys):
         _advance(tokens, place, counters, waited, started, jumps, config.order, 1 + config.seed, config.temperature)
         stuck = np.flatnonzero(place < config.length)
         if not len(stuck):
-            return np.ascontiguousarray(tokens[:, :-1])
+            return tokens
         # After as many tries as the row has entries it is as cheap to write the row out. The refused proposals say
         # nothing about the next token, so this changes no probability.
         known = np.minimum(place[stuck], config.order)
@@ -171,7 +171,7 @@ def _advance(tokens, place, counters, waited, started, jumps, order, offset, tem
     ``place`` is where each writes next, ``counters`` its generator's and ``waited`` for how many tries it is stuck;
     they are moved on. ``started`` (S, 4) are the generators of all rows, or empty: then each is made when it is needed.
     """
-    states, length = len(jumps), tokens.shape[1] - 1
+    states, length = len(jumps), tokens.shape[1]
     surely = np.exp(-1 / temperature)  # no u_j makes the probability smaller
     words, own = np.empty(order, dtype=np.uint32), np.empty(4, dtype=np.uint64)
     for sequence in range(len(tokens)):

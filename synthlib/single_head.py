@@ -73,9 +73,8 @@ def mix(queries, seen, bias, factors=None, values=None):
     scores = torch.bmm(queries, seen.transpose(1, 2))
     scores.detach()[..., -bias.shape[-1] :].add_(bias)  # a constant: nothing to be recorded, no copy of all scores
     shares = dropped(scores.softmax(dim=-1), factors)
-    return torch.bmm(shares, seen if values is None else values), None if factors is None else shares.sum(
-        dim=2, keepdim=True
-    )
+    sums = None if factors is None else shares.sum(dim=2, keepdim=True)
+    return torch.bmm(shares, seen if values is None else values), sums
 
 
 def answers(weights, mixed, sums):
