@@ -171,7 +171,7 @@ def policy_gradient(outputs, multiplier, offset, noise, action, alpha, q1, of_q1
     size, width = action.shape
     of_multiplier, of_offset, temperature = 0.0, 0.0, alpha[()]
     for i in range(size):
-        share_2 = 0.0 if q1[i] < q2[i] else 1.0 if q1[i] > q2[i] else 0.5
+        share_2 = 0.5 if q1[i] == q2[i] else 1.0 if q1[i] > q2[i] else 0.0
         for k in range(width):
             raw, a = outputs[i, width + k], action[i, k]
             log_std = multiplier[()] * raw + offset[()]
@@ -179,7 +179,7 @@ def policy_gradient(outputs, multiplier, offset, noise, action, alpha, q1, of_q1
             d_mean = (2 * temperature * a - of_q * (1 - a * a)) / size
             d_log_std = d_mean * np.exp(log_std) * noise[i, k] - temperature / size
             if log_std < LOWEST or log_std > HIGHEST:
-                d_log_std = 0.0
+                d_log_std = 0 * d_mean  # which NaN survives
             gradient[i, k] = d_mean
             gradient[i, width + k] = d_log_std * multiplier[()]
             of_multiplier += d_log_std * raw

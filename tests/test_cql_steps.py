@@ -85,6 +85,18 @@ def test_what_has_diverged_does_not_look_healthy(step, argument, bad):
         assert not all(tensor.isfinite().all() for tensor in written), module
 
 
+@pytest.mark.parametrize(
+    ("step", "arguments"),
+    [("add_relu_", (0, 1)), ("back_through_add_relu_", (0, 2)), ("give_head_", (0, 3)), ("policy_gradient", (0, 6, 7))],
+)
+def test_nan_goes_the_same_ways(step, arguments):
+    """Where a ReLU's output is NaN the gradient comes back as it is: a unit that has diverged is no dead one."""
+    for spoil in ((argument, torch.nan) for argument in arguments):
+        both = (run(module, step, torch.float64, spoil) for module in (cql_steps_compiled, cql_steps))
+        for found, expected in zip(*both, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
 def test_nan_in_the_deviation_is_not_clamped_away():
     for module in (cql_steps, cql_steps_compiled):
         given, written = arguments_of("sample", torch.float32)
