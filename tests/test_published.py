@@ -1,0 +1,41 @@
+"""What is published in outputs/records stays findable: its keys depend on nothing but its configuration."""
+
+import json
+from functools import cache
+
+import pytest
+
+from synthlib.paths import RECORDS
+from synthlib.store import Job
+from synthlib.study import artefact_names, can_train, load_artefact, make_plan, presets
+
+RECORDED = sorted(path for path in RECORDS.glob("*/*") if path.is_dir())
+
+
+@cache
+def wanted_today():
+    """{(kind, key)} of every training that a plan of today asks for, with the embedded data."""
+    plans = (
+        make_plan(name, preset, "replica")
+        for name in artefact_names()
+        for preset in presets()
+        if preset != "paper" and can_train(preset, load_artefact(name).algorithm)
+    )
+    return {(job.kind, job.key) for plan in plans for job in plan.jobs()}
+
+
+def test_there_are_records():
+    assert len(RECORDED) >= 73
+
+
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_records_key_is_the_hash_of_its_configuration(folder):
+    config = json.loads((folder / "config.json").read_text())
+    kind = config.pop("kind")
+    assert (kind, Job(kind, config, updates=0).key) == (folder.parent.name, folder.name)
+
+
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_plan_of_today_asks_for_every_record(folder):
+    """A renamed, added or re-defaulted field of a configuration would orphan what was published, without a word."""
+    assert (folder.parent.name, folder.name) in wanted_today()
