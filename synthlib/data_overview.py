@@ -44,6 +44,7 @@ EFFORTS = {
     "smoke": Effort(20, 20, 1),
     "quick": Effort(500, 5000, 10),
     "evening": Effort(2000, 20_000, 50),
+    "scouting": Effort(2000, 20_000, 50),
     "overnight": Effort(2000, 20_000, 50),
     "paper": Effort(5000, 50_000, 100),
 }
