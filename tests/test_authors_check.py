@@ -1,7 +1,6 @@
 """The paper out of the authors' runs, through the report, to the digit; and that a made-up run is noticed."""
 
 import pytest
-from test_authors_logs import AUTHORS_LOGS, needs_logs, small_logs
 
 from synthlib.authors_check import authors_artefacts, check, summary
 from synthlib.authors_logs import labels_of, read_logs
@@ -10,6 +9,7 @@ from synthlib.report import Report
 from synthlib.runs import runs_of_authors
 from synthlib.study import load_artefact
 from synthlib.verdicts import EQUAL
+from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 
 @pytest.fixture(scope="module")

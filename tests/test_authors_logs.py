@@ -1,7 +1,6 @@
 """The importer on small files in the authors' format, and what their columns mean where the logs are at hand."""
 
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,7 @@ from synthlib.authors_logs import (
 from synthlib.paper import DATASETS, logged_figures, logged_scores, matched_control
 from synthlib.statistics import average_rows, score_cells, seed_scores
 from synthlib.study import artefact_names, load_artefact
-
-AUTHORS_LOGS = Path(__file__).parents[1] / "../shared/reference/authors_dt_logs.csv.gz"
-needs_logs = pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 # The header of every progress.csv, here for an ant; the numbers in eight of the names are the target returns.
 TARGETS = [
@@ -44,15 +41,6 @@ HEADER = [
     "total_time",
     "current_eval_time",
 ]
-
-
-def small_logs(arms, seeds=(42, 666), evaluations=5):
-    """Made-up runs of every data set in the layout of the CSV, with nothing constant."""
-    generator = np.random.default_rng(0)
-    updates = 5000 * np.arange(1, evaluations + 1)
-    keys = pd.MultiIndex.from_product([arms, DATASETS, seeds, updates], names=COLUMNS[:4])
-    values = generator.uniform(1, 100, (len(keys), 4)).round(3)
-    return pd.DataFrame(values, columns=COLUMNS[4:], index=keys).reset_index()
 
 
 def write_clone(logs, root):

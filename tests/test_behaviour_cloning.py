@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
-from test_replica import random_policy, write
 
 from synthlib.behaviour_cloning import clone, evaluate_clone
 from synthlib.datasets import load
 from synthlib.replica import collect
+from tests.common import random_policy, write_episodes
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    write(folder, collect(random_policy(), size=2000, seed=0, processes=1), whole=False)
+    write_episodes(folder, collect(random_policy(), size=2000, seed=0, processes=1), whole=False)
     return load("hopper-medium", f"path:{folder}")
 
 

@@ -1,9 +1,9 @@
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
-from test_replica import random_policy
 
 from synthlib.behaviour_frames import strip
+from tests.common import random_policy
 
 matplotlib.use("Agg")
 

@@ -3,16 +3,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from test_devices import META
 
 from synthlib import bench, bench_cores, bench_lines, bench_page
 from synthlib.bench_lines import OURS, REFERENCE, Contestant, Line, Work, lines
+from tests.common import META, ROOT
 
 
 def toy_line(ours=1, reference=3, **goals):
@@ -112,7 +111,7 @@ def test_two_processes_share_the_data_set(outputs, tmp_path):
 
 def test_a_processor_can_be_held_back():
     """What ``make bench-avx2`` sets is what torch obeys, and the result says so and goes to a folder of its own."""
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     switches = dict(re.findall(r"^bench-avx2: export (\w+) := (\S+)$", makefile, re.MULTILINE))
     assert {"ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"} == switches.keys()
     code = "from synthlib import bench as b; m = b.machine(); print(m['instructions'], m['command'], b._folder_name())"

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_cql import noise_for, random_batch
 
 from synthlib import bench_jax, bench_loops, mdp
 from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
@@ -18,6 +17,7 @@ from synthlib.dt_training import DTTraining, baseline_training
 from synthlib.evaluation import Evaluator
 from synthlib.markov_chain import ChainConfig, authors_block
 from synthlib.physics import make_environment
+from tests.common import noise_for, random_batch
 
 NO_DROPOUT = {"residual_dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0}
 

@@ -1,6 +1,5 @@
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ import torch
 from synthlib.cql import CQL, SEEDS, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.networks import QNetwork
+from tests.common import golden, noise_for, random_batch, small_agent
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "cql_update.npz")
+GOLDEN = golden("cql_update")
 CASES = ("n3_default_init", "n10_general", "n3_general", "n3_safe_q", "n3_full_size")
 AGENTS = (CQL, FastCQL)
 
@@ -105,33 +105,6 @@ def test_golden_tensors_inside_the_update(case):
             expected = golden[f"expect_vec/{name}"][update]
             np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-5, err_msg=f"{name} of update {update}")
         agent.update(batch, noise)
-
-
-def random_batch(observation_width=5, action_width=3, size=16, seed=0, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    dones = (torch.rand(size, generator=generator) < 0.2).to(dtype)
-    return Batch(
-        normal(size, observation_width),
-        normal(size, action_width).tanh(),
-        normal(size),
-        normal(size, observation_width),
-        dones,
-    )
-
-
-def noise_for(agent, size=16, seed=0, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    noise = draw_noise(generator, size, agent.action_width, agent.config.sampled_actions)
-    return Noise(*(tensor.to(dtype) for tensor in noise))
-
-
-def small_agent(kind=CQL, config=None, **options):
-    options = {"q_max": math.inf, "seed": 1} | options
-    return kind(5, 3, config or CQLConfig(hidden=(32, 32)), **options)
 
 
 def random_critics(seed=7):

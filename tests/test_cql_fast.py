@@ -2,33 +2,12 @@
 
 import pytest
 import torch
-from test_cql import noise_for, random_batch, small_agent
 
 from synthlib import cql_fast
 from synthlib.cql import CQL, CQLConfig, check_finite
 from synthlib.cql_fast import FastCQL
 from synthlib.networks import QNetwork
-
-
-def train_both(config, updates, dtype, observation_width=5, action_width=3, size=40, q_max=0.1, **options):
-    """The readable agent and its fast twin after the same updates, and the largest difference of a loss on the way."""
-    widths = observation_width, action_width
-    agents = [kind(*widths, config, q_max=q_max, seed=3, dtype=dtype, **options) for kind in (CQL, FastCQL)]
-    worst = 0.0
-    for i in range(updates):
-        batch = random_batch(*widths, size, seed=i, dtype=dtype)
-        noise = noise_for(agents[0], size, seed=i, dtype=dtype)
-        readable, fast = (agent.update(batch, noise) for agent in agents)
-        assert readable.keys() == fast.keys()
-        worst = max(worst, *(abs(float(readable[name] - fast[name])) for name in readable))
-    return *agents, worst
-
-
-def largest_difference(first, second, part):
-    first, second = first.state_dict()[part], second.state_dict()[part]
-    assert first.keys() == second.keys()
-    return max(float((first[name] - second[name]).abs().max()) for name in first)
-
+from tests.common import largest_difference, noise_for, random_batch, small_agent, train_both
 
 TWIN_CONFIGS = {
     "default": CQLConfig(hidden=(32, 32)),

@@ -4,12 +4,11 @@ import inspect
 
 import pytest
 import torch
-from test_cql import noise_for, random_batch, small_agent
-from test_cql_fast import largest_difference
 
 from synthlib import cql_steps, cql_steps_compiled
 from synthlib.cql import CQL
 from synthlib.cql_fast import FastCQL
+from tests.common import largest_difference, noise_for, random_batch, small_agent
 
 STATES, N, ACTIONS, HIDDEN = 7, 3, 5, 20
 SLOTS = 3 * N + 2

@@ -1,6 +1,5 @@
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from synthlib.cql import CQL, CQLConfig
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.mdp import MDPConfig
 from synthlib.networks import QNetwork, initial_weights
+from tests.common import golden
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "cql_pretrain.npz")
+GOLDEN = golden("cql_pretrain")
 NAMES = {
     "W0": "trunk.0.weight",
     "b0": "trunk.0.bias",

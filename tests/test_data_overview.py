@@ -5,13 +5,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from test_replica import random_policy, write
 
 from synthlib import behaviour_policy, data_overview
 from synthlib.data_overview import Effort, behaviour_policies, cards_of, find, summary
 from synthlib.data_sources import DATASETS, find_files
 from synthlib.replica import collect
 from synthlib.study import ParameterError, presets
+from tests.common import random_policy, write_episodes
 
 matplotlib.use("Agg")
 
@@ -21,8 +21,8 @@ def two_tiers(tmp_path_factory):
     """hopper-medium and hopper-medium-expert of a random policy, as a replica in a folder of its own."""
     folder = tmp_path_factory.mktemp("data")
     episodes = collect(random_policy(), size=600, seed=0, processes=1)
-    write(folder, episodes, whole=True)
-    write(folder, episodes[:3], whole=True, tier="expert")
+    write_episodes(folder, episodes, whole=True)
+    write_episodes(folder, episodes[:3], whole=True, tier="expert")
     return f"path:{folder}"
 
 

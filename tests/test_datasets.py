@@ -1,7 +1,5 @@
 import dataclasses
-from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -16,8 +14,9 @@ from synthlib.datasets import (
     trajectories,
 )
 from synthlib.physics import normalised_score
+from tests.common import golden, toy_file
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "d4rl.npz")
+GOLDEN = golden("d4rl")
 LIMIT = int(GOLDEN["input/max_episode_steps"])
 
 
@@ -29,25 +28,6 @@ def dataset_of(**arrays):
 def golden_input(timeouts):
     names = ["observations", "actions", "rewards", "terminals"] + ["timeouts"] * timeouts
     return dataset_of(**{name: GOLDEN[f"input/{name}"] for name in names})
-
-
-def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
-    """A hopper file in D4RL's layout; ``changes`` replace arrays (None removes one)."""
-    rng = np.random.default_rng(seed)
-    arrays = {
-        "observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
-        "actions": rng.uniform(-1, 1, size=(rows, widths[1])).astype(np.float32),
-        "rewards": rng.normal(size=rows).astype(np.float32),
-        "terminals": np.arange(rows) % 10 == 9,
-        "timeouts": np.arange(rows) % 15 == 14,
-        "next_observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
-    }
-    with h5py.File(path, "w") as file:
-        for name, array in (arrays | changes).items():
-            if array is not None:
-                file.create_dataset(name, data=array, compression="gzip")
-        file["metadata/algorithm"] = np.bytes_("toy")
-    return arrays | changes
 
 
 @pytest.mark.parametrize("timeouts", [True, False])

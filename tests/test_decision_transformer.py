@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,40 +9,10 @@ from synthlib.decision_transformer import (
     load_backbone,
     pretrained_config,
 )
-
-GOLDEN = np.load(Path(__file__).parent / "golden/dt_forward.npz")
-SMALL = {"width": 32, "timesteps": 1024, "residual_dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0}
-CASES = {"share_false": baseline_config, "share_true": pretrained_config}
+from tests.common import DT_CASES, DT_GOLDEN, SMALL_DT, golden_inputs, golden_model, golden_weights
 
 
-def golden_name(name):
-    """Name in the golden file of a parameter of ours."""
-    return name.replace("time_embedding.", "wpe.").replace("predict_action.", "predict_action.0.")
-
-
-def golden_weights():
-    prefix = "init/"
-    return {
-        name.removeprefix(prefix): torch.from_numpy(GOLDEN[name]) for name in GOLDEN.files if name.startswith(prefix)
-    }
-
-
-def golden_model(case, **changes):
-    model = DecisionTransformer(CASES[case](5, 3, **(SMALL | changes)), seed=0)
-    weights = golden_weights()
-    model.load_state_dict({name: weights[golden_name(name)] for name in model.state_dict()})
-    return model
-
-
-def golden_inputs(batch=0):
-    part = {
-        name: torch.from_numpy(GOLDEN[f"batch{batch}/{name}"]) for name in ("states", "actions", "rtg", "timesteps")
-    }
-    mask = torch.from_numpy(GOLDEN[f"batch{batch}/attention_mask"]).float()
-    return part["states"], part["actions"], part["rtg"][:, :-1], part["timesteps"], mask
-
-
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", DT_CASES)
 def test_forward_equals_the_reference(case):
     inputs = golden_inputs()
     real = inputs[-1] > 0
@@ -56,8 +24,8 @@ def test_forward_equals_the_reference(case):
         ("state_preds", got.observation),
         ("return_preds", got.return_to_go),
     ):
-        np.testing.assert_allclose(ours[real], GOLDEN[f"{case}/{name}"][real], atol=2e-6, rtol=2e-6, err_msg=name)
-    np.testing.assert_allclose(got.embeddings, GOLDEN[f"{case}/embed_ln_output"], atol=2e-6)
+        np.testing.assert_allclose(ours[real], DT_GOLDEN[f"{case}/{name}"][real], atol=2e-6, rtol=2e-6, err_msg=name)
+    np.testing.assert_allclose(got.embeddings, DT_GOLDEN[f"{case}/embed_ln_output"], atol=2e-6)
 
 
 def test_padding_and_the_future_change_nothing():
@@ -87,7 +55,9 @@ def test_two_heads_split_the_width_as_gpt2_does():
         resid_pdrop=0, embd_pdrop=0, attn_pdrop=0,
     )  # fmt: skip
     reference = GPT2Model(config).eval()
-    ours = DecisionTransformer(pretrained_config(5, 3, **(SMALL | {"layers": 2, "heads": 2, "timesteps": 64})), seed=1)
+    ours = DecisionTransformer(
+        pretrained_config(5, 3, **(SMALL_DT | {"layers": 2, "heads": 2, "timesteps": 64})), seed=1
+    )
     load_backbone(ours, reference.state_dict())
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 12, 32, generator=generator)
@@ -117,7 +87,7 @@ def test_dropout_is_what_was_drawn_and_repeats_with_its_seed():
 def test_each_of_the_three_dropouts_acts():
     inputs = golden_inputs()
     for name in ("residual_dropout", "attention_dropout", "embedding_dropout"):
-        model = DecisionTransformer(baseline_config(5, 3, **(SMALL | {name: 0.5})), seed=0)
+        model = DecisionTransformer(baseline_config(5, 3, **(SMALL_DT | {name: 0.5})), seed=0)
         with torch.no_grad():
             assert not torch.equal(model(*inputs, drawn(model.config, 0)).action, model(*inputs).action), name
 
@@ -165,7 +135,7 @@ def test_parameter_count_of_the_paper():
 def test_time_before_norm_is_the_other_order():
     inputs = golden_inputs()
     after = golden_model("share_true")
-    before = DecisionTransformer(pretrained_config(5, 3, time_before_norm=True, **SMALL), seed=0)
+    before = DecisionTransformer(pretrained_config(5, 3, time_before_norm=True, **SMALL_DT), seed=0)
     before.load_state_dict(after.state_dict())
     with torch.no_grad():
         _, x = before.embed(*inputs[:4])
@@ -187,7 +157,7 @@ def test_time_before_norm_is_the_other_order():
 )
 def test_unfitting_weights_are_refused(break_it, message):
     weights = golden_weights()
-    model = DecisionTransformer(pretrained_config(5, 3, **SMALL), seed=0)
+    model = DecisionTransformer(pretrained_config(5, 3, **SMALL_DT), seed=0)
     load_backbone(model, weights)
     break_it(weights)
     with pytest.raises(ValueError, match=message):
@@ -195,7 +165,7 @@ def test_unfitting_weights_are_refused(break_it, message):
 
 
 def test_loading_leaves_heads_and_embeddings_alone():
-    model = DecisionTransformer(pretrained_config(5, 3, **SMALL), seed=0)
+    model = DecisionTransformer(pretrained_config(5, 3, **SMALL_DT), seed=0)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     load_backbone(model, golden_weights())
     for name, p in model.named_parameters():

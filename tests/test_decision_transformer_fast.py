@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_decision_transformer import golden_inputs, golden_model
-from test_dt_training import golden_batch
 
 from synthlib import dt_evaluation
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
 from synthlib.decision_transformer_fast import LastAction, predict_actions, predict_last_action
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
+from tests.common import golden_batch, golden_inputs, golden_model
 
 CONFIGURATIONS = {
     "baseline": (baseline_config, baseline_training),

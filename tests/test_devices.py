@@ -7,9 +7,6 @@ seen, and whatever asks for a number (a GPU would have to be waited for) fails.
 import numpy as np
 import pytest
 import torch
-from test_gpt2_pretraining import BATCHES, SMALL
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from synthlib import devices
 from synthlib.__main__ import main
@@ -17,34 +14,11 @@ from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_batches import Batch as WindowBatch
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.gpt2_pretraining import GPT2Pretraining
 from synthlib.mdp import MDPConfig
 from synthlib.token_clusters import ClusterTerm
-
-META = torch.device("meta")
-
-
-class OnePlace(TorchDispatchMode):
-    """Fails at an operation on tensors of two devices; copies from one to the other, and single numbers, may be."""
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.dim()]
-        places = {tensor.device.type for tensor in tensors}
-        if len(places) > 1 and operation.overloadpacket.__name__ not in ("_to_copy", "copy_"):
-            raise AssertionError(f"{operation} mixes {places}")
-        return operation(*args, **(kwargs or {}))
-
-
-def window_batch(observation_width=5, action_width=3, size=4, steps=20):
-    rng = np.random.default_rng(0)
-    floats = [
-        rng.standard_normal((size, steps, width), dtype=np.float32) for width in (observation_width, action_width)
-    ]
-    returns_to_go, timesteps = np.ones((size, steps + 1, 1), dtype=np.float32), np.tile(np.arange(steps), (size, 1))
-    mask = np.ones((size, steps), dtype=np.float32)
-    return WindowBatch(*floats, returns_to_go[:, 1:], timesteps, returns_to_go, timesteps, mask)
+from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -82,7 +56,7 @@ def test_critic_pretraining_stays_on_the_device_and_asks_for_no_number(fast):
 
 
 def test_gpt2_pretraining_stays_on_the_device_and_asks_for_no_number():
-    training = GPT2Pretraining(SMALL, BATCHES, device=META)  # Hugging Face's own forward pass asks for one
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, device=META)  # Hugging Face's own forward pass asks for one
     with OnePlace():
         training.run(9)
     assert training.updates == 9

@@ -5,11 +5,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from test_datasets import toy_file
 
 from synthlib.d4rl_files import DataFileError
 from synthlib.datasets import load
 from synthlib.download import CHUNK, DownloadError, download, file_name, prepare
+from tests.common import toy_file
 
 NAME = "hopper-medium"
 FILE = "hopper_medium-v2.hdf5"

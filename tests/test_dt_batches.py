@@ -1,6 +1,4 @@
 import random
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,30 +13,16 @@ from synthlib.dt_batches import (
     subset,
     update_generators,
 )
+from tests.common import ToyTrajectory, golden, random_trajectories
 
-GOLDEN = np.load(Path(__file__).parent / "golden/dt_batch.npz")
+GOLDEN = golden("dt_batch")
 GOLDEN_NAMES = Batch("states", "actions", "rewards", "dones", "rtg", "timesteps", "attention_mask")
 
 
-class Trajectory(NamedTuple):
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    terminals: np.ndarray
-
-
 def golden_trajectories():
-    return [Trajectory(*(GOLDEN[f"traj{i}/{name}"] for name in Trajectory._fields)) for i in range(GOLDEN["n_traj"])]
-
-
-def random_trajectories(lengths, seed=0, width=4):
-    rng = np.random.default_rng(seed)
-    made = []
-    for length in lengths:
-        observations, actions = rng.normal(2, 3, (length, width)), rng.uniform(-1, 1, (length, 2))
-        parts = observations, actions, rng.normal(1, 1, length)
-        made.append(Trajectory(*(part.astype(np.float32) for part in parts), np.arange(length) == length - 1))
-    return made
+    return [
+        ToyTrajectory(*(GOLDEN[f"traj{i}/{name}"] for name in ToyTrajectory._fields)) for i in range(GOLDEN["n_traj"])
+    ]
 
 
 def test_statistics_and_probabilities_equal_the_reference():

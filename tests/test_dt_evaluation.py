@@ -1,11 +1,9 @@
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from test_decision_transformer import golden_model
 
 from synthlib.decision_transformer import DecisionTransformer, pretrained_config
 from synthlib.dt_evaluation import (
@@ -16,8 +14,9 @@ from synthlib.dt_evaluation import (
     readable_episode,
 )
 from synthlib.physics import normalised_score
+from tests.common import golden, golden_model
 
-GOLDEN = np.load(Path(__file__).parent / "golden/dt_eval.npz")
+GOLDEN = golden("dt_eval")
 STATISTICS = GOLDEN["state_mean"], GOLDEN["state_std"]
 
 

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from test_decision_transformer import GOLDEN, SMALL, golden_model, golden_name
 
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_batches import Batch
 from synthlib.dt_training import (
     DTTraining,
     DTTrainingConfig,
@@ -16,6 +14,7 @@ from synthlib.dt_training import (
     learning_rate,
     pretrained_training,
 )
+from tests.common import DT_GOLDEN, SMALL_DT, golden_batch, golden_model, golden_name
 
 GOLDEN_SCHEDULE = {"learning_rate": 0.002, "weight_decay": 0.1, "warmup_updates": 4}
 MODES = {
@@ -25,18 +24,13 @@ MODES = {
 }
 
 
-def golden_batch(number):
-    names = Batch("states", "actions", "rewards", "dones", "rtg", "timesteps", "attention_mask")
-    return Batch(*(GOLDEN[f"batch{number}/{name}"] for name in names))
-
-
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", ["share_false", "share_true"])
 def test_three_updates_equal_the_reference(case, mode, fast):
     expected = {
-        name.removeprefix(f"{case}/{mode}/"): GOLDEN[name]
-        for name in GOLDEN.files
+        name.removeprefix(f"{case}/{mode}/"): DT_GOLDEN[name]
+        for name in DT_GOLDEN.files
         if name.startswith(f"{case}/{mode}/")
     }
     # In the golden file the time embedding is always GPT-2's table, with tied projections or without.
@@ -63,7 +57,7 @@ def test_three_updates_equal_the_reference(case, mode, fast):
         if not key.startswith("after3/"):
             continue
         name = key.removeprefix("after3/")
-        ours = weights["wpe.weight"][GOLDEN["wpe_rows"]] if name == "wpe.weight_rows" else weights[name]
+        ours = weights["wpe.weight"][DT_GOLDEN["wpe_rows"]] if name == "wpe.weight_rows" else weights[name]
         if name.endswith("c_attn.bias"):
             # The key's bias cannot change any attention weight: Adam makes steps out of its rounding noise.
             width = ours.shape[0] // 3
@@ -78,7 +72,7 @@ def test_the_modes_differ_more_than_the_tolerance(mode):
     """So that passing the test above means that the mode is right."""
     for other in MODES.keys() - {mode}:
         for name in ("after3/wpe.weight_rows", "after3/h.0.mlp.c_fc.weight"):
-            distance = np.abs(GOLDEN[f"share_true/{mode}/{name}"] - GOLDEN[f"share_true/{other}/{name}"]).max()
+            distance = np.abs(DT_GOLDEN[f"share_true/{mode}/{name}"] - DT_GOLDEN[f"share_true/{other}/{name}"]).max()
             assert distance > 2e-5, (other, name)
 
 
@@ -99,7 +93,7 @@ def test_padding_carries_no_loss():
 
 def test_unused_parameters_do_not_move():
     """The state and return heads get no gradient and hence no decay."""
-    model = DecisionTransformer(baseline_config(5, 3, **SMALL), seed=0)
+    model = DecisionTransformer(baseline_config(5, 3, **SMALL_DT), seed=0)
     before = (
         model.predict_state.weight.clone(),
         model.predict_return.weight.clone(),
@@ -138,7 +132,7 @@ def test_dropout_masks_differ_between_updates_and_seeds():
 
 def test_a_loss_that_is_no_number_is_named():
     training, _ = resume_from(None, 1)
-    batch = golden_batch(0)._replace(returns_to_go=np.full_like(GOLDEN["batch0/rtg"], np.inf))
+    batch = golden_batch(0)._replace(returns_to_go=np.full_like(DT_GOLDEN["batch0/rtg"], np.inf))
     done = training.update(batch, None)
     with pytest.raises(FloatingPointError, match="loss is nan within the updates before 2; look for NaN in the data"):
         check_finite(done._asdict(), training.updates)
@@ -153,7 +147,7 @@ def test_cluster_annealing():
 
 
 def test_wrong_options_are_refused():
-    model = DecisionTransformer(baseline_config(5, 3, **SMALL), seed=0)
+    model = DecisionTransformer(baseline_config(5, 3, **SMALL_DT), seed=0)
     with pytest.raises(ValueError, match="decayed='none' is unknown"):
         DTTraining(model, DTTrainingConfig(decayed="none"))
     with pytest.raises(ValueError, match="needs the cluster term"):

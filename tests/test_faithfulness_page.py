@@ -9,6 +9,7 @@ import pytest
 
 from synthlib.paper import paper_contradictions, paper_hyperparameters
 from synthlib.paths import NOTEBOOKS, PARAMS, ROOT
+from tests.common import TESTS
 
 PACKAGE = ROOT / "synthlib"
 PAGE = PACKAGE / "paper" / "faithfulness.md"
@@ -49,7 +50,7 @@ def referring_files():
     yield from (path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".yaml"))
     yield from PARAMS.glob("*.yaml")
     yield from NOTEBOOKS.glob("*.ipynb")
-    yield from (path for path in Path(__file__).parent.rglob("*.py") if path != Path(__file__))
+    yield from (path for path in TESTS.rglob("*.py") if path != Path(__file__))
     yield ROOT / "README.md"
 
 

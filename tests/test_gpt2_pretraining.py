@@ -1,6 +1,5 @@
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,30 +18,15 @@ from synthlib.gpt2_pretraining import (
     shuffled_batches,
     stream_batches,
 )
-
-GOLDEN = np.load(Path(__file__).parent / "golden/gpt2_pretrain.npz")
-GOLDEN_CONFIG = GPT2PretrainingConfig(
-    vocabulary=12,
-    sequence_length=16,
-    batch_size=4,
-    width=32,
-    positions=32,
-    dropout=0.0,
-    learning_rate=0.003,
-    weight_decay=0.1,
-    warmup_updates=2,
-    schedule_updates=5,
-)
-SMALL = replace(GOLDEN_CONFIG, dropout=0.1, warmup_updates=4, schedule_updates=100)
-BATCHES = shuffled_batches(GOLDEN["dataset_rows"], 4)
+from tests.common import GPT2_BATCHES, GPT2_GOLDEN, GPT2_GOLDEN_CONFIG, SMALL_GPT2
 
 
 def golden_weights(prefix):
-    return {n.removeprefix(prefix): torch.from_numpy(GOLDEN[n]) for n in GOLDEN.files if n.startswith(prefix)}
+    return {n.removeprefix(prefix): torch.from_numpy(GPT2_GOLDEN[n]) for n in GPT2_GOLDEN.files if n.startswith(prefix)}
 
 
 def golden_training(speedup=1, **options):
-    training = GPT2Pretraining(replace(GOLDEN_CONFIG, schedule_speedup=speedup), BATCHES, **options)
+    training = GPT2Pretraining(replace(GPT2_GOLDEN_CONFIG, schedule_speedup=speedup), GPT2_BATCHES, **options)
     training.model.transformer.load_state_dict(golden_weights("init/"))
     return training
 
@@ -50,17 +34,17 @@ def golden_training(speedup=1, **options):
 def test_order_of_rows_equals_the_reference():
     np.testing.assert_array_equal(
         np.concatenate([shuffled_batches(np.arange(30), 10)(update) for update in range(3)]),
-        GOLDEN["train_order_30_rows_seed666"],
+        GPT2_GOLDEN["train_order_30_rows_seed666"],
     )
-    for update, rows in enumerate(GOLDEN["batch_rows"]):
-        np.testing.assert_array_equal(BATCHES(update), GOLDEN["dataset_rows"][rows])
+    for update, rows in enumerate(GPT2_GOLDEN["batch_rows"]):
+        np.testing.assert_array_equal(GPT2_BATCHES(update), GPT2_GOLDEN["dataset_rows"][rows])
 
 
 def test_logits_equal_the_reference():
     training = golden_training()
     with torch.no_grad():
-        logits = training.model.eval()(torch.from_numpy(BATCHES(0))).logits
-    np.testing.assert_allclose(logits, GOLDEN["logits_batch0"], atol=2e-6, rtol=2e-6)
+        logits = training.model.eval()(torch.from_numpy(GPT2_BATCHES(0))).logits
+    np.testing.assert_allclose(logits, GPT2_GOLDEN["logits_batch0"], atol=2e-6, rtol=2e-6)
 
 
 @pytest.mark.parametrize("options", [{"fast": False}, {"fast": True}, {"fast": False, "micro_batch": 3}])
@@ -70,9 +54,9 @@ def test_updates_equal_the_reference(world, options):
     training = golden_training(world, **options)
     for step in range(5):
         rate = learning_rate(training.config, step)
-        assert rate == pytest.approx(GOLDEN[f"world{world}/lr_used"][step], rel=1e-12, abs=1e-15)
-        loss = training.update(BATCHES(step))
-        assert loss == pytest.approx(GOLDEN[f"world{world}/losses"][step], rel=2e-5)
+        assert rate == pytest.approx(GPT2_GOLDEN[f"world{world}/lr_used"][step], rel=1e-12, abs=1e-15)
+        loss = training.update(GPT2_BATCHES(step))
+        assert loss == pytest.approx(GPT2_GOLDEN[f"world{world}/losses"][step], rel=2e-5)
         expected = {1: "init/", 3: f"world{world}/after3/"}.get(step + 1)
         for name, value in golden_weights(expected).items() if expected else ():
             ours = training.weights()[name]
@@ -106,7 +90,9 @@ def test_parameter_count_of_the_paper(vocabulary, parameters):
 
 def test_initial_weights_follow_the_seed():
     before = torch.get_rng_state()
-    one, same, other = (GPT2Pretraining(replace(SMALL, width=128, seed=s), BATCHES).weights() for s in (1, 1, 2))
+    one, same, other = (
+        GPT2Pretraining(replace(SMALL_GPT2, width=128, seed=s), GPT2_BATCHES).weights() for s in (1, 1, 2)
+    )
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one[name], same[name]) for name in one)
     name = "h.0.mlp.c_proj.weight"
@@ -117,12 +103,12 @@ def test_initial_weights_follow_the_seed():
 @pytest.mark.parametrize("fast", [False, True])
 def test_resuming_repeats_the_run(tmp_path, fast):
     """Dropout included, although no generator state is saved."""
-    whole = GPT2Pretraining(SMALL, BATCHES, fast)
+    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
     whole.run(23)
-    half = GPT2Pretraining(SMALL, BATCHES, fast)
+    half = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
     half.run(14)
     torch.save(half.state_dict(), tmp_path / "state.pt")
-    rest = GPT2Pretraining(SMALL, BATCHES, fast)
+    rest = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
     rest.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     rest.run(23)
     assert rest.losses == whole.losses and len(whole.losses) == 2
@@ -132,11 +118,11 @@ def test_resuming_repeats_the_run(tmp_path, fast):
 
 
 def test_weights_load_into_plain_transformers_and_back(tmp_path):
-    training = GPT2Pretraining(SMALL, BATCHES)
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES)
     training.run(3)
     training.save_pretrained(tmp_path)
     plain = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
-    tokens = torch.from_numpy(BATCHES(0))
+    tokens = torch.from_numpy(GPT2_BATCHES(0))
     with torch.no_grad():
         expected = plain(tokens, labels=tokens)
         assert torch.equal(expected.logits, training.model.eval()(tokens).logits)
@@ -152,12 +138,12 @@ def test_weights_load_into_plain_transformers_and_back(tmp_path):
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_validation_has_no_dropout_and_changes_nothing(fast):
-    training = GPT2Pretraining(SMALL, BATCHES, fast, micro_batch=3)
-    first, second = (training.validate(GOLDEN["dataset_rows"]) for _ in range(2))
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast, micro_batch=3)
+    first, second = (training.validate(GPT2_GOLDEN["dataset_rows"]) for _ in range(2))
     assert first == second
     assert first["perplexity"] == pytest.approx(math.exp(first["loss"]))
     assert first["loss"] == pytest.approx(math.log(12), abs=0.2)
-    whole = GPT2Pretraining(SMALL, BATCHES, not fast, micro_batch=20).validate(GOLDEN["dataset_rows"])
+    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, not fast, micro_batch=20).validate(GPT2_GOLDEN["dataset_rows"])
     assert first["loss"] == pytest.approx(whole["loss"], rel=1e-6)
 
 
@@ -165,7 +151,7 @@ def learned(objective):
     """Loss on fresh uniform tokens after 60 quick updates."""
     rng = np.random.default_rng(0)
     settings = {"dropout": 0.0, "decay": "constant", "learning_rate": 0.01, "weight_decay": 0.0, "layers": 1}
-    config = replace(SMALL, objective=objective, **settings)
+    config = replace(SMALL_GPT2, objective=objective, **settings)
     training = GPT2Pretraining(config, lambda update: rng.integers(12, size=(8, 16)))
     training.run(60)
     return training.validate(rng.integers(12, size=(8, 16)))["loss"]
@@ -227,7 +213,7 @@ def test_the_authors_four_loader_workers():
 )
 def test_wrong_tokens_are_refused(tokens, message):
     with pytest.raises(ValueError, match=message):
-        GPT2Pretraining(SMALL, BATCHES).update(tokens)
+        GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES).update(tokens)
 
 
 def test_wrong_settings_are_refused():
@@ -237,17 +223,17 @@ def test_wrong_settings_are_refused():
         ({"sequence_length": 64}, "do not fit into 32 positions"),
     ):
         with pytest.raises(ValueError, match=message):
-            replace(SMALL, **changes)
+            replace(SMALL_GPT2, **changes)
     with pytest.raises(ValueError, match="3 sequences do not fill one batch of 4"):
-        shuffled_batches(GOLDEN["dataset_rows"][:3], 4)
+        shuffled_batches(GPT2_GOLDEN["dataset_rows"][:3], 4)
 
 
 def test_twins_are_equal_in_float64_over_200_updates():
-    config = replace(GOLDEN_CONFIG, schedule_updates=400)
-    fast, readable = (GPT2Pretraining(config, BATCHES, fast=fast) for fast in (True, False))
+    config = replace(GPT2_GOLDEN_CONFIG, schedule_updates=400)
+    fast, readable = (GPT2Pretraining(config, GPT2_BATCHES, fast=fast) for fast in (True, False))
     for training in (fast, readable):
         training.model.double()
-    losses = torch.tensor([[one.update(BATCHES(update)) for one in (fast, readable)] for update in range(200)])
+    losses = torch.tensor([[one.update(GPT2_BATCHES(update)) for one in (fast, readable)] for update in range(200)])
     torch.testing.assert_close(losses[:, 0], losses[:, 1], rtol=0, atol=1e-10)
     assert losses[-1, 0] < losses[0, 0] - 0.5
     for one, other in zip(fast.model.parameters(), readable.model.parameters(), strict=True):
@@ -255,7 +241,7 @@ def test_twins_are_equal_in_float64_over_200_updates():
 
 
 def test_a_loss_that_is_no_number_is_reported():
-    training = GPT2Pretraining(SMALL, BATCHES)
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES)
     with torch.no_grad():
         training.model.transformer.ln_f.weight[0] = float("inf")
     with pytest.raises(FloatingPointError, match="a loss before update 10 is nan; lower the learning rate"):

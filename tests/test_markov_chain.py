@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from scipy import stats
 
 from synthlib import markov_chain, markov_chain_fast
 from synthlib.markov_chain import ChainConfig, authors_block, information, initial_distribution, row, sequence, stream
+from tests.common import golden
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "mc_data.npz")
+GOLDEN = golden("mc_data")
 CASES = [f"n{n}_s{states}_tau{tau}" for n in (1, 2, 5) for states in (10, 100) for tau in ("0.01", "1", "10")]
 ERROR_RATE = 1e-4
 

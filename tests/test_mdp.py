@@ -2,15 +2,15 @@ import dataclasses
 import hashlib
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synthlib import mdp, mdp_fast
 from synthlib.mdp import MDPConfig, generate, generate_readable
+from tests.common import golden
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "mdp_data.npz")
+GOLDEN = golden("mdp_data")
 CASES = ("s10_p1_t1", "s100_p1_t1", "s10_p0.1_t10", "s100_p0.1_t10", "s10_pinf_t1", "s10_p1_tinf")
 
 

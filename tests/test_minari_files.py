@@ -2,10 +2,10 @@ import sys
 
 import numpy as np
 import pytest
-from test_datasets import toy_file
 
 from synthlib.datasets import load, trajectories
 from synthlib.minari_files import read_minari, write_minari
+from tests.common import toy_file
 
 
 @pytest.fixture

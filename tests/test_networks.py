@@ -1,13 +1,13 @@
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
+from tests.common import golden
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "cql_pretrain.npz")
+GOLDEN = golden("cql_pretrain")
 
 # Names in the golden archive -> names in QNetwork, for two hidden layers.
 QNETWORK_NAMES = {

@@ -6,12 +6,12 @@ import sys
 
 import nbformat
 import pytest
-from test_authors_logs import AUTHORS_LOGS, needs_logs
 
 from synthlib.data_overview import find
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.runner import notebook_parameters
 from synthlib.study import artefact_names, load_artefact
+from tests.common import AUTHORS_LOGS, needs_logs
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 # One table for each page: its first, which brings its twins along.

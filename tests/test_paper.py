@@ -1,7 +1,6 @@
 """The printed numbers were read out of a text that breaks cells apart; these tests are what makes them trustworthy."""
 
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -21,8 +20,9 @@ from synthlib.paper import (
 )
 from synthlib.physics import REFERENCE_RETURNS
 from synthlib.study import load_artefact
+from tests.common import SHARED
 
-PAPER_TEXT = Path(__file__).parents[1] / "../shared/paper/2310.00771.txt"
+PAPER_TEXT = SHARED / "paper/2310.00771.txt"
 
 ARMS = {
     (1, 18): "DT, DT+Wiki, DT+Synthetic",

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from test_cql_fast import largest_difference, train_both
 
 from synthlib import products
 from synthlib.cql import CQLConfig
+from tests.common import largest_difference, train_both
 
 
 @pytest.fixture(params=[True, False], ids=["oneDNN", "torch"])

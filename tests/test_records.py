@@ -1,11 +1,11 @@
 import pytest
 import torch
-from test_store import job, save
 
 from synthlib import store
 from synthlib.atomic_files import read_json
 from synthlib.records import publish
 from synthlib.store import Store
+from tests.common import job, save
 
 ROWS = [{"updates": 5, "score": 1.0}, {"updates": 10, "score": 2.0}]
 

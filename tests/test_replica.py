@@ -4,10 +4,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from test_datasets import toy_file
 
 from synthlib.behaviour_policy import (
-    BehaviourPolicy,
     collect_episode,
     environment_of,
     load_policy,
@@ -19,29 +17,14 @@ from synthlib.d4rl_files import read_d4rl_file
 from synthlib.datasets import load, trajectories
 from synthlib.physics import normalised_score
 from synthlib.physics_replay import replay, report
-from synthlib.replica import collect, differences, episodes_to_arrays, regenerate, replay_arrays, write_tier
+from synthlib.replica import collect, differences, episodes_to_arrays, regenerate, replay_arrays
 from synthlib.td3 import Agent, TD3Config
-
-WIDTHS = {"hopper": (11, 3), "halfcheetah": (17, 6), "ant": (27, 8)}
-
-
-def random_policy(environment="hopper", scale=0.3):
-    """A small random policy: hoppers fall after a few dozen steps, cheetahs never end."""
-    rng = np.random.default_rng(0)
-    observations, actions = WIDTHS[environment]
-    sizes = [(observations, 16), (16, 16), (16, actions)]
-    layers = [(scale * rng.normal(size=size), np.zeros(size[1])) for size in sizes]
-    facts = {"environment": environment, "masses": "d4rl", "seed": 0, "steps": 500, "algorithm": "random"}
-    return BehaviourPolicy(layers, facts | {"exploration_noise": 0.1})
+from tests.common import random_policy, toy_file, write_episodes
 
 
 @pytest.fixture(scope="module")
 def episodes():
     return collect(random_policy(), size=400, seed=3, processes=1)
-
-
-def write(folder, episodes, whole, tier="medium", policy=None):
-    return write_tier(folder, tier, episodes_to_arrays(episodes), policy or random_policy(), seed=3, whole=whole)
 
 
 def test_numpy_inference_is_the_trained_actor(tmp_path):
@@ -103,7 +86,7 @@ def test_a_fall_ends_an_episode_but_the_last_step_of_all_is_a_time_out(monkeypat
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_nothing_of_the_layout_is_lost_on_the_way_through_a_file(tmp_path, episodes, whole):
-    write(tmp_path, episodes, whole)
+    write_episodes(tmp_path, episodes, whole)
     data = load("hopper-medium", f"path:{tmp_path}", next_observations=True)
     arrays = episodes_to_arrays(episodes)
     for name in ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations"):
@@ -117,7 +100,7 @@ def test_a_compact_ant_is_stored_without_its_zeros_and_loaded_with_them(tmp_path
     ant = collect_episode(policy, environment_of(policy), seed=0, index=0)
     short = ant._replace(**{name: getattr(ant, name)[:50] for name in ant._fields if name != "terminal"})
     for whole, stored in ((False, 27), (True, 111)):
-        write(tmp_path / str(whole), [short], whole, policy=policy)
+        write_episodes(tmp_path / str(whole), [short], whole, policy=policy)
         path = tmp_path / str(whole) / "ant_medium-v0.hdf5"
         with h5py.File(path) as file:
             assert file["observations"].shape == (50, stored)
@@ -125,7 +108,7 @@ def test_a_compact_ant_is_stored_without_its_zeros_and_loaded_with_them(tmp_path
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path, episodes):
-    first, second = (write(tmp_path / name, episodes, whole=False) for name in "ab")
+    first, second = (write_episodes(tmp_path / name, episodes, whole=False) for name in "ab")
     assert first["sha256"] == second["sha256"]
     assert json.loads((tmp_path / "a" / "manifest.json").read_text())["files"]["hopper_medium-v0.hdf5"] == first
 
@@ -180,7 +163,7 @@ def test_the_replay_buffer_stops_at_the_medium_policy(tmp_path):
 @pytest.mark.parametrize("whole", [True, False])
 def test_stored_transitions_replay_on_their_own_physics_and_on_no_other(tmp_path, episodes, whole):
     """From the stored states, and from the observations alone; both have float32 precision."""
-    write(tmp_path, episodes, whole)
+    write_episodes(tmp_path, episodes, whole)
     path = tmp_path / "hopper_medium-v0.hdf5"
     errors = replay(path, "hopper", "d4rl", rows=200)
     assert len(errors.reward) == 200
@@ -192,7 +175,7 @@ def test_stored_transitions_replay_on_their_own_physics_and_on_no_other(tmp_path
 
 
 def test_statistics_are_those_of_the_episodes(tmp_path, episodes):
-    entry = write(tmp_path, episodes, whole=False)
+    entry = write_episodes(tmp_path, episodes, whole=False)
     returns = [episode.rewards.sum(dtype=np.float64) for episode in episodes]
     lengths = [len(episode.rewards) for episode in episodes]
     assert entry["episodes"] == entry["terminations"] == len(episodes)
@@ -204,8 +187,8 @@ def test_statistics_are_those_of_the_episodes(tmp_path, episodes):
 
 
 def test_a_card_tells_what_is_in_a_data_set(tmp_path, episodes):
-    write(tmp_path, episodes, whole=False)
-    write(tmp_path, episodes[:3], whole=False, tier="expert")
+    write_episodes(tmp_path, episodes, whole=False)
+    write_episodes(tmp_path, episodes[:3], whole=False, tier="expert")
     found = card("hopper-medium-expert", f"path:{tmp_path}")
     json.dumps(found)
     assert found["episodes"] == len(episodes) + 3 == sum(found["histogram"]["counts"])
@@ -234,7 +217,7 @@ def embedded(tmp_path, monkeypatch, episodes):
     """A stand-in for the embedded replica: a hopper of two random policies."""
     folder = tmp_path / "embedded"
     for tier in ("medium", "expert", "medium_replay"):
-        write(folder, episodes, whole=False, tier=tier)
+        write_episodes(folder, episodes, whole=False, tier=tier)
     for tier in ("medium", "expert"):
         save_policy(folder / f"hopper_{tier}.npz", random_policy())
     monkeypatch.setattr("synthlib.replica.REPLICA_FOLDER", folder)
@@ -277,16 +260,16 @@ def test_a_larger_replica_that_is_not_like_the_embedded_one_is_refused(embedded,
 def test_an_embedded_file_that_was_touched_is_refused(embedded, episodes):
     load("hopper-medium-expert")
     manifest = json.loads((embedded / "manifest.json").read_text())
-    write(embedded, episodes[:2], whole=False)
+    write_episodes(embedded, episodes[:2], whole=False)
     (embedded / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"hopper_medium-v0.hdf5 has SHA-256 .* changed or damaged"):
         load("hopper-medium-expert")
 
 
 def test_files_made_with_different_masses_are_not_joined(tmp_path, episodes):
-    write(tmp_path, episodes, whole=False)
+    write_episodes(tmp_path, episodes, whole=False)
     stock = random_policy()
-    write(tmp_path, episodes, False, "expert", stock._replace(facts=stock.facts | {"masses": "stock"}))
+    write_episodes(tmp_path, episodes, False, "expert", stock._replace(facts=stock.facts | {"masses": "stock"}))
     assert load("hopper-medium", f"path:{tmp_path}").masses == "d4rl"
     with pytest.raises(ValueError, match="different body masses"):
         load("hopper-medium-expert", f"path:{tmp_path}")

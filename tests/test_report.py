@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_authors_logs import small_logs
 
 from synthlib.authors_logs import labels_of
 from synthlib.paper import DATASETS, normalisation_slip, paper_table
@@ -12,6 +11,7 @@ from synthlib.report import Report, Runs
 from synthlib.runs import runs_of_authors
 from synthlib.study import load_artefact
 from synthlib.verdicts import AVERAGE
+from tests.common import small_logs
 
 
 def made_up_runs(name="table6", source="d4rl", seeds=5, datasets=DATASETS, metric_level=0.0, folder=None):

@@ -3,11 +3,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_dt_batches import random_trajectories
 
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt_batches import prepare
 from synthlib.similarity import feature_similarity, feature_windows, weight_similarity
+from tests.common import random_trajectories
 
 SMALL = {"width": 16, "layers": 2}
 

@@ -5,10 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_cql import noise_for, random_batch
-from test_cql_fast import largest_difference
-from test_devices import META, OnePlace, window_batch
-from test_dt_training import golden_batch
 from torch.utils._pytree import tree_leaves
 
 from synthlib import devices, resumable
@@ -18,6 +14,7 @@ from synthlib.decision_transformer import DecisionTransformer, baseline_config, 
 from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.stacked import StackedCQL, StackedDT
 from synthlib.token_clusters import ClusterTerm
+from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
 SEEDS = (0, 1, 2)
 

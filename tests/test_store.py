@@ -7,16 +7,7 @@ from synthlib import store
 from synthlib.claims import ClaimLost
 from synthlib.records import publish
 from synthlib.store import Job, Store
-
-
-def job(updates=10, keep=(), **config):
-    return Job("cql", {"seed": 1, **config}, updates, keep=keep)
-
-
-def save(store, one, updates, rows=()):
-    session = store.open(one)
-    with session.recording_failure():
-        session.save({"weights": torch.ones(3), "updates": updates}, updates, evaluations=rows)
+from tests.common import job, save
 
 
 def test_identity_is_the_configuration_and_not_its_length_or_place():

@@ -1,0 +1,253 @@
+"""What several test files use: paths, golden vectors, small models, made-up data."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from synthlib.authors_logs import COLUMNS
+from synthlib.behaviour_policy import BehaviourPolicy
+from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql_fast import FastCQL
+from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt_batches import Batch as WindowBatch
+from synthlib.gpt2_pretraining import GPT2PretrainingConfig, shuffled_batches
+from synthlib.paper import DATASETS
+from synthlib.replica import episodes_to_arrays, write_tier
+from synthlib.store import Job
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
+
+def golden(name):
+    """The arrays of a golden file of the reference implementations."""
+    return np.load(TESTS / "golden" / f"{name}.npz")
+
+
+SHARED = ROOT / "../shared"  # large references that are not part of the repository; tests skip without them
+
+# --- the run store
+
+
+def job(updates=10, keep=(), **config):
+    return Job("cql", {"seed": 1, **config}, updates, keep=keep)
+
+
+def save(store, one, updates, rows=()):
+    session = store.open(one)
+    with session.recording_failure():
+        session.save({"weights": torch.ones(3), "updates": updates}, updates, evaluations=rows)
+
+
+# --- offline data
+
+
+def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
+    """A hopper file in D4RL's layout; ``changes`` replace arrays (None removes one)."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        "observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
+        "actions": rng.uniform(-1, 1, size=(rows, widths[1])).astype(np.float32),
+        "rewards": rng.normal(size=rows).astype(np.float32),
+        "terminals": np.arange(rows) % 10 == 9,
+        "timeouts": np.arange(rows) % 15 == 14,
+        "next_observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
+    }
+    with h5py.File(path, "w") as file:
+        for name, array in (arrays | changes).items():
+            if array is not None:
+                file.create_dataset(name, data=array, compression="gzip")
+        file["metadata/algorithm"] = np.bytes_("toy")
+    return arrays | changes
+
+
+# --- CQL
+
+
+def random_batch(observation_width=5, action_width=3, size=16, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    dones = (torch.rand(size, generator=generator) < 0.2).to(dtype)
+    return Batch(
+        normal(size, observation_width),
+        normal(size, action_width).tanh(),
+        normal(size),
+        normal(size, observation_width),
+        dones,
+    )
+
+
+def noise_for(agent, size=16, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    noise = draw_noise(generator, size, agent.action_width, agent.config.sampled_actions)
+    return Noise(*(tensor.to(dtype) for tensor in noise))
+
+
+def small_agent(kind=CQL, config=None, **options):
+    options = {"q_max": math.inf, "seed": 1} | options
+    return kind(5, 3, config or CQLConfig(hidden=(32, 32)), **options)
+
+
+def train_both(config, updates, dtype, observation_width=5, action_width=3, size=40, q_max=0.1, **options):
+    """The readable agent and its fast twin after the same updates, and the largest difference of a loss on the way."""
+    widths = observation_width, action_width
+    agents = [kind(*widths, config, q_max=q_max, seed=3, dtype=dtype, **options) for kind in (CQL, FastCQL)]
+    worst = 0.0
+    for i in range(updates):
+        batch = random_batch(*widths, size, seed=i, dtype=dtype)
+        noise = noise_for(agents[0], size, seed=i, dtype=dtype)
+        readable, fast = (agent.update(batch, noise) for agent in agents)
+        assert readable.keys() == fast.keys()
+        worst = max(worst, *(abs(float(readable[name] - fast[name])) for name in readable))
+    return *agents, worst
+
+
+def largest_difference(first, second, part):
+    first, second = first.state_dict()[part], second.state_dict()[part]
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+# --- the Decision Transformer
+
+DT_GOLDEN = golden("dt_forward")
+DT_CASES = {"share_false": baseline_config, "share_true": pretrained_config}
+NO_DROPOUT = {"residual_dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0}
+SMALL_DT = {"width": 32, "timesteps": 1024, **NO_DROPOUT}
+
+
+def golden_name(name):
+    """Name in the golden file of a parameter of ours."""
+    return name.replace("time_embedding.", "wpe.").replace("predict_action.", "predict_action.0.")
+
+
+def golden_weights():
+    prefix = "init/"
+    names = [name for name in DT_GOLDEN.files if name.startswith(prefix)]
+    return {name.removeprefix(prefix): torch.from_numpy(DT_GOLDEN[name]) for name in names}
+
+
+def golden_model(case, **changes):
+    model = DecisionTransformer(DT_CASES[case](5, 3, **(SMALL_DT | changes)), seed=0)
+    weights = golden_weights()
+    model.load_state_dict({name: weights[golden_name(name)] for name in model.state_dict()})
+    return model
+
+
+def golden_inputs(batch=0):
+    names = ("states", "actions", "rtg", "timesteps")
+    part = {name: torch.from_numpy(DT_GOLDEN[f"batch{batch}/{name}"]) for name in names}
+    mask = torch.from_numpy(DT_GOLDEN[f"batch{batch}/attention_mask"]).float()
+    return part["states"], part["actions"], part["rtg"][:, :-1], part["timesteps"], mask
+
+
+def golden_batch(number):
+    names = WindowBatch("states", "actions", "rewards", "dones", "rtg", "timesteps", "attention_mask")
+    return WindowBatch(*(DT_GOLDEN[f"batch{number}/{name}"] for name in names))
+
+
+class ToyTrajectory(NamedTuple):
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminals: np.ndarray
+
+
+def random_trajectories(lengths, seed=0, width=4):
+    rng = np.random.default_rng(seed)
+    made = []
+    for length in lengths:
+        observations, actions = rng.normal(2, 3, (length, width)), rng.uniform(-1, 1, (length, 2))
+        parts = observations, actions, rng.normal(1, 1, length)
+        made.append(ToyTrajectory(*(part.astype(np.float32) for part in parts), np.arange(length) == length - 1))
+    return made
+
+
+def window_batch(observation_width=5, action_width=3, size=4, steps=20):
+    rng = np.random.default_rng(0)
+    floats = [
+        rng.standard_normal((size, steps, width), dtype=np.float32) for width in (observation_width, action_width)
+    ]
+    returns_to_go, timesteps = np.ones((size, steps + 1, 1), dtype=np.float32), np.tile(np.arange(steps), (size, 1))
+    mask = np.ones((size, steps), dtype=np.float32)
+    return WindowBatch(*floats, returns_to_go[:, 1:], timesteps, returns_to_go, timesteps, mask)
+
+
+# --- GPT-2's pre-training
+
+GPT2_GOLDEN = golden("gpt2_pretrain")
+GPT2_GOLDEN_CONFIG = GPT2PretrainingConfig(
+    vocabulary=12,
+    sequence_length=16,
+    batch_size=4,
+    width=32,
+    positions=32,
+    dropout=0.0,
+    learning_rate=0.003,
+    weight_decay=0.1,
+    warmup_updates=2,
+    schedule_updates=5,
+)
+SMALL_GPT2 = replace(GPT2_GOLDEN_CONFIG, dropout=0.1, warmup_updates=4, schedule_updates=100)
+GPT2_BATCHES = shuffled_batches(GPT2_GOLDEN["dataset_rows"], 4)
+
+# --- devices
+
+META = torch.device("meta")  # tensors without numbers: waiting for one, or mixing places, fails there
+
+
+class OnePlace(TorchDispatchMode):
+    """Fails at an operation on tensors of two devices; copies from one to the other, and single numbers, may be."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.dim()]
+        places = {tensor.device.type for tensor in tensors}
+        if len(places) > 1 and operation.overloadpacket.__name__ not in ("_to_copy", "copy_"):
+            raise AssertionError(f"{operation} mixes {places}")
+        return operation(*args, **(kwargs or {}))
+
+
+# --- the replica's behaviour policies
+
+POLICY_WIDTHS = {"hopper": (11, 3), "halfcheetah": (17, 6), "ant": (27, 8)}
+
+
+def random_policy(environment="hopper", scale=0.3):
+    """A small random policy: hoppers fall after a few dozen steps, cheetahs never end."""
+    rng = np.random.default_rng(0)
+    observations, actions = POLICY_WIDTHS[environment]
+    sizes = [(observations, 16), (16, 16), (16, actions)]
+    layers = [(scale * rng.normal(size=size), np.zeros(size[1])) for size in sizes]
+    facts = {"environment": environment, "masses": "d4rl", "seed": 0, "steps": 500, "algorithm": "random"}
+    return BehaviourPolicy(layers, facts | {"exploration_noise": 0.1})
+
+
+def write_episodes(folder, episodes, whole, tier="medium", policy=None):
+    return write_tier(folder, tier, episodes_to_arrays(episodes), policy or random_policy(), seed=3, whole=whole)
+
+
+# --- the authors' logs
+
+AUTHORS_LOGS = SHARED / "reference/authors_dt_logs.csv.gz"
+needs_logs = pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+
+
+def small_logs(arms, seeds=(42, 666), evaluations=5):
+    """Made-up runs of every data set in the layout of the CSV, with nothing constant."""
+    generator = np.random.default_rng(0)
+    updates = 5000 * np.arange(1, evaluations + 1)
+    keys = pd.MultiIndex.from_product([arms, DATASETS, seeds, updates], names=COLUMNS[:4])
+    values = generator.uniform(1, 100, (len(keys), 4)).round(3)
+    return pd.DataFrame(values, columns=COLUMNS[4:], index=keys).reset_index()
