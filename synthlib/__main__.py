@@ -5,8 +5,8 @@ import os
 import sys
 
 from synthlib.engine import JobsFailed
+from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.paths import NOTEBOOKS, outputs
-from synthlib.runner import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.study import ParameterError, artefact_names, load_artefact, presets
 
 SCOREBOARD = "99_scoreboard.ipynb"

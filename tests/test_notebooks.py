@@ -1,124 +1,70 @@
-"""Every notebook: stripped in git, parameterised, and executed in the smoke preset through the commands users type."""
-
-import os
-import subprocess
+import json
 import sys
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from synthlib.data_overview import find
-from synthlib.paths import NOTEBOOKS, ROOT
-from synthlib.runner import notebook_parameters
-from synthlib.study import artefact_names, load_artefact
-from tests.common import AUTHORS_LOGS, needs_logs
-
-ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
-# One table for each page: its first, which brings its twins along.
-PAGES = {load_artefact(name).notebook: name for name in reversed(artefact_names())}
-# Without Figure 17, which wants 132 runs even in smoke.
-OF_CQL = sorted(n for n in PAGES.values() if load_artefact(n).algorithm == "cql" and load_artefact(n).is_table)
-# The recipes are ours alone: the authors' logs have no run of them.
-OF_DT = sorted({n for n in PAGES.values() if load_artefact(n).algorithm == "dt"} - {"pretraining_recipes"})
+from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
 
 
-@pytest.fixture(scope="module")
-def shared_outputs(tmp_path_factory):
-    """One store for all pages and test workers: the pages share their runs, as they do for users."""
-    return tmp_path_factory.getbasetemp().parent / "notebook-outputs"
+@pytest.fixture
+def notebook(tmp_path):
+    parameters = new_code_cell('size = 3\nname = "a"')
+    parameters.metadata["tags"] = ["parameters"]
+    cells = [
+        parameters,
+        new_code_cell("import sys\nprint(sys.executable)\nprint(size * name)"),
+        new_code_cell("total = 1\ntotal / (size - 7)"),
+    ]
+    path = tmp_path / "example.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
 
 
-def synthlib(*arguments, outputs):
-    environment = os.environ | {"SYNTHLIB_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "synthlib", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
+def printed(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_source_is_stripped_and_parameterised(path):
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            assert not cell.outputs and cell.execution_count is None
-            assert len(cell.source.splitlines()) <= 25, "long code belongs into synthlib"
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert "parameters" in notebook.cells[1].metadata.get("tags", [])
-    assert notebook_parameters(path)
+def test_it_runs_with_the_given_parameters_in_this_interpreter(notebook, tmp_path, monkeypatch):
+    # Somebody else's kernel of the same name must not be taken.
+    foreign = tmp_path / "home" / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    (foreign / "kernel.json").write_text(
+        json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "home"))
+    executed = run_notebook(notebook, tmp_path / "out", {"size": 4})
+    assert printed(executed).split() == [sys.executable, "aaaa"]
+    assert "aaaa" in executed.with_suffix(".html").read_text()
+    assert notebook_parameters(notebook) == {"size": 3, "name": "a"}
 
 
-def test_every_artefact_has_a_page_that_asks_for_it():
-    for name in artefact_names():
-        path = NOTEBOOKS / load_artefact(name).notebook
-        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-        # A page must save what `reproduce` prints.
-        assert f'report("{name}")' in source, name
+def test_a_failing_cell_is_named_and_the_notebook_kept(notebook, tmp_path):
+    with pytest.raises(NotebookFailed) as failed:
+        run_notebook(notebook, tmp_path / "out", {"size": 7})
+    message = str(failed.value)
+    assert "example.ipynb failed in cell 4, at: total / (size - 7)" in message
+    assert "ZeroDivisionError" in message and str(tmp_path / "out" / "example.ipynb") in message
+    assert "aaaaaaa" in printed(tmp_path / "out" / "example.ipynb")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("table", [*OF_CQL, "table2"])
-def test_a_page_trains_what_is_missing_and_a_second_time_nothing(table, shared_outputs):
-    first = synthlib("reproduce", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
-    folder = shared_outputs / "smoke" / table
-    name = load_artefact(table).notebook.removesuffix(".ipynb")
-    for expected in (f"{name}.ipynb", f"{name}.html", *(f"{table}.{kind}" for kind in ("csv", "tex", "html", "json"))):
-        assert (folder / expected).stat().st_size > 0
-    for figure in (f"{table}_curves", f"{table}_profile", *load_artefact(table).figures):
-        for kind in ("png", "svg", "alt.txt"):
-            assert (folder / f"{figure}.{kind}").stat().st_size > 0
-    assert "replica data, not comparable" in first.stdout and "missing" not in (folder / f"{table}.txt").read_text()
-    again = synthlib("run", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
-    assert "missing" not in again.stdout and " elapsed" not in again.stderr
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sise": 4}, r"no parameter 'sise'; it has: size=3, name='a'"),
+        ({"size": "4"}, r"size must be int, not '4'; defaults: size=3, name='a'"),
+        ({"size": True}, r"size must be int, not True"),
+    ],
+)
+def test_unknown_and_wrongly_typed_parameters_are_refused(notebook, tmp_path, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        run_notebook(notebook, tmp_path / "out", parameters)
+    assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_the_page_of_similarities_draws_every_arm(shared_outputs):
-    done = synthlib("reproduce", "figure12", "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
-    folder = shared_outputs / "smoke" / "figure12"
-    assert (folder / "15_figure12_similarity.html").stat().st_size > 0
-    drawn = (folder / "figure12.alt.txt").read_text()
-    for arm in load_artefact("figure12").arms:
-        assert f"weights RI vs FT {arm} " in drawn and f"features RI vs FT {arm} " in drawn
-    assert "What the paper says of Figure 12" in done.stdout and "missing: " not in done.stdout
-
-
-@needs_logs
-@pytest.mark.slow
-@pytest.mark.parametrize("name", OF_DT)
-def test_a_page_shows_the_authors_runs(name, shared_outputs):
-    done = synthlib("reproduce", name, "--source", "authors", "--logs", str(AUTHORS_LOGS), outputs=shared_outputs)
-    folder = shared_outputs / "authors" / name
-    assert (folder / load_artefact(name).notebook).exists()
-    assert (folder / f"{name}.json").exists()
-    if load_artefact(name).paper_table is not None:
-        assert "Against the paper: equal to the digit" in done.stdout and "digits differ" not in done.stdout
-
-
-@pytest.mark.slow
-def test_the_scoreboard_shows_what_there_is(shared_outputs):
-    logs = ["--logs", str(AUTHORS_LOGS)] if AUTHORS_LOGS.exists() else []
-    done = synthlib("scoreboard", "--preset", "smoke", *logs, outputs=shared_outputs)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("wiki-over-dt"))
-    assert line.split()[1] == "holds"  # as printed
-    if logs:
-        assert line.split()[2:4] == ["holds", "fails"]  # in the authors' logs, and against the matched control
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["replica", "path"])
-def test_the_data_page_shows_what_there_is(kind, random_hopper_data, shared_outputs):
-    """Of other people's data, which here are two sets of twelve, it shows no behaviour policy."""
-    data, folder = ("replica", "01_datasets") if kind == "replica" else (random_hopper_data, "01_datasets-path")
-    present, missing = find(data)
-    assert kind == "replica" or present == ["hopper-medium", "hopper-medium-expert"]
-    synthlib("notebook", "01_datasets", "--preset", "smoke", "--data", data, outputs=shared_outputs)
-    page = (shared_outputs / "smoke" / folder / "01_datasets.html").read_text()
-    assert f"{len(present)} of 12 data sets are there" in page
-    assert all(name in page for name in missing)
-    for figure in ("returns", "cloning"):
-        assert (shared_outputs / "smoke" / folder / f"{figure}.png").stat().st_size > 0
-    strips = {path.stem for path in (shared_outputs / "smoke" / folder).glob("frames_*.svg")}
-    shown = {f"frames_{name.replace('-medium-', '_')}" for name in present if name.endswith("expert")}
-    assert strips >= shown if kind == "replica" else not strips
+def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell("size = 3")]), tmp_path / "bare.ipynb")
+    with pytest.raises(ValueError, match=r"bare\.ipynb has no cell tagged 'parameters'"):
+        run_notebook(tmp_path / "bare.ipynb", tmp_path, {})

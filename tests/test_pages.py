@@ -1,0 +1,124 @@
+"""Every notebook: stripped in git, parameterised, and executed in the smoke preset through the commands users type."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from synthlib.data_overview import find
+from synthlib.notebooks import notebook_parameters
+from synthlib.paths import NOTEBOOKS, ROOT
+from synthlib.study import artefact_names, load_artefact
+from tests.common import AUTHORS_LOGS, needs_logs
+
+ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
+# One table for each page: its first, which brings its twins along.
+PAGES = {load_artefact(name).notebook: name for name in reversed(artefact_names())}
+# Without Figure 17, which wants 132 runs even in smoke.
+OF_CQL = sorted(n for n in PAGES.values() if load_artefact(n).algorithm == "cql" and load_artefact(n).is_table)
+# The recipes are ours alone: the authors' logs have no run of them.
+OF_DT = sorted({n for n in PAGES.values() if load_artefact(n).algorithm == "dt"} - {"pretraining_recipes"})
+
+
+@pytest.fixture(scope="module")
+def shared_outputs(tmp_path_factory):
+    """One store for all pages and test workers: the pages share their runs, as they do for users."""
+    return tmp_path_factory.getbasetemp().parent / "notebook-outputs"
+
+
+def synthlib(*arguments, outputs):
+    environment = os.environ | {"SYNTHLIB_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "synthlib", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_source_is_stripped_and_parameterised(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert len(cell.source.splitlines()) <= 25, "long code belongs into synthlib"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "parameters" in notebook.cells[1].metadata.get("tags", [])
+    assert notebook_parameters(path)
+
+
+def test_every_artefact_has_a_page_that_asks_for_it():
+    for name in artefact_names():
+        path = NOTEBOOKS / load_artefact(name).notebook
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        # A page must save what `reproduce` prints.
+        assert f'report("{name}")' in source, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", [*OF_CQL, "table2"])
+def test_a_page_trains_what_is_missing_and_a_second_time_nothing(table, shared_outputs):
+    first = synthlib("reproduce", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    folder = shared_outputs / "smoke" / table
+    name = load_artefact(table).notebook.removesuffix(".ipynb")
+    for expected in (f"{name}.ipynb", f"{name}.html", *(f"{table}.{kind}" for kind in ("csv", "tex", "html", "json"))):
+        assert (folder / expected).stat().st_size > 0
+    for figure in (f"{table}_curves", f"{table}_profile", *load_artefact(table).figures):
+        for kind in ("png", "svg", "alt.txt"):
+            assert (folder / f"{figure}.{kind}").stat().st_size > 0
+    assert "replica data, not comparable" in first.stdout and "missing" not in (folder / f"{table}.txt").read_text()
+    again = synthlib("run", table, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    assert "missing" not in again.stdout and " elapsed" not in again.stderr
+
+
+@pytest.mark.slow
+def test_the_page_of_similarities_draws_every_arm(shared_outputs):
+    done = synthlib("reproduce", "figure12", "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    folder = shared_outputs / "smoke" / "figure12"
+    assert (folder / "15_figure12_similarity.html").stat().st_size > 0
+    drawn = (folder / "figure12.alt.txt").read_text()
+    for arm in load_artefact("figure12").arms:
+        assert f"weights RI vs FT {arm} " in drawn and f"features RI vs FT {arm} " in drawn
+    assert "What the paper says of Figure 12" in done.stdout and "missing: " not in done.stdout
+
+
+@needs_logs
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_DT)
+def test_a_page_shows_the_authors_runs(name, shared_outputs):
+    done = synthlib("reproduce", name, "--source", "authors", "--logs", str(AUTHORS_LOGS), outputs=shared_outputs)
+    folder = shared_outputs / "authors" / name
+    assert (folder / load_artefact(name).notebook).exists()
+    assert (folder / f"{name}.json").exists()
+    if load_artefact(name).paper_table is not None:
+        assert "Against the paper: equal to the digit" in done.stdout and "digits differ" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_scoreboard_shows_what_there_is(shared_outputs):
+    logs = ["--logs", str(AUTHORS_LOGS)] if AUTHORS_LOGS.exists() else []
+    done = synthlib("scoreboard", "--preset", "smoke", *logs, outputs=shared_outputs)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("wiki-over-dt"))
+    assert line.split()[1] == "holds"  # as printed
+    if logs:
+        assert line.split()[2:4] == ["holds", "fails"]  # in the authors' logs, and against the matched control
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["replica", "path"])
+def test_the_data_page_shows_what_there_is(kind, random_hopper_data, shared_outputs):
+    """Of other people's data, which here are two sets of twelve, it shows no behaviour policy."""
+    data, folder = ("replica", "01_datasets") if kind == "replica" else (random_hopper_data, "01_datasets-path")
+    present, missing = find(data)
+    assert kind == "replica" or present == ["hopper-medium", "hopper-medium-expert"]
+    synthlib("notebook", "01_datasets", "--preset", "smoke", "--data", data, outputs=shared_outputs)
+    page = (shared_outputs / "smoke" / folder / "01_datasets.html").read_text()
+    assert f"{len(present)} of 12 data sets are there" in page
+    assert all(name in page for name in missing)
+    for figure in ("returns", "cloning"):
+        assert (shared_outputs / "smoke" / folder / f"{figure}.png").stat().st_size > 0
+    strips = {path.stem for path in (shared_outputs / "smoke" / folder).glob("frames_*.svg")}
+    shown = {f"frames_{name.replace('-medium-', '_')}" for name in present if name.endswith("expert")}
+    assert strips >= shown if kind == "replica" else not strips
