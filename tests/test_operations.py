@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthlib import operations
-from synthlib.bench_peers import ReferenceCQL
+from synthlib.bench.reference_style import ReferenceCQL
 from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
 from synthlib.decision_transformer import DecisionTransformer, baseline_config
 from synthlib.networks import QNetwork

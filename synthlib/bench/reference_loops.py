@@ -1,7 +1,7 @@
 """What ``make bench`` compares with, second part: data drawn and episodes played one step at a time.
 
 As the public reference programs do it, written here from their description (faithfulness, the sections named below);
-``tests/test_bench.py`` proves that each gives what ours gives.
+``tests/bench/test_measure.py`` proves that each gives what ours gives.
 """
 
 import random
@@ -119,7 +119,7 @@ def _summed_from_the_end(rewards):
 def policy_returns(act, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
     """Raw return of one deterministic episode in each of the ``envs`` of environment ``name``, one after the other.
 
-    ``act`` maps one observation (S,) to one action (A,): :meth:`synthlib.bench_peers.ReferenceCQL.act`.
+    ``act`` maps one observation (S,) to one action (A,): :meth:`synthlib.bench.reference_style.ReferenceCQL.act`.
     """
     returns = []
     for i, env in enumerate(envs):
@@ -134,7 +134,7 @@ def policy_returns(act, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
 
 
 def transformer_return(model, env, mean, std, target_return, seed, max_steps=MAX_EPISODE_STEPS):
-    """Raw return of one episode of a :class:`synthlib.bench_peers.ReferenceDT` (faithfulness 3.14).
+    """Raw return of one episode of a :class:`synthlib.bench.reference_style.ReferenceDT` (faithfulness 3.14).
 
     The whole history is kept as tensors that grow by a row per step, as the reference does.
     """

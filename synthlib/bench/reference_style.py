@@ -1,8 +1,9 @@
 """What ``make bench`` compares with: the same work written as the public reference codebases write it.
 
 Plain autograd, one call per thing, a Python number of every loss after every update. Written here from the description
-of those programs (faithfulness, the sections named below); ``tests/test_bench.py`` proves that each computes what ours
-does. Nothing in the project trains with this. Loops that draw data or play episodes are in :mod:`synthlib.bench_loops`.
+of those programs (faithfulness, the sections named below); ``tests/bench/test_measure.py`` proves that each computes
+what ours does. Nothing in the project trains with this. Loops that draw data or play episodes are in
+:mod:`synthlib.bench.reference_loops`.
 """
 
 import copy

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from synthlib.bench_d3rlpy import FOLDER
+from synthlib.bench.peer_d3rlpy import FOLDER
 from synthlib.networks import LOG_STD_RANGE
 
 

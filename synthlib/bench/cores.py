@@ -17,7 +17,7 @@ DATASET, SOURCE = "halfcheetah-medium-expert", "replica"
 
 def measure_apart(seconds=8):
     """:func:`measure` in a process of its own: whoever is started begins by importing what its starter began with."""
-    command = [sys.executable, "-m", "synthlib.bench_cores", str(seconds)]
+    command = [sys.executable, "-m", "synthlib.bench.cores", str(seconds)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

@@ -16,8 +16,11 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib import bench_d3rlpy, bench_jax, bench_loops, mdp, mdp_fast, operations
-from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
+from synthlib import mdp, mdp_fast, operations
+from synthlib.bench import peer_d3rlpy as bench_d3rlpy
+from synthlib.bench import peer_jax as bench_jax
+from synthlib.bench import reference_loops as bench_loops
+from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig

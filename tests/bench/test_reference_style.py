@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import bench_jax, bench_loops, mdp
-from synthlib.bench_peers import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
+from synthlib import mdp
+from synthlib.bench import peer_jax as bench_jax
+from synthlib.bench import reference_loops as bench_loops
+from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import CQL, CQLConfig
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.decision_transformer import DecisionTransformer, baseline_config

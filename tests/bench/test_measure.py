@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib import bench, bench_cores, bench_lines, bench_page
-from synthlib.bench_lines import OURS, REFERENCE, Contestant, Line, Work, lines
+from synthlib.bench import cores as bench_cores
+from synthlib.bench import lines as bench_lines
+from synthlib.bench import measure as bench
+from synthlib.bench import page as bench_page
+from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work, lines
 from tests.common import META, ROOT
 
 

@@ -24,9 +24,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from synthlib import bench_cores, bench_d3rlpy, bench_jax, bench_page
 from synthlib.atomic_files import write_json
-from synthlib.bench_lines import AVX2, OURS, lines
+from synthlib.bench import cores as bench_cores
+from synthlib.bench import page as bench_page
+from synthlib.bench import peer_d3rlpy as bench_d3rlpy
+from synthlib.bench import peer_jax as bench_jax
+from synthlib.bench.lines import AVX2, OURS, lines
 from synthlib.devices import CPU, chosen, describe, wait
 from synthlib.paths import outputs
 from synthlib.processes import prepare_process
@@ -201,7 +204,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="synthlib.bench", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="synthlib.bench.measure", description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="NAME", help="one line only")
     parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
     parser.add_argument("--folder", type=Path, help="where to write (default: outputs/bench, for a whole run only)")

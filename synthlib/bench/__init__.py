@@ -1,0 +1,1 @@
+"""Benches: every fast version against its peers. Nothing imports from here."""
