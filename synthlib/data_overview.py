@@ -12,9 +12,6 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from synthlib.atomic_files import write_json, write_text
-from synthlib.behaviour_cloning import clone, evaluate_clone
-from synthlib.behaviour_frames import strip
-from synthlib.behaviour_policy import load_policy
 from synthlib.cards import D4RL_SIZES, card, card_markdown, episode_returns
 from synthlib.d4rl_files import DataFileError
 from synthlib.data_sources import REPLICA_FOLDER, find_files, parse_source
@@ -24,6 +21,9 @@ from synthlib.figures import arm_styles, save_figure
 from synthlib.paths import data_cache, outputs
 from synthlib.physics import ENVIRONMENTS, normalised_score
 from synthlib.physics_replay import report
+from synthlib.replica.cloning import clone, evaluate_clone
+from synthlib.replica.frames import strip
+from synthlib.replica.policies import load_policy
 from synthlib.study import ParameterError
 
 TIERS = ("medium", "medium-replay", "medium-expert")

@@ -6,10 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from synthlib import behaviour_policy, data_overview
+from synthlib import data_overview
 from synthlib.data_overview import Effort, behaviour_policies, cards_of, find, summary
 from synthlib.data_sources import DATASETS, find_files
-from synthlib.replica import collect
+from synthlib.replica import policies as behaviour_policy
+from synthlib.replica.collection import collect
 from synthlib.study import ParameterError, presets
 from tests.common import random_policy, write_episodes
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from synthlib.behaviour_policy import collect_episode, environment_of, load_policy
 from synthlib.cards import card, episode_statistics
 from synthlib.data_sources import REPLICA_FOLDER
 from synthlib.datasets import DATASETS, cql_data, load, trajectories
 from synthlib.physics import DIMENSIONS, ENVIRONMENTS
 from synthlib.physics_replay import replay
+from synthlib.replica.policies import collect_episode, environment_of, load_policy
 
 MANIFEST = json.loads((REPLICA_FOLDER / "manifest.json").read_text())["files"]
 EMBEDDED = sorted({entry["environment"] for entry in MANIFEST.values()})

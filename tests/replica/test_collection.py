@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.behaviour_policy import (
+from synthlib.cards import card, card_markdown, episode_statistics
+from synthlib.d4rl_files import read_d4rl_file
+from synthlib.datasets import load, trajectories
+from synthlib.physics import normalised_score
+from synthlib.physics_replay import replay, report
+from synthlib.replica.collection import collect, differences, episodes_to_arrays, regenerate, replay_arrays
+from synthlib.replica.policies import (
     collect_episode,
     environment_of,
     load_policy,
     policy_from_torch,
     save_policy,
 )
-from synthlib.cards import card, card_markdown, episode_statistics
-from synthlib.d4rl_files import read_d4rl_file
-from synthlib.datasets import load, trajectories
-from synthlib.physics import normalised_score
-from synthlib.physics_replay import replay, report
-from synthlib.replica import collect, differences, episodes_to_arrays, regenerate, replay_arrays
-from synthlib.td3 import Agent, TD3Config
+from synthlib.replica.td3 import Agent, TD3Config
 from tests.common import random_policy, toy_file, write_episodes
 
 
@@ -77,7 +77,7 @@ def test_a_fall_ends_an_episode_but_the_last_step_of_all_is_a_time_out(monkeypat
     fallen = collect_episode(policy, env, seed=3, index=0)
     length = len(fallen.rewards)
     assert fallen.terminal and length < 1000
-    monkeypatch.setattr("synthlib.behaviour_policy.MAX_EPISODE_STEPS", length)
+    monkeypatch.setattr("synthlib.replica.policies.MAX_EPISODE_STEPS", length)
     assert not collect_episode(policy, env, seed=3, index=0).terminal
     arrays = episodes_to_arrays([fallen, fallen._replace(terminal=False)])
     np.testing.assert_array_equal(np.flatnonzero(arrays["terminals"]), [length - 1])
@@ -220,7 +220,7 @@ def embedded(tmp_path, monkeypatch, episodes):
         write_episodes(folder, episodes, whole=False, tier=tier)
     for tier in ("medium", "expert"):
         save_policy(folder / f"hopper_{tier}.npz", random_policy())
-    monkeypatch.setattr("synthlib.replica.REPLICA_FOLDER", folder)
+    monkeypatch.setattr("synthlib.replica.collection.REPLICA_FOLDER", folder)
     monkeypatch.setattr("synthlib.data_sources.REPLICA_FOLDER", folder)
     return folder
 

@@ -1,7 +1,8 @@
 """Train the behaviour policies of the replica data, and pick the medium and the expert policy of each training.
 
-``python -m synthlib.behaviour train hopper`` goes on where an earlier training stopped (folder: ``--folder``); ``pick``
-evaluates saved policies over many noisy episodes, since one evaluation of five says little, and stores the two chosen.
+``python -m synthlib.replica.selection train hopper`` goes on where an earlier training stopped (folder: ``--folder``);
+``pick`` evaluates saved policies over many noisy episodes, since one evaluation of five says little, and stores the two
+chosen.
 """
 
 import argparse
@@ -12,10 +13,10 @@ import numpy as np
 import torch
 
 from synthlib.atomic_files import read_json
-from synthlib.behaviour_policy import collect_episode, environment_of, policy_from_torch, save_policy
 from synthlib.data_sources import REPLICA_FOLDER
 from synthlib.physics import ENVIRONMENTS, normalised_score
-from synthlib.td3 import TD3Config, train
+from synthlib.replica.policies import collect_episode, environment_of, policy_from_torch, save_policy
+from synthlib.replica.td3 import TD3Config, train
 
 STEPS = {"halfcheetah": 700_000, "hopper": 290_000, "walker2d": 430_000, "ant": 760_000}
 LATE = {"halfcheetah": 565_000, "ant": 556_679}  # where the learning rate falls: these two had stopped getting better

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from synthlib.behaviour import keep_learning_curve, learning_curve, pick, saved_policy
-from synthlib.behaviour_policy import load_policy, save_policy
-from synthlib.td3 import Agent, Replay, TD3Config, train
+from synthlib.replica.policies import load_policy, save_policy
+from synthlib.replica.selection import keep_learning_curve, learning_curve, pick, saved_policy
+from synthlib.replica.td3 import Agent, Replay, TD3Config, train
 
 TINY = TD3Config(
     "hopper", steps=1000, hidden=16, batch_size=32, random_steps=200, evaluate_every=200, evaluation_episodes=2

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import mujoco
 import numpy as np
 
-from synthlib.behaviour_policy import collect_episode, environment_of
+from synthlib.replica.policies import collect_episode, environment_of
 
 SIZE = (200, 260)  # pixels of a rendered frame: height, width
 REACH = 1.0  # metres to each side of the root in a drawing

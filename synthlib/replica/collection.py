@@ -2,7 +2,8 @@
 
 *medium* and *expert* are stochastic episodes of two policies of one training run; *medium-replay* is the real replay
 buffer of that run up to the medium policy, whole episodes thinned evenly over time; *medium-expert* is joined at load.
-A small core is committed; ``python -m synthlib.replica --size 1000000`` rolls out any size from the committed policies.
+A small core is committed; ``python -m synthlib.replica.collection --size 1000000`` rolls out any size from the
+committed policies.
 """
 
 import argparse
@@ -18,12 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.behaviour_policy import collect_episode, environment_of, load_policy
 from synthlib.cards import episode_statistics
 from synthlib.d4rl_files import compact, sha256_of, write_d4rl_file
 from synthlib.data_sources import REPLICA_FOLDER
 from synthlib.paths import outputs
 from synthlib.physics import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
+from synthlib.replica.policies import collect_episode, environment_of, load_policy
 
 VERSION = "v0"
 CORE_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB

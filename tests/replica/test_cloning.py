@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from synthlib.behaviour_cloning import clone, evaluate_clone
 from synthlib.datasets import load
-from synthlib.replica import collect
+from synthlib.replica.cloning import clone, evaluate_clone
+from synthlib.replica.collection import collect
 from tests.common import random_policy, write_episodes
 
 

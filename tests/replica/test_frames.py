@@ -2,7 +2,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
-from synthlib.behaviour_frames import strip
+from synthlib.replica.frames import strip
 from tests.common import random_policy
 
 matplotlib.use("Agg")

@@ -1,0 +1,2 @@
+"""How the embedded replica of D4RL was made: behaviour policies, their selection, collection. Nothing imports from
+here."""
