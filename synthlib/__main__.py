@@ -146,7 +146,7 @@ def _publish(options):
 
 
 def _notebook(options):
-    from synthlib.data_overview import page_folder
+    from synthlib.report.data_page import page_folder
 
     path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
     if not path.exists():
@@ -170,8 +170,8 @@ def _scoreboard(options):
 
 
 def _check_authors(options):
-    from synthlib.authors_check import check, summary
-    from synthlib.authors_logs import find_logs, read_logs
+    from synthlib.report.authors_check import check, summary
+    from synthlib.report.authors_logs import find_logs, read_logs
 
     checked = check(read_logs(find_logs(options.logs)))
     different = checked[~checked["equal"]]
@@ -188,14 +188,14 @@ def _doctor(options):
 
 
 def _open(options):
-    from synthlib.runs import open_runs
+    from synthlib.report.sources import open_runs
 
     return open_runs(options.source, options.preset, options.data, options.logs, options.workers)
 
 
 def _names(options):
     """The artefact that was asked for, or all that this source of runs can make."""
-    from synthlib.authors_check import authors_artefacts
+    from synthlib.report.authors_check import authors_artefacts
     from synthlib.study import can_train
 
     if options.table != "all":

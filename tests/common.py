@@ -13,7 +13,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synthlib.authors_logs import COLUMNS
 from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
@@ -22,6 +21,7 @@ from synthlib.gpt2_pretraining import GPT2PretrainingConfig, shuffled_batches
 from synthlib.paper import DATASETS
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
+from synthlib.report.authors_logs import COLUMNS
 from synthlib.store import Job
 
 TESTS = Path(__file__).parent

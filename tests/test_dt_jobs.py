@@ -9,7 +9,7 @@ from synthlib.dt_jobs import finetune, finetuning_job, loaded_model, untrained_m
 from synthlib.gpt2_jobs import pretrain_gpt2, pretraining_job
 from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig
 from synthlib.paths import store_root
-from synthlib.runs import open_runs
+from synthlib.report.sources import open_runs
 from synthlib.similarity import similarities_of_run
 from synthlib.store import Store
 from synthlib.study import load_artefact, load_preset, presets

@@ -7,9 +7,9 @@ import sys
 import nbformat
 import pytest
 
-from synthlib.data_overview import find
 from synthlib.notebooks import notebook_parameters
 from synthlib.paths import NOTEBOOKS, ROOT
+from synthlib.report.data_page import find
 from synthlib.study import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs
 

@@ -123,9 +123,9 @@ def paper_claims():
     """The paper's claims: a list of dicts with ``id``, ``says`` (our words), ``section``, and how to test them.
 
     Claims on scores have ``compare``, a list of dicts ``table, arms, baselines, rows, must`` and optionally
-    ``baseline_table``; :func:`synthlib.verdicts.judge_claim` applies them. Claims on cost have ``costs``, claims on
-    curves and weights ``shown_in``, the latter also ``similarities``, which
-    :class:`synthlib.similarity_report.SimilarityReport` applies. Optional: ``figure`` (the number the paper gives) and
+    ``baseline_table``; :func:`synthlib.report.verdicts.judge_claim` applies them. Claims on cost have ``costs``, claims
+    on curves and weights ``shown_in``, the latter also ``similarities``, which
+    :class:`synthlib.report.similarity.SimilarityReport` applies. Optional: ``figure`` (the number the paper gives) and
     ``note``.
     """
     return _load("claims.yaml")

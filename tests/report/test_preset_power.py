@@ -3,9 +3,9 @@ import pytest
 
 from synthlib import dt_jobs
 from synthlib.paper import logged_scores
-from synthlib.preset_power import power_of_presets
+from synthlib.report.preset_power import power_of_presets
+from synthlib.report.verdicts import AVERAGE, power_of_cells, seeds_needed
 from synthlib.study import make_plan
-from synthlib.verdicts import AVERAGE, power_of_cells, seeds_needed
 
 HALVES = ("evening", "overnight")
 

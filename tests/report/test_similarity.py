@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from synthlib.paper import logged_similarities, paper_claims
-from synthlib.report import Runs
-from synthlib.runs import runs_of_plan
+from synthlib.report.report import Runs
+from synthlib.report.similarity import SimilarityReport, authors_similarities
+from synthlib.report.sources import runs_of_plan
 from synthlib.similarity import similarities_of_plan
-from synthlib.similarity_report import SimilarityReport, authors_similarities
 from synthlib.store import Store
 from synthlib.study import load_artefact, make_plan
 

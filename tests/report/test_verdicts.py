@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from synthlib.paper import DATASETS, paper_arms, paper_claims, paper_seeds, paper_table, score_table_numbers
-from synthlib.statistics import score_cells
-from synthlib.verdicts import (
+from synthlib.report.statistics import score_cells
+from synthlib.report.verdicts import (
     AGREES,
     AVERAGE,
     AVERAGE_MARGIN,

@@ -2,7 +2,7 @@
 
 About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. They come in
 from a clone of it or from one CSV file and go through the same report as our own runs. The paper was printed from
-exactly these runs, so every cell must come out to the digit: :mod:`synthlib.authors_check` counts.
+exactly these runs, so every cell must come out to the digit: :mod:`synthlib.report.authors_check` counts.
 
     git clone --depth 1 --branch table_generator https://github.com/Victor-wang-902/rl_pretrain
 

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.authors_logs import labels_of
 from synthlib.paper import DATASETS, normalisation_slip, paper_table
-from synthlib.report import Report, Runs
-from synthlib.runs import runs_of_authors
+from synthlib.report.authors_logs import labels_of
+from synthlib.report.report import Report, Runs
+from synthlib.report.sources import runs_of_authors
+from synthlib.report.verdicts import AVERAGE
 from synthlib.study import load_artefact
-from synthlib.verdicts import AVERAGE
 from tests.common import small_logs
 
 

@@ -17,16 +17,16 @@ from pathlib import Path
 import pandas as pd
 
 from synthlib import devices
-from synthlib.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.data_sources import parse_source
 from synthlib.download import prepare
 from synthlib.engine import describe
 from synthlib.gpt2_jobs import describe_pretraining
 from synthlib.paths import outputs, store_root
 from synthlib.planning import PlanSummary, run_plan
-from synthlib.report import Report, Runs
+from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
+from synthlib.report.report import Report, Runs
+from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.similarity import similarities_of_plan
-from synthlib.similarity_report import SimilarityReport, authors_similarities
 from synthlib.store import Store, describe_environment
 from synthlib.study import LOSSES, ParameterError, load_artefact, load_preset, make_plan, presets, pretraining_updates
 
@@ -76,7 +76,8 @@ class OwnRuns:
         run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard, stacked)
 
     def report(self, name):
-        """The :class:`~synthlib.report.Report` of what is done. RuntimeError when nothing is, or physics are mixed."""
+        """The :class:`~synthlib.report.report.Report` of what is done. RuntimeError when nothing is, or physics are
+        mixed."""
         plan = self._plan(name)
         if plan.artefact.metric == "similarity":
             return SimilarityReport(runs_of_plan(plan), similarities_of_plan(plan, Store(store_root())))
@@ -96,7 +97,7 @@ class OwnRuns:
 
     def pretraining_curves(self, name):
         """(figure, alt text) of the pre-training losses; RuntimeError when none was long enough to log one."""
-        from synthlib.figures import learning_curves
+        from synthlib.report.figures import learning_curves
 
         plan = self._plan(name)
         curves = _pretraining_losses(plan)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.authors_logs import (
+from synthlib.paper import DATASETS, logged_figures, logged_scores, matched_control
+from synthlib.report.authors_logs import (
     COLUMNS,
     FOLDERS,
     LABELS,
@@ -17,8 +18,7 @@ from synthlib.authors_logs import (
     labels_of,
     read_logs,
 )
-from synthlib.paper import DATASETS, logged_figures, logged_scores, matched_control
-from synthlib.statistics import average_rows, score_cells, seed_scores
+from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.study import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 

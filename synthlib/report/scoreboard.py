@@ -1,7 +1,7 @@
 """Every claim of the paper beside what each source of runs says about it.
 
-A claim is judged by :func:`synthlib.verdicts.judge_claim`, whatever the cells are: the paper's own print, the authors'
-logs, or our runs on the same or on replica data, where only the comparison between arms is asked for. A second
+A claim is judged by :func:`synthlib.report.verdicts.judge_claim`, whatever the cells are: the paper's own print, the
+authors' logs, or our runs on the same or on replica data, where only the comparison between arms is asked for. A second
 judgement puts the matched control in the place of the published baseline.
 """
 
@@ -10,11 +10,11 @@ from functools import cache
 import pandas as pd
 
 from synthlib.atomic_files import write_text
-from synthlib.figures import save_figure, verdict_board
 from synthlib.paper import AVERAGE_ROWS, paper_claims, paper_costs, paper_seeds, paper_table, score_table_numbers
 from synthlib.paths import outputs
+from synthlib.report.figures import save_figure, verdict_board
+from synthlib.report.verdicts import judge_claim
 from synthlib.study import artefact_names, load_artefact
-from synthlib.verdicts import judge_claim
 
 NO_RUNS = "no runs"
 _CELL = ["table", "arm", "dataset", "mean", "std", "n"]
@@ -30,7 +30,8 @@ def printed_cells():
 
 
 def cells_of(runs):
-    """Cells of every table of the paper that a source of runs (:func:`synthlib.runs.open_runs`) has something of."""
+    """Cells of every table of the paper that a source of runs (:func:`synthlib.report.sources.open_runs`) has something
+    of."""
     found = []
     for name in artefact_names():
         if load_artefact(name).paper_table is None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from synthlib.authors_check import authors_artefacts, check, summary
-from synthlib.authors_logs import labels_of, read_logs
 from synthlib.paper import paper_seeds
-from synthlib.report import Report
-from synthlib.runs import runs_of_authors
+from synthlib.report.authors_check import authors_artefacts, check, summary
+from synthlib.report.authors_logs import labels_of, read_logs
+from synthlib.report.report import Report
+from synthlib.report.sources import runs_of_authors
+from synthlib.report.verdicts import EQUAL
 from synthlib.study import load_artefact
-from synthlib.verdicts import EQUAL
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from synthlib.paper import DATASETS, paper_claims
-from synthlib.scoreboard import NO_RUNS, judge, printed_cells, save_scoreboard, scoreboard, with_matched_baseline
+from synthlib.report.scoreboard import NO_RUNS, judge, printed_cells, save_scoreboard, scoreboard, with_matched_baseline
 
 CLAIMS = {claim["id"]: claim for claim in paper_claims()}
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from synthlib import figures
-from synthlib.figures import arm_styles, learning_curves, save_figure, scores_at_shares, scores_by_data
+from synthlib.report import figures
+from synthlib.report.figures import arm_styles, learning_curves, save_figure, scores_at_shares, scores_by_data
 
 
 @pytest.fixture(autouse=True)

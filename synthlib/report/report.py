@@ -1,7 +1,7 @@
 """An artefact's runs as numbers beside the paper's, whoever trained them.
 
-Arithmetic and words come from :mod:`synthlib.statistics` and :mod:`synthlib.verdicts`, the layout from
-:mod:`synthlib.table_layout`, the drawing from :mod:`synthlib.figures`; here they are put together.
+Arithmetic and words come from :mod:`synthlib.report.statistics` and :mod:`synthlib.report.verdicts`, the layout from
+:mod:`synthlib.report.tables`, the drawing from :mod:`synthlib.report.figures`; here they are put together.
 """
 
 import base64
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthlib import figures
 from synthlib.atomic_files import write_text
 from synthlib.paper import AVERAGE_ROWS, DATASETS, corl_scores, normalisation_slip, paper_costs, paper_seeds
-from synthlib.statistics import (
+from synthlib.report import figures
+from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
     by_task,
@@ -30,9 +30,8 @@ from synthlib.statistics import (
     seed_scores,
     updates_to_target,
 )
-from synthlib.study import Artefact
-from synthlib.table_layout import comparison_text, html_frame, html_table, latex_table, overall_text, wide
-from synthlib.verdicts import (
+from synthlib.report.tables import comparison_text, html_frame, html_table, latex_table, overall_text, wide
+from synthlib.report.verdicts import (
     AVERAGE,
     AVERAGE_MARGIN,
     DIGITS_DIFFER,
@@ -43,6 +42,7 @@ from synthlib.verdicts import (
     against_paper,
     power_table,
 )
+from synthlib.study import Artefact
 
 _PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
 _PAPER_COLUMNS += ["paper_printed", "verdict"]
@@ -63,7 +63,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Runs:
-    """Finished runs of one artefact: all that a report is made of. Made by :mod:`synthlib.runs`."""
+    """Finished runs of one artefact: all that a report is made of. Made by :mod:`synthlib.report.sources`."""
 
     artefact: Artefact
     evaluations: pd.DataFrame  # one row per evaluation: arm, dataset, seed, updates, score, return, loss where logged

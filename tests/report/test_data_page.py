@@ -6,11 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from synthlib import data_overview
-from synthlib.data_overview import Effort, behaviour_policies, cards_of, find, summary
 from synthlib.data_sources import DATASETS, find_files
 from synthlib.replica import policies as behaviour_policy
 from synthlib.replica.collection import collect
+from synthlib.report import data_page
+from synthlib.report.data_page import Effort, behaviour_policies, cards_of, find, summary
 from synthlib.study import ParameterError, presets
 from tests.common import random_policy, write_episodes
 
@@ -36,10 +36,10 @@ def test_what_is_there_and_what_is_not(two_tiers, tmp_path):
     present, missing = find(two_tiers)
     assert present == ["hopper-medium", "hopper-medium-expert"]
     assert set(present) | set(missing) == set(DATASETS) and len(missing) == 10
-    text = data_overview.availability(present, missing)
+    text = data_page.availability(present, missing)
     assert text.startswith("2 of 12 data sets are there.\nMissing: halfcheetah-medium, ")
     assert "no halfcheetah_medium-v2.hdf5" in text
-    assert data_overview.availability(present, {}) == "2 of 2 data sets are there."
+    assert data_page.availability(present, {}) == "2 of 2 data sets are there."
     with pytest.raises(FileNotFoundError, match=r"none of the data sets is there.*no HDF5 file"):
         find(f"path:{tmp_path}")
 
@@ -66,7 +66,7 @@ def test_a_file_without_timeouts_is_cut_at_the_time_limit(tmp_path):
 
 
 def test_policies_are_shown_only_beside_data_that_they_made(two_tiers, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_overview, "REPLICA_FOLDER", tmp_path)
+    monkeypatch.setattr(data_page, "REPLICA_FOLDER", tmp_path)
     cards = cards_of(*_names(two_tiers))
     assert behaviour_policies(cards) == {}
     behaviour_policy.save_policy(tmp_path / "hopper_medium.npz", random_policy())
@@ -78,7 +78,7 @@ def test_policies_are_shown_only_beside_data_that_they_made(two_tiers, tmp_path,
 
 
 def test_histograms_name_the_tier_that_is_missing(two_tiers):
-    figure, alt = data_overview.return_histograms(*_names(two_tiers))
+    figure, alt = data_page.return_histograms(*_names(two_tiers))
     shares = [sum(patch.get_height() for patch in axis.patches) for axis in figure.axes]
     assert shares == pytest.approx([100, 0, 100])
     assert [text.get_text() for text in figure.axes[1].texts] == ["not there"]
@@ -87,38 +87,38 @@ def test_histograms_name_the_tier_that_is_missing(two_tiers):
 
 
 def test_each_environment_is_replayed_once_and_contradictions_are_findings(two_tiers, tmp_path):
-    (sentence,) = data_overview.physics_findings(*_names(two_tiers), rows=40)
+    (sentence,) = data_page.physics_findings(*_names(two_tiers), rows=40)
     assert sentence.startswith("hopper-medium: median one-step error") and "fit the d4rl masses" in sentence
     shutil.copy(find_files("hopper-medium", two_tiers)[0], tmp_path)
     with h5py.File(find_files("hopper-medium", f"path:{tmp_path}")[0], "a") as file:
         file["infos/qvel"][...] += 1
-    (sentence,) = data_overview.physics_findings(["hopper-medium"], f"path:{tmp_path}", rows=10)
+    (sentence,) = data_page.physics_findings(["hopper-medium"], f"path:{tmp_path}", rows=10)
     assert "cannot be replayed" in sentence and "do not belong to the observations" in sentence
 
 
 def test_cloning_is_set_beside_the_data_and_their_policy(two_tiers):
     spent, policy = Effort(rows=1, updates=30, episodes=2), random_policy()
     names, source = _names(two_tiers)
-    checks = data_overview.cloning_checks(names, source, spent, {("hopper", "medium"): policy})
+    checks = data_page.cloning_checks(names, source, spent, {("hopper", "medium"): policy})
     assert list(checks) == ["hopper-medium"]
     check = checks["hopper-medium"]
     assert len(check.losses) == 30 and len(check.clone.returns) == len(check.noiseless.returns) == 2
     assert check.noiseless.lengths.min() > 10 and check.noise == 0.1
-    unknown = data_overview.cloning_checks(names, source, spent, {})
-    table = data_overview.cloning_table(unknown)
+    unknown = data_page.cloning_checks(names, source, spent, {})
+    table = data_page.cloning_table(unknown)
     assert table.loc["hopper-medium", "their policy without noise"] == "not known"
-    assert table.loc["hopper-medium", "clone"] == data_overview.cloning_table(checks).loc["hopper-medium", "clone"]
-    figure, alt = data_overview.cloning_curves(checks | {"without noise": unknown["hopper-medium"]})
+    assert table.loc["hopper-medium", "clone"] == data_page.cloning_table(checks).loc["hopper-medium", "clone"]
+    figure, alt = data_page.cloning_curves(checks | {"without noise": unknown["hopper-medium"]})
     assert len(figure.axes[0].lines) == 3 and alt.startswith("Loss of behaviour cloning")
     plt.close(figure)
 
 
 def test_every_preset_has_its_effort(two_tiers, outputs):
-    assert set(data_overview.EFFORTS) == set(presets())
+    assert set(data_page.EFFORTS) == set(presets())
     with pytest.raises(ParameterError, match="unknown preset 'big'; known: smoke"):
-        data_overview.effort("big")
-    assert data_overview.page_folder("01_datasets", "quick", "replica") == outputs / "quick" / "01_datasets"
-    assert data_overview.page_folder("01_datasets", "quick", two_tiers).name == "01_datasets-path"
+        data_page.effort("big")
+    assert data_page.page_folder("01_datasets", "quick", "replica") == outputs / "quick" / "01_datasets"
+    assert data_page.page_folder("01_datasets", "quick", two_tiers).name == "01_datasets-path"
 
 
 def _names(source):

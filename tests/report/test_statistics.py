@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from synthlib.statistics import (
+from synthlib.report.statistics import (
     average_rows,
     by_task,
     improvement_interval,

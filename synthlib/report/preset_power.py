@@ -2,15 +2,16 @@
 
 A preset of fewer updates than the paper's is held against the authors' evaluations after as many updates, on the data
 sets it has: the difference of two arms there, and the chance that the preset's seeds show it by the rules of
-:mod:`synthlib.verdicts` (Welch's test at 5 %, corrected over the data sets of a column; their average is one question).
+:mod:`synthlib.report.verdicts` (Welch's test at 5 %, corrected over the data sets of a column; their average is one
+question).
 """
 
 import numpy as np
 import pandas as pd
 
 from synthlib.paper import logged_scores
+from synthlib.report.verdicts import AVERAGE, power, power_of_cells, seeds_needed
 from synthlib.study import can_train, left_out, load_artefact, load_preset, presets, seeds_of
-from synthlib.verdicts import AVERAGE, power, power_of_cells, seeds_needed
 
 
 def power_of_presets(artefact="table1"):

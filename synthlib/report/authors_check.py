@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from synthlib.authors_logs import labels_of
 from synthlib.paper import DATASETS
-from synthlib.report import Report
-from synthlib.runs import runs_of_authors
+from synthlib.report.authors_logs import labels_of
+from synthlib.report.report import Report
+from synthlib.report.sources import runs_of_authors
+from synthlib.report.verdicts import EQUAL
 from synthlib.study import artefact_names, load_artefact
-from synthlib.verdicts import EQUAL
 
 
 def authors_artefacts():

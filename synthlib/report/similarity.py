@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from synthlib.paper import logged_similarities, paper_claims
-from synthlib.report import Report
-from synthlib.statistics import average_rows, score_cells, seed_scores
-from synthlib.table_layout import html_frame
-from synthlib.verdicts import AVERAGE, FAILS, HOLDS, NOT_ENOUGH_RUNS, against_baseline, claim_answer, strictest
+from synthlib.report.report import Report
+from synthlib.report.statistics import average_rows, score_cells, seed_scores
+from synthlib.report.tables import html_frame
+from synthlib.report.verdicts import AVERAGE, FAILS, HOLDS, NOT_ENOUGH_RUNS, against_baseline, claim_answer, strictest
 
 _VERDICT = "What the paper says of Figure 12"
 # Which cosine: of what, between which two stages.

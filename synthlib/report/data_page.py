@@ -17,13 +17,13 @@ from synthlib.d4rl_files import DataFileError
 from synthlib.data_sources import REPLICA_FOLDER, find_files, parse_source
 from synthlib.datasets import load
 from synthlib.evaluation import Evaluation, Evaluator
-from synthlib.figures import arm_styles, save_figure
 from synthlib.paths import data_cache, outputs
 from synthlib.physics import ENVIRONMENTS, normalised_score
 from synthlib.physics_replay import report
 from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.frames import strip
 from synthlib.replica.policies import load_policy
+from synthlib.report.figures import arm_styles, save_figure
 from synthlib.study import ParameterError
 
 TIERS = ("medium", "medium-replay", "medium-expert")

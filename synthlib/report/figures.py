@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from synthlib.statistics import by_task, performance_profile
+from synthlib.report.statistics import by_task, performance_profile
 
 SMOOTHING = 5  # evaluations in the paper's moving average (faithfulness 9.3)
 _MARKERS = "osD^vPX*<>hd"

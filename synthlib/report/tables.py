@@ -4,7 +4,7 @@ import html
 
 import pandas as pd
 
-from synthlib.verdicts import AVERAGE, AVERAGE_MARGIN, MINIMUM_SEEDS
+from synthlib.report.verdicts import AVERAGE, AVERAGE_MARGIN, MINIMUM_SEEDS
 
 
 def wide(cells, arms, ours="ours", digits=1):

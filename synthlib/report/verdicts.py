@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_seeds, paper_table
-from synthlib.statistics import average_with_error
+from synthlib.report.statistics import average_with_error
 
 LEVEL = 0.05
 MINIMUM_SEEDS = 3
@@ -115,7 +115,7 @@ def same_digits(mean, std, paper_mean, paper_std):
 def against_baseline(cells, baseline, arms=None, margin=CELL_MARGIN, average_margin=AVERAGE_MARGIN):
     """Compare arms of ours with a baseline of ours on the same data (any data: paper, replica or other).
 
-    ``cells`` from :func:`~synthlib.statistics.score_cells`. Call it once per baseline, e.g. ``"CQL"`` and
+    ``cells`` from :func:`~synthlib.report.statistics.score_cells`. Call it once per baseline, e.g. ``"CQL"`` and
     ``"CQL, matched"``. Returns one row per arm and data set that both have, and an average row over these (none for an
     arm that shares no data set with the baseline yet):
     ``arm, dataset, mean, std, n, baseline, baseline_mean, baseline_std, baseline_n, difference, low, high,

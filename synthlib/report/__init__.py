@@ -1,0 +1,1 @@
+"""What is shown: runs as tables, figures, comparisons and verdicts beside the paper's numbers."""
