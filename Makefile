@@ -91,7 +91,7 @@ check-authors: .venv/installed
 	@$(SYNTHLIB) check-authors --logs "$(LOGS)"
 
 pretraining-floor: .venv/installed
-	@$(BIN)/python -m synthlib.pretraining_floor
+	@$(BIN)/python -m synthlib.study.pretraining_floor
 
 data: .venv/installed
 	@$(BIN)/python -m synthlib.download --data $(DATA)

@@ -4,10 +4,10 @@ import argparse
 import os
 import sys
 
-from synthlib.engine import JobsFailed
 from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.paths import NOTEBOOKS, outputs
-from synthlib.study import ParameterError, artefact_names, load_artefact, presets
+from synthlib.study.engine import JobsFailed
+from synthlib.study.plan import ParameterError, artefact_names, load_artefact, presets
 
 SCOREBOARD = "99_scoreboard.ipynb"
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
@@ -77,7 +77,7 @@ def _parser():
 
 def _plan(options):
     # Imported here and below: these load torch, which the help text does not need.
-    from synthlib.planning import paper_totals, plan_all
+    from synthlib.study.summary import paper_totals, plan_all
 
     if options.table == "all":
         print(plan_all(options.workers or os.cpu_count()).to_string())
@@ -137,7 +137,7 @@ def _publish(options):
     from synthlib.paths import store_root
     from synthlib.records import publish
     from synthlib.store import Store
-    from synthlib.study import make_plan
+    from synthlib.study.plan import make_plan
 
     for name in _names(options):
         new = publish(make_plan(name, options.preset, options.data), Store(store_root()))
@@ -196,7 +196,7 @@ def _open(options):
 def _names(options):
     """The artefact that was asked for, or all that this source of runs can make."""
     from synthlib.report.authors_check import authors_artefacts
-    from synthlib.study import can_train
+    from synthlib.study.plan import can_train
 
     if options.table != "all":
         return [options.table]

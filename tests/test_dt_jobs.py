@@ -12,7 +12,7 @@ from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
 from synthlib.similarity import similarities_of_run
 from synthlib.store import Store
-from synthlib.study import load_artefact, load_preset, presets
+from synthlib.study.plan import load_artefact, load_preset, presets
 
 SETTINGS = {
     "updates": 12,

@@ -73,8 +73,8 @@ def _mean(values):
 def _updates(seconds, started, ready, reports):
     # As in a worker, everything is imported by the new process itself.
     from synthlib.cql_jobs import FineTuning, finetuning_job
-    from synthlib.engine import TRAINERS
     from synthlib.processes import prepare_process
+    from synthlib.study.engine import TRAINERS
 
     prepare_process()
     assert "cql" in TRAINERS

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib import mdp, mdp_fast, operations
+from synthlib import mdp, mdp_fast
 from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
@@ -36,6 +36,7 @@ from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, hu
 from synthlib.markov_chain import ChainConfig, sequence, stream
 from synthlib.physics import make_environment
 from synthlib.stacked import StackedCQL, StackedDT
+from synthlib.study import operations
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
 LIMIT = "limit: the physics alone"

@@ -7,7 +7,7 @@ from synthlib.report.authors_logs import labels_of
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
-from synthlib.study import artefact_names, load_artefact
+from synthlib.study.plan import artefact_names, load_artefact
 
 
 def authors_artefacts():

@@ -24,7 +24,7 @@ from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.frames import strip
 from synthlib.replica.policies import load_policy
 from synthlib.report.figures import arm_styles, save_figure
-from synthlib.study import ParameterError
+from synthlib.study.plan import ParameterError
 
 TIERS = ("medium", "medium-replay", "medium-expert")
 BINS = 40

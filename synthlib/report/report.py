@@ -42,7 +42,7 @@ from synthlib.report.verdicts import (
     against_paper,
     power_table,
 )
-from synthlib.study import Artefact
+from synthlib.study.plan import Artefact
 
 _PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
 _PAPER_COLUMNS += ["paper_printed", "verdict"]

@@ -19,16 +19,24 @@ import pandas as pd
 from synthlib import devices
 from synthlib.data_sources import parse_source
 from synthlib.download import prepare
-from synthlib.engine import describe
 from synthlib.gpt2_jobs import describe_pretraining
 from synthlib.paths import outputs, store_root
-from synthlib.planning import PlanSummary, run_plan
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.similarity import similarities_of_plan
 from synthlib.store import Store, describe_environment
-from synthlib.study import LOSSES, ParameterError, load_artefact, load_preset, make_plan, presets, pretraining_updates
+from synthlib.study.engine import describe
+from synthlib.study.plan import (
+    LOSSES,
+    ParameterError,
+    load_artefact,
+    load_preset,
+    make_plan,
+    presets,
+    pretraining_updates,
+)
+from synthlib.study.summary import PlanSummary, run_plan
 
 SOURCES = ("own", "authors")
 _LABELS = {
@@ -71,8 +79,8 @@ class OwnRuns:
         return PlanSummary(self._plan(name), self.workers)
 
     def train(self, name, shard=(0, 1), arms=(), stacked=False):
-        """Train what is missing, of ``arms`` only if any are named; :func:`synthlib.engine.run_jobs` says how, and
-        what is raised."""
+        """Train what is missing, of ``arms`` only if any are named; :func:`synthlib.study.engine.run_jobs` says how,
+        and what is raised."""
         run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard, stacked)
 
     def report(self, name):

@@ -19,7 +19,7 @@ from synthlib.paper import (
     score_table_numbers,
 )
 from synthlib.physics import REFERENCE_RETURNS
-from synthlib.study import load_artefact
+from synthlib.study.plan import load_artefact
 from tests.common import SHARED
 
 PAPER_TEXT = SHARED / "paper/2310.00771.txt"

@@ -19,7 +19,7 @@ from synthlib.report.authors_logs import (
     read_logs,
 )
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
-from synthlib.study import artefact_names, load_artefact
+from synthlib.study.plan import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 # The header of every progress.csv, here for an ant; the numbers in eight of the names are the target returns.

@@ -5,7 +5,7 @@ from synthlib import dt_jobs
 from synthlib.paper import logged_scores
 from synthlib.report.preset_power import power_of_presets
 from synthlib.report.verdicts import AVERAGE, power_of_cells, seeds_needed
-from synthlib.study import make_plan
+from synthlib.study.plan import make_plan
 
 HALVES = ("evening", "overnight")
 

@@ -10,7 +10,7 @@ from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.report.sources import runs_of_plan
 from synthlib.similarity import similarities_of_plan
 from synthlib.store import Store
-from synthlib.study import load_artefact, make_plan
+from synthlib.study.plan import load_artefact, make_plan
 
 ARTEFACT = load_artefact("figure12")
 DATASETS = ("hopper-medium", "ant-medium")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from synthlib import operations
 from synthlib.bench.reference_style import ReferenceCQL
 from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
 from synthlib.decision_transformer import DecisionTransformer, baseline_config
 from synthlib.networks import QNetwork
+from synthlib.study import operations
 
 
 def test_a_critics_update_needs_what_autograd_does_on_its_prediction():

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from synthlib import operations
 from synthlib.atomic_files import read_json, write_json
 from synthlib.cql import Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
@@ -26,6 +25,7 @@ from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, de
 from synthlib.mdp import MDPConfig
 from synthlib.paths import outputs
 from synthlib.physics import DIMENSIONS, MAX_EPISODE_STEPS
+from synthlib.study import operations
 
 _UPDATES = 15
 _STEPS = 150

@@ -4,12 +4,11 @@ import shutil
 import pytest
 import yaml
 
-from synthlib import study
 from synthlib.cql import SEEDS
 from synthlib.paper import paper_arms, paper_costs
-from synthlib.planning import paper_totals
 from synthlib.store import Job
-from synthlib.study import (
+from synthlib.study import plan as study
+from synthlib.study.plan import (
     ParameterError,
     artefact_names,
     can_train,
@@ -20,6 +19,7 @@ from synthlib.study import (
     presets,
     pretraining_updates,
 )
+from synthlib.study.summary import paper_totals
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import math
 
 import pandas as pd
 
-from synthlib import operations
-from synthlib.engine import describe, run_jobs
-from synthlib.estimate import seconds_of
 from synthlib.paths import outputs, store_root
 from synthlib.store import Store
-from synthlib.study import (
+from synthlib.study import operations
+from synthlib.study.cost import seconds_of
+from synthlib.study.engine import describe, run_jobs
+from synthlib.study.plan import (
     artefact_names,
     can_train,
     distinct_jobs,
@@ -62,7 +62,7 @@ class PlanSummary:
 
 
 def run_plan(plan, workers, shard=(0, 1), stacked=False):
-    """Train what the plan lacks; see :func:`synthlib.engine.run_jobs` for what is raised."""
+    """Train what the plan lacks; see :func:`synthlib.study.engine.run_jobs` for what is raised."""
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
     jobs = plan.jobs()
@@ -97,8 +97,9 @@ def paper_totals(preset="paper"):
     """All trainings behind the paper in sum: updates, floating-point operations and core-hours on this machine.
 
     Three rows: every table and figure by itself, what remains after sharing runs and pre-trainings, and the same with
-    the fast versions. Operations are those of :mod:`synthlib.operations`, the same for plain and fast. Plain hours are
-    the fast ones times what ``make bench`` measured against the reference style, NaN where it has not been run.
+    the fast versions. Operations are those of :mod:`synthlib.study.operations`, the same for plain and fast. Plain
+    hours are the fast ones times what ``make bench`` measured against the reference style, NaN where it has not been
+    run.
     """
     slower = _slower_in_reference_style()
     plans = [make_plan(name, preset, source=None) for algorithm in ("dt", "cql") for name in _names_of(algorithm)]

@@ -1,4 +1,4 @@
-"""How near GPT-2 comes to the best possible loss on the paper's chain: ``python -m synthlib.pretraining_floor``.
+"""How near GPT-2 comes to the best possible loss on the paper's chain: ``python -m synthlib.study.pretraining_floor``.
 
 No model can predict a chain better than its entropy rate, 4.565 nats per token for 100 states at temperature 1, where
 guessing has 4.605 (faithfulness 1.10). This trains a GPT-2 of the paper's size on short sequences of that chain, as a
@@ -8,12 +8,12 @@ Short sequences do: the chain remembers one token.
 
 import sys
 
-from synthlib.engine import run_jobs
-from synthlib.estimate import seconds_of
 from synthlib.gpt2_jobs import pretraining_job
 from synthlib.markov_chain import ChainConfig, information
 from synthlib.paths import store_root
 from synthlib.store import Store
+from synthlib.study.cost import seconds_of
+from synthlib.study.engine import run_jobs
 
 TOLERANCE = 0.01  # nats per token
 SETTINGS = {

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from synthlib.cql_jobs import finetuning_job
-from synthlib.engine import JobsFailed, _is_lost, _stacks, run_jobs
 from synthlib.store import Store
-from synthlib.study import distinct_jobs, make_plan
+from synthlib.study.engine import JobsFailed, _is_lost, _stacks, run_jobs
+from synthlib.study.plan import distinct_jobs, make_plan
 
 SETTINGS = {
     "updates": 40,
@@ -21,7 +21,7 @@ SETTINGS = {
 RUN = """
 import sys
 from synthlib.cql_jobs import finetuning_job
-from synthlib.engine import run_jobs
+from synthlib.study.engine import run_jobs
 from synthlib.store import Store
 if __name__ == "__main__":
     settings = {settings}

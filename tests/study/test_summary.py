@@ -4,11 +4,11 @@ import pytest
 
 from synthlib.atomic_files import write_json
 from synthlib.paths import store_root
-from synthlib.planning import PlanSummary
 from synthlib.store import Store
-from synthlib.study import make_plan
+from synthlib.study.plan import make_plan
+from synthlib.study.summary import PlanSummary
 
-# As measured once by synthlib.estimate: with them in the outputs nothing has to be measured again.
+# As measured once by synthlib.study.cost: with them in the outputs nothing has to be measured again.
 SPEEDS = {"dt-(11, 3)": 0.15, "dt-step-hopper": 7e-4, "gpt2-32": 0.002}
 SPEEDS |= {"cql-(11, 3)-3": 0.03, "critic_pretraining-(11, 3)": 0.003, "step-hopper": 9e-5}
 
