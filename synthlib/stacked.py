@@ -17,12 +17,12 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
 from synthlib.cql import CQL, NETWORKS
-from synthlib.dt_training import Update, dt_loss, learning_rate, model_inputs
+from synthlib.dt.finetuning import Update, dt_loss, learning_rate, model_inputs
 from synthlib.fused_adam import FusedAdam
 
 
 class StackedDT:
-    """:class:`~synthlib.dt_training.DTTraining` s that have made equally many updates with the same configuration."""
+    """:class:`~synthlib.dt.finetuning.DTTraining` s that have made equally many updates with the same configuration."""
 
     def __init__(self, trainings):
         first = trainings[0]
@@ -40,7 +40,7 @@ class StackedDT:
         self._cluster_terms = None if terms[0] is None else _stack_trees(terms)
 
     def update(self, batches, generators):
-        """One update of each run, with its batch and generator; a list of :class:`~synthlib.dt_training.Update`."""
+        """One update of each run, with its batch and generator; a list of :class:`~synthlib.dt.finetuning.Update`."""
         models = (training.model for training in self.trainings)
         drawn = [model_inputs(*of_one) for of_one in zip(models, batches, generators, strict=True)]
         inputs, dropouts = (_stack_trees(part) for part in zip(*drawn, strict=True))

@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_batches import Batch as WindowBatch
-from synthlib.gpt2_pretraining import GPT2PretrainingConfig, shuffled_batches
+from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.pretraining import GPT2PretrainingConfig, shuffled_batches
+from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.paper import DATASETS
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy

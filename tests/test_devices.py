@@ -13,11 +13,11 @@ from synthlib.__main__ import main
 from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
-from synthlib.gpt2_pretraining import GPT2Pretraining
+from synthlib.dt.clusters import ClusterTerm
+from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.pretraining import GPT2Pretraining
 from synthlib.mdp import MDPConfig
-from synthlib.token_clusters import ClusterTerm
 from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 

@@ -82,8 +82,8 @@ def test_no_compiler_is_loaded_to_train():
     code = """
 import sys
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.decision_transformer import DecisionTransformer, baseline_config
-from synthlib.dt_training import DTTraining, baseline_training
+from synthlib.dt.model import DecisionTransformer, baseline_config
+from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.mdp import MDPConfig
 CriticPretraining(CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=1))).run(3)
 DTTraining(DecisionTransformer(baseline_config(5, 3), 0), baseline_training())

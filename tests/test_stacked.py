@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_leaves
 from synthlib import devices, resumable
 from synthlib.cql import CQL, Batch, CQLConfig, Noise
 from synthlib.cql_fast import FastCQL
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.dt.clusters import ClusterTerm
+from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.stacked import StackedCQL, StackedDT
-from synthlib.token_clusters import ClusterTerm
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
 SEEDS = (0, 1, 2)

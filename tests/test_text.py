@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synthlib.download import DownloadError
-from synthlib.gpt2_jobs import _text_rows
+from synthlib.dt.pretraining_jobs import _text_rows
 from synthlib.text import (
     GPT2_ENCODER,
     Corpus,
@@ -114,7 +114,7 @@ def test_wikitext_103_is_fetched_once_and_keeps_its_own_split(wikitext_server, t
     assert corpus.validation[0] == " = The ferry = " and corpus.training[-1] == " one\u2028line "
     assert load_corpus("wikitext-103", tmp_path) == corpus and len(requests) == 1
     # From here to tokens, as a pre-training asks for them.
-    monkeypatch.setattr("synthlib.gpt2_jobs.data_cache", lambda: tmp_path)
+    monkeypatch.setattr("synthlib.dt.pretraining_jobs.data_cache", lambda: tmp_path)
     training, validation = _text_rows("wikitext-103", 300, 16)
     assert training.shape[1] == validation.shape[1] == 16 and 10 * len(validation) < len(training)
 

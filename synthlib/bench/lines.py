@@ -25,14 +25,14 @@ from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import Trajectory
-from synthlib.decision_transformer import DecisionTransformer, baseline_config
-from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import CPU, chosen, put
-from synthlib.dt_batches import BatchBuilder, draw, prepare, readable_batch, update_generators
-from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
-from synthlib.dt_training import DTTraining, baseline_training, dropout_generator
+from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
+from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
+from synthlib.dt.model import DecisionTransformer, baseline_config
+from synthlib.dt.model_fast import LastAction
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
+from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.evaluation import Evaluator
-from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
 from synthlib.markov_chain import ChainConfig, sequence, stream
 from synthlib.physics import make_environment
 from synthlib.stacked import StackedCQL, StackedDT

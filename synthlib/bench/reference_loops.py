@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from synthlib.dt_batches import (
+from synthlib.dt.windows import (
     ACTION_PADDING,
     CONTEXT,
     DONE_PADDING,
@@ -67,7 +67,7 @@ def _row(seed, width, temperature):
 
 
 def window_batch(data, rows, starts):
-    """As :func:`synthlib.dt_batches.readable_batch`; the returns of each window are summed in a loop to the end."""
+    """As :func:`synthlib.dt.windows.readable_batch`; the returns of each window are summed in a loop to the end."""
     lists = [[] for _ in Batch._fields]
     for row, start in zip(rows, starts, strict=True):
         trajectory = data.trajectories[row]

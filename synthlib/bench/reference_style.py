@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
 from synthlib.cql import bellman_target
-from synthlib.decision_transformer import GPT2_POSITIONS
-from synthlib.dt_batches import CONTEXT
+from synthlib.dt.model import GPT2_POSITIONS
+from synthlib.dt.windows import CONTEXT
 
 
 class ReferenceCQL:
@@ -238,7 +238,7 @@ class ReferenceDTTraining:
         )
 
     def update(self, batch):
-        """One update on a :class:`synthlib.dt_batches.Batch`; returns the loss."""
+        """One update on a :class:`synthlib.dt.windows.Batch`; returns the loss."""
         parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
         observations, actions, returns_to_go, timesteps, mask = (
             torch.from_numpy(part).to(self.device) for part in parts

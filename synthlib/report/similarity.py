@@ -1,6 +1,6 @@
 """Figure 12 as a report: cosine similarities by arm, drawn, tabulated, and held against what the paper says of them.
 
-The numbers are those of :mod:`synthlib.similarity`, or the averages that the authors' programs left. Statistics and
+The numbers are those of :mod:`synthlib.dt.similarity`, or the averages that the authors' programs left. Statistics and
 words are those of the score tables: means over data sets of means over seeds, Welch intervals, and for every claim the
 strictest answer of its comparisons. No margin is declared: a difference is shown or not.
 """

@@ -19,12 +19,12 @@ import pandas as pd
 from synthlib import devices
 from synthlib.data_sources import parse_source
 from synthlib.download import prepare
-from synthlib.gpt2_jobs import describe_pretraining
+from synthlib.dt.pretraining_jobs import describe_pretraining
+from synthlib.dt.similarity import similarities_of_plan
 from synthlib.paths import outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
-from synthlib.similarity import similarities_of_plan
 from synthlib.store import Store, describe_environment
 from synthlib.study.engine import describe
 from synthlib.study.plan import (

@@ -13,15 +13,15 @@ from synthlib.atomic_files import read_json, write_json
 from synthlib.cql import Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql_fast import FastCQL
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.decision_transformer import DecisionTransformer, pretrained_config
-from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import CPU, chosen, describe, put, wait
-from synthlib.dt_batches import CONTEXT
-from synthlib.dt_batches import Batch as WindowBatch
-from synthlib.dt_evaluation import DTEvaluator
-from synthlib.dt_training import DTTraining, DTTrainingConfig, dropout_generator
+from synthlib.dt.evaluation import DTEvaluator
+from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator
+from synthlib.dt.model import DecisionTransformer, pretrained_config
+from synthlib.dt.model_fast import LastAction
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
+from synthlib.dt.windows import CONTEXT
+from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.evaluation import Evaluator
-from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
 from synthlib.mdp import MDPConfig
 from synthlib.paths import outputs
 from synthlib.physics import DIMENSIONS, MAX_EPISODE_STEPS

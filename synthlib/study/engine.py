@@ -16,9 +16,10 @@ from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
-from synthlib import cql_jobs, dt_jobs
+from synthlib import cql_jobs
 from synthlib.claims import ClaimLost
-from synthlib.gpt2_jobs import describe_pretraining, pretrain_gpt2
+from synthlib.dt import jobs as dt_jobs
+from synthlib.dt.pretraining_jobs import describe_pretraining, pretrain_gpt2
 from synthlib.processes import prepare_process
 
 PRETRAINERS = {"critic_pretraining": cql_jobs.pretrain_critics, "gpt2_pretraining": pretrain_gpt2}

@@ -1,8 +1,8 @@
 """Floating-point operations of the matrix products that an update cannot do without; a multiply-add counts as two.
 
 What is left out if it can be: gradients that nobody reads, a state's half of the first critic layer more than once,
-attention to the future, two of the four projections of one-headed attention (:mod:`synthlib.single_head`), and in the
-Decision Transformer what only feeds outputs without loss. Elementwise work and products of weights alone are not
+attention to the future, two of the four projections of one-headed attention (:mod:`synthlib.dt.attention_fast`), and in
+the Decision Transformer what only feeds outputs without loss. Elementwise work and products of weights alone are not
 counted. The counts of the plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
 """
 

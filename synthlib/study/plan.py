@@ -26,7 +26,9 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from synthlib import cql_jobs, dt_jobs, gpt2_jobs
+from synthlib import cql_jobs
+from synthlib.dt import jobs as dt_jobs
+from synthlib.dt import pretraining_jobs
 from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.store import Job
@@ -185,7 +187,7 @@ def pretraining_updates(algorithm, settings):
     """Pre-training updates behind an arm at the paper's size: what its curves are shifted by."""
     if settings.get("pretraining") == "none":
         return 0
-    of_dt = gpt2_jobs.TEXT_UPDATES if "text" in settings else gpt2_jobs.CHAIN_UPDATES
+    of_dt = pretraining_jobs.TEXT_UPDATES if "text" in settings else pretraining_jobs.CHAIN_UPDATES
     default = {"cql": cql_jobs.PRETRAINING_UPDATES, "dt": of_dt}
     return settings.get("pretraining_updates", default[algorithm])
 

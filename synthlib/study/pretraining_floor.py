@@ -8,7 +8,7 @@ Short sequences do: the chain remembers one token.
 
 import sys
 
-from synthlib.gpt2_jobs import pretraining_job
+from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.markov_chain import ChainConfig, information
 from synthlib.paths import store_root
 from synthlib.store import Store

@@ -117,7 +117,8 @@ def test_a_processor_can_be_held_back():
     makefile = (ROOT / "Makefile").read_text()
     switches = dict(re.findall(r"^bench-avx2: export (\w+) := (\S+)$", makefile, re.MULTILINE))
     assert {"ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"} == switches.keys()
-    code = "from synthlib.bench import measure as b; m = b.machine(); print(m['instructions'], m['command'], b._folder_name())"
+    code = "from synthlib.bench import measure; found = measure.machine(); "
+    code += "print(found['instructions'], found['command'], measure._folder_name())"
     run = [sys.executable, "-c", code]
     found = subprocess.run(run, env=os.environ | switches, capture_output=True, text=True, check=True).stdout
     assert found.split() == ["AVX2", "make", "bench-avx2", "bench-avx2"]

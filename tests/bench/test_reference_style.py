@@ -12,10 +12,10 @@ from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import CQL, CQLConfig
 from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.decision_transformer import DecisionTransformer, baseline_config
-from synthlib.dt_batches import draw, prepare, readable_batch, update_generators
-from synthlib.dt_evaluation import readable_episode
-from synthlib.dt_training import DTTraining, baseline_training
+from synthlib.dt.evaluation import readable_episode
+from synthlib.dt.finetuning import DTTraining, baseline_training
+from synthlib.dt.model import DecisionTransformer, baseline_config
+from synthlib.dt.windows import draw, prepare, readable_batch, update_generators
 from synthlib.evaluation import Evaluator
 from synthlib.markov_chain import ChainConfig, authors_block
 from synthlib.physics import make_environment

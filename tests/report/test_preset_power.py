@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthlib import dt_jobs
+from synthlib.dt import jobs as dt_jobs
 from synthlib.paper import logged_scores
 from synthlib.report.preset_power import power_of_presets
 from synthlib.report.verdicts import AVERAGE, power_of_cells, seeds_needed

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from synthlib.dt.similarity import similarities_of_plan
 from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.report import Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.report.sources import runs_of_plan
-from synthlib.similarity import similarities_of_plan
 from synthlib.store import Store
 from synthlib.study.plan import load_artefact, make_plan
 

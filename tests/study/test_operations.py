@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synthlib.bench.reference_style import ReferenceCQL
 from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
-from synthlib.decision_transformer import DecisionTransformer, baseline_config
+from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.networks import QNetwork
 from synthlib.study import operations
 

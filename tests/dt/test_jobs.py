@@ -3,14 +3,16 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib import dt_jobs, gpt2_jobs, resumable
-from synthlib.dt_evaluation import TARGET_RETURNS
-from synthlib.dt_jobs import finetune, finetuning_job, loaded_model, untrained_model
-from synthlib.gpt2_jobs import pretrain_gpt2, pretraining_job
-from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig
+from synthlib import resumable
+from synthlib.dt import jobs as dt_jobs
+from synthlib.dt import pretraining_jobs
+from synthlib.dt.evaluation import TARGET_RETURNS
+from synthlib.dt.jobs import finetune, finetuning_job, loaded_model, untrained_model
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig
+from synthlib.dt.pretraining_jobs import pretrain_gpt2, pretraining_job
+from synthlib.dt.similarity import similarities_of_run
 from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
-from synthlib.similarity import similarities_of_run
 from synthlib.store import Store
 from synthlib.study.plan import load_artefact, load_preset, presets
 
@@ -154,7 +156,7 @@ def test_where_each_arms_pretraining_was_left(outputs, monkeypatch):
 
 def test_validation_sequences_are_never_trained_on(outputs):
     config = pretraining_job(CHAIN, SETTINGS).config
-    batches, held_out = gpt2_jobs._tokens(config, GPT2PretrainingConfig(**config["gpt2"]))
+    batches, held_out = pretraining_jobs._tokens(config, GPT2PretrainingConfig(**config["gpt2"]))
     seen = {tuple(row) for update in range(10) for row in batches(update)}
     assert len(seen) == 20 and not seen & set(map(tuple, held_out))
     np.testing.assert_array_equal(batches(0), batches(10))  # the next epoch

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_training import (
+from synthlib.dt.finetuning import (
     DTTraining,
     DTTrainingConfig,
     action_error,
@@ -14,6 +13,7 @@ from synthlib.dt_training import (
     learning_rate,
     pretrained_training,
 )
+from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from tests.common import DT_GOLDEN, SMALL_DT, golden_batch, golden_model, golden_name
 
 GOLDEN_SCHEDULE = {"learning_rate": 0.002, "weight_decay": 0.1, "warmup_updates": 4}

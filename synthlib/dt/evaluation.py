@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from synthlib.devices import put
-from synthlib.dt_batches import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
+from synthlib.dt.windows import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
 from synthlib.evaluation import Evaluation
 from synthlib.physics import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
 

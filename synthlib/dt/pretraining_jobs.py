@@ -15,7 +15,7 @@ import numpy as np
 from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.devices import chosen
-from synthlib.gpt2_pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
 from synthlib.markov_chain import ChainConfig, stream
 from synthlib.paths import data_cache
 from synthlib.resumable import scaled_checkpoints

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt_batches import prepare
-from synthlib.similarity import feature_similarity, feature_windows, weight_similarity
+from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.similarity import feature_similarity, feature_windows, weight_similarity
+from synthlib.dt.windows import prepare
 from tests.common import random_trajectories
 
 SMALL = {"width": 16, "layers": 2}

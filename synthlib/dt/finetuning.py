@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch.utils._pytree import tree_map
 
-from synthlib.decision_transformer import draw_dropouts
-from synthlib.decision_transformer_fast import predict_actions
 from synthlib.devices import CPU, generator, put
+from synthlib.dt.model import draw_dropouts
+from synthlib.dt.model_fast import predict_actions
 from synthlib.fused_adam import FusedAdam
 
 DECAYED = ("all", "not_backbone")
@@ -102,7 +102,7 @@ def optimisers(model, config):
 
 
 def model_inputs(model, batch, generator):
-    """(the model's arguments for a :class:`synthlib.dt_batches.Batch`, drawn dropouts), where and as the model is."""
+    """(the model's arguments for a :class:`synthlib.dt.windows.Batch`, drawn dropouts), where and as the model is."""
     like = model.ln_f.weight
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
     inputs = [part.to(like.dtype) if part.is_floating_point() else part for part in put(like.device, *parts)]
@@ -142,7 +142,7 @@ class DTTraining:
         """[(AdamW, steps of it per update)]"""
 
     def loss(self, batch, generator):
-        """(total loss, action error) of a :class:`synthlib.dt_batches.Batch`; differentiable."""
+        """(total loss, action error) of a :class:`synthlib.dt.windows.Batch`; differentiable."""
         inputs, dropouts = model_inputs(self.model, batch, generator)
         return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.fast, self.cluster_term)
 

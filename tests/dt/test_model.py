@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.decision_transformer import (
+from synthlib.dt.model import (
     DecisionTransformer,
     baseline_config,
     draw_dropouts,

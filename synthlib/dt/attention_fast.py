@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from synthlib.decision_transformer import dropped
+from synthlib.dt.model import dropped
 from synthlib.products import affine
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from synthlib.token_clusters import ClusterTerm, cluster_centres
+from synthlib.dt.clusters import ClusterTerm, cluster_centres
 
 
 def generator(seed=0):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib.gpt2_pretraining import GPT2PretrainingConfig, huggingface_config
-from synthlib.gpt2_pretraining_fast import logits
+from synthlib.dt.pretraining import GPT2PretrainingConfig, huggingface_config
+from synthlib.dt.pretraining_fast import logits
 
 
 def language_model(heads=1, **dropouts):

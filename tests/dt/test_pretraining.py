@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib.decision_transformer import DecisionTransformer, load_backbone, pretrained_config
-from synthlib.gpt2_pretraining import (
+from synthlib.dt.model import DecisionTransformer, load_backbone, pretrained_config
+from synthlib.dt.pretraining import (
     GPT2Pretraining,
     GPT2PretrainingConfig,
     default_micro_batch,

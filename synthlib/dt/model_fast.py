@@ -2,20 +2,20 @@
 
 Only the action predictions carry loss, and they read the observation tokens. So the last layer's queries, its output
 projection and its feed-forward part are computed for these tokens alone (a fifth of all work), and in evaluation for
-the last one alone. The projections of the attention are merged (:mod:`synthlib.single_head`, another fifth); a model
-with several heads is left to the readable pass. In evaluation, while the window slides, what a token is to the first
-layer is kept (a tenth of a step's products, and its embedding). Products run as one call each, bias included, by the
-library that is quicker on this processor (:mod:`synthlib.products`).
+the last one alone. The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`, another fifth); a
+model with several heads is left to the readable pass. In evaluation, while the window slides, what a token is to the
+first layer is kept (a tenth of a step's products, and its embedding). Products run as one call each, bias included, by
+the library that is quicker on this processor (:mod:`synthlib.products`).
 """
 
 import numpy as np
 import torch
 
-from synthlib import dt_evaluation
-from synthlib.decision_transformer import MASKED, dropped, no_dropouts
 from synthlib.devices import put
+from synthlib.dt import evaluation as dt_evaluation
+from synthlib.dt.attention_fast import attend, merged, mix, questions
+from synthlib.dt.model import MASKED, dropped, no_dropouts
 from synthlib.products import affine
-from synthlib.single_head import attend, merged, mix, questions
 
 OBSERVATION_TOKENS = slice(1, None, 3)
 
@@ -32,7 +32,7 @@ def predict_actions(model, observations, actions, returns_to_go, timesteps, mask
 
 
 def predict_last_action(model, observations, actions, returns_to_go, timesteps):
-    """Twin of :func:`synthlib.dt_evaluation.predict_last_action`: NumPy windows in, actions (n, A) out."""
+    """Twin of :func:`synthlib.dt.evaluation.predict_last_action`: NumPy windows in, actions (n, A) out."""
     return LastAction(model)(observations, actions, returns_to_go, timesteps)
 
 

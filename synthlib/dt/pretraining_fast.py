@@ -2,18 +2,18 @@
 
 A token attends to earlier ones only, so queries go in blocks, each against the tokens up to its own end: a little more
 than half of the attention's work at 1024 tokens, and as much less to drop out. The projections of the attention are
-merged (:mod:`synthlib.single_head`); a model with several heads is left to Hugging Face's pass. Dropout comes from the
-generator given, not from torch's global one, so with dropout the twins agree in distribution only; without it, to
-rounding.
+merged (:mod:`synthlib.dt.attention_fast`); a model with several heads is left to Hugging Face's pass. Dropout comes
+from the generator given, not from torch's global one, so with dropout the twins agree in distribution only; without it,
+to rounding.
 """
 
 import math
 
 import torch
 
-from synthlib.decision_transformer import dropout_factors, dropped
-from synthlib.decision_transformer_fast import product
-from synthlib.single_head import answers, merged, mix, questions
+from synthlib.dt.attention_fast import answers, merged, mix, questions
+from synthlib.dt.model import dropout_factors, dropped
+from synthlib.dt.model_fast import product
 
 BLOCK = 256
 

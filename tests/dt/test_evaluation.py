@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.decision_transformer import DecisionTransformer, pretrained_config
-from synthlib.dt_evaluation import (
+from synthlib.dt.evaluation import (
     TARGET_RETURNS,
     DTEvaluator,
     evaluate_together,
     predict_last_action,
     readable_episode,
 )
+from synthlib.dt.model import DecisionTransformer, pretrained_config
 from synthlib.physics import normalised_score
 from tests.common import golden, golden_model
 

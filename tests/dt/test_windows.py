@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from synthlib.dt_batches import (
+from synthlib.dt.windows import (
     Batch,
     BatchBuilder,
     draw,

@@ -12,18 +12,10 @@ import torch
 
 from synthlib import resumable
 from synthlib.datasets import trajectories
-from synthlib.decision_transformer import (
-    DecisionTransformer,
-    DTConfig,
-    baseline_config,
-    load_backbone,
-    pretrained_config,
-)
-from synthlib.decision_transformer_fast import LastAction
 from synthlib.devices import chosen
-from synthlib.dt_batches import BatchBuilder, draw, prepare, subset, update_generators
-from synthlib.dt_evaluation import TARGET_RETURNS, DTEvaluator
-from synthlib.dt_training import (
+from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
+from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator
+from synthlib.dt.finetuning import (
     DTTraining,
     DTTrainingConfig,
     baseline_training,
@@ -31,12 +23,20 @@ from synthlib.dt_training import (
     dropout_generator,
     pretrained_training,
 )
-from synthlib.gpt2_jobs import pretraining_job
+from synthlib.dt.model import (
+    DecisionTransformer,
+    DTConfig,
+    baseline_config,
+    load_backbone,
+    pretrained_config,
+)
+from synthlib.dt.model_fast import LastAction
+from synthlib.dt.pretraining_jobs import pretraining_job
+from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.resumable import data_identity, evaluated, planned_data
 from synthlib.stacked import StackedDT
 from synthlib.store import Job
-from synthlib.token_clusters import CLUSTERS, ClusterTerm, cluster_centres
 
 # All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
 SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
@@ -110,7 +110,7 @@ def finetune_stack(jobs, sessions, store, report):
 
 
 def sequence_data(job):
-    """What a "dt" job learns from: :class:`synthlib.dt_batches.SequenceData`."""
+    """What a "dt" job learns from: :class:`synthlib.dt.windows.SequenceData`."""
     return _windows(job).data
 
 
@@ -163,7 +163,7 @@ class _FineTuning:
         return self.builder.batch(*windows), dropout_generator(seed, self.updates, self.device)
 
     def log(self, done):
-        """Take note of an :class:`synthlib.dt_training.Update`; one row of losses per evaluation."""
+        """Take note of an :class:`synthlib.dt.finetuning.Update`; one row of losses per evaluation."""
         # What the authors log as the training loss is the action error (faithfulness 9.5).
         values = {"train_loss": done.action_error, "total_loss": done.loss, "gradient_norm": done.gradient_norm}
         for name, value in values.items():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import dt_evaluation
-from synthlib.decision_transformer import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
-from synthlib.decision_transformer_fast import LastAction, predict_actions, predict_last_action
-from synthlib.dt_training import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.dt import evaluation as dt_evaluation
+from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
+from synthlib.dt.model import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
+from synthlib.dt.model_fast import LastAction, predict_actions, predict_last_action
 from tests.common import golden_batch, golden_inputs, golden_model
 
 CONFIGURATIONS = {

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from synthlib.dt_batches import CONTEXT, BatchBuilder, subset
-from synthlib.dt_jobs import loaded_model, sequence_data, untrained_model
+from synthlib.dt.jobs import loaded_model, sequence_data, untrained_model
+from synthlib.dt.windows import CONTEXT, BatchBuilder, subset
 
 FEATURE_BATCH = 64
 FEATURE_RATIO = 0.1
@@ -30,7 +30,7 @@ def weight_similarity(first, second):
 def feature_windows(data, ratio=FEATURE_RATIO, batch_size=FEATURE_BATCH):
     """Batches of consecutive, non-overlapping windows from a fixed ``ratio`` of the trajectories.
 
-    ``data`` is a :class:`synthlib.dt_batches.SequenceData`, which also says how observations are normalised. The last
+    ``data`` is a :class:`synthlib.dt.windows.SequenceData`, which also says how observations are normalised. The last
     batch is left out when it is not full. Raises ValueError when not even one is.
     """
     places = list(range(len(data.trajectories)))
