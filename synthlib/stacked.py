@@ -16,7 +16,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
-from synthlib.cql import CQL, NETWORKS
+from synthlib.cql.agent import CQL, NETWORKS
 from synthlib.dt.finetuning import Update, dt_loss, learning_rate, model_inputs
 from synthlib.fused_adam import FusedAdam
 
@@ -71,7 +71,7 @@ class StackedDT:
 
 
 class StackedCQL:
-    """:class:`~synthlib.cql.CQL` agents with the same configuration that have made equally many updates.
+    """:class:`~synthlib.cql.agent.CQL` agents with the same configuration that have made equally many updates.
 
     Their own ``update`` must not be called any more.
     """

@@ -10,9 +10,9 @@ import torch
 
 from synthlib import devices
 from synthlib.__main__ import main
-from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
-from synthlib.cql_fast import FastCQL
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config

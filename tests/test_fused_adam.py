@@ -81,7 +81,7 @@ def test_a_step_over_the_long_tensor_moves_the_weights_in_it():
 def test_no_compiler_is_loaded_to_train():
     code = """
 import sys
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.mdp import MDPConfig

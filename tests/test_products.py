@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthlib import products
-from synthlib.cql import CQLConfig
+from synthlib.cql.agent import CQLConfig
 from tests.common import largest_difference, train_both
 
 

@@ -8,8 +8,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from synthlib import devices, resumable
-from synthlib.cql import CQL, Batch, CQLConfig, Noise
-from synthlib.cql_fast import FastCQL
+from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise
+from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config

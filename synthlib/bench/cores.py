@@ -72,7 +72,7 @@ def _mean(values):
 
 def _updates(seconds, started, ready, reports):
     # As in a worker, everything is imported by the new process itself.
-    from synthlib.cql_jobs import FineTuning, finetuning_job
+    from synthlib.cql.jobs import FineTuning, finetuning_job
     from synthlib.processes import prepare_process
     from synthlib.study.engine import TRAINERS
 

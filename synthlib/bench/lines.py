@@ -21,9 +21,9 @@ from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
-from synthlib.cql import CQL, Batch, CQLConfig, Noise, draw_noise
-from synthlib.cql_fast import FastCQL
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import Trajectory
 from synthlib.devices import CPU, chosen, put
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from synthlib.bench.peer_d3rlpy import FOLDER
-from synthlib.networks import LOG_STD_RANGE
+from synthlib.cql.networks import LOG_STD_RANGE
 
 
 def is_there():
@@ -50,8 +50,8 @@ def cql_state(agent):
 def cql_update(agent):
     """(update, draw) for the agent's sizes and configuration, pure functions to be compiled.
 
-    ``update(state, batch, noise)`` gives (state, losses by the names of :meth:`synthlib.cql.CQL.update`); batch and
-    noise are the tuples of arrays that it takes there. ``draw(key, size)`` gives the noise.
+    ``update(state, batch, noise)`` gives (state, losses by the names of :meth:`synthlib.cql.agent.CQL.update`); batch
+    and noise are the tuples of arrays that it takes there. ``draw(key, size)`` gives the noise.
     """
     jax = _jax()
     jnp = jax.numpy

@@ -15,13 +15,13 @@ from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from synthlib.cql import bellman_target
+from synthlib.cql.agent import bellman_target
 from synthlib.dt.model import GPT2_POSITIONS
 from synthlib.dt.windows import CONTEXT
 
 
 class ReferenceCQL:
-    """CQL with the update of faithfulness 6.3, from the weights of a :class:`synthlib.cql.CQL`.
+    """CQL with the update of faithfulness 6.3, from the weights of a :class:`synthlib.cql.agent.CQL`.
 
     The policy's network runs once per sampled action, each kind of actions goes through each Q network by itself with
     repeated observations, each of the three losses has an Adam of its own, and all that is logged becomes a number.

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.cql import Batch, CQLConfig, Noise, draw_noise
-from synthlib.cql_fast import FastCQL
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.agent import Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.devices import CPU, chosen, describe, put, wait
 from synthlib.dt.evaluation import DTEvaluator
 from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator

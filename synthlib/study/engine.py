@@ -16,8 +16,8 @@ from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
-from synthlib import cql_jobs
 from synthlib.claims import ClaimLost
+from synthlib.cql import jobs as cql_jobs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt.pretraining_jobs import describe_pretraining, pretrain_gpt2
 from synthlib.processes import prepare_process

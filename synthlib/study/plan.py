@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from synthlib import cql_jobs
+from synthlib.cql import jobs as cql_jobs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt import pretraining_jobs
 from synthlib.paper import DATASETS

@@ -10,8 +10,8 @@ from synthlib import mdp
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
-from synthlib.cql import CQL, CQLConfig
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.dt.model import DecisionTransformer, baseline_config

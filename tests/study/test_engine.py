@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import pytest
 
-from synthlib.cql_jobs import finetuning_job
+from synthlib.cql.jobs import finetuning_job
 from synthlib.store import Store
 from synthlib.study.engine import JobsFailed, _is_lost, _stacks, run_jobs
 from synthlib.study.plan import distinct_jobs, make_plan
@@ -20,7 +20,7 @@ SETTINGS = {
 }
 RUN = """
 import sys
-from synthlib.cql_jobs import finetuning_job
+from synthlib.cql.jobs import finetuning_job
 from synthlib.study.engine import run_jobs
 from synthlib.store import Store
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthlib.bench.reference_style import ReferenceCQL
-from synthlib.cql import CQL, Batch, CQLConfig, draw_noise
+from synthlib.cql.agent import CQL, Batch, CQLConfig, draw_noise
+from synthlib.cql.networks import QNetwork
 from synthlib.dt.model import DecisionTransformer, baseline_config
-from synthlib.networks import QNetwork
 from synthlib.study import operations
 
 

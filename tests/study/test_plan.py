@@ -4,7 +4,7 @@ import shutil
 import pytest
 import yaml
 
-from synthlib.cql import SEEDS
+from synthlib.cql.agent import SEEDS
 from synthlib.paper import paper_arms, paper_costs
 from synthlib.store import Job
 from synthlib.study import plan as study

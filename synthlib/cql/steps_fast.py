@@ -1,4 +1,4 @@
-"""The steps of :mod:`synthlib.cql_steps`, which says what they do, compiled by Numba: for a processor.
+"""The steps of :mod:`synthlib.cql.steps`, which says what they do, compiled by Numba: for a processor.
 
 PyTorch runs three to thirty operations for one of them (:mod:`synthlib.compiled` says what that costs): together a
 tenth of an update. To compile them all, at the first update ever, takes five seconds.
@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from synthlib.compiled import jit, step
-from synthlib.networks import LOG_STD_RANGE
+from synthlib.cql.networks import LOG_STD_RANGE
 
 LOWEST, HIGHEST = LOG_STD_RANGE
 NORMALISER = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)

@@ -14,10 +14,10 @@ import torch
 
 from synthlib import resumable
 from synthlib.atomic_files import write_atomically
-from synthlib.cql import SEEDS as SEEDS
-from synthlib.cql import Batch, CQLConfig, Noise, check_finite, draw_noise
-from synthlib.cql_fast import FastCQL
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.agent import SEEDS as SEEDS
+from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import cql_data
 from synthlib.devices import chosen, put
 from synthlib.evaluation import Evaluator

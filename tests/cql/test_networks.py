@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
+from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
 from tests.common import golden
 
 GOLDEN = golden("cql_pretrain")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import critic_pretraining
-from synthlib.cql import CQL, CQLConfig
-from synthlib.critic_pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql import pretraining as critic_pretraining
+from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.networks import QNetwork, initial_weights
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.mdp import MDPConfig
-from synthlib.networks import QNetwork, initial_weights
 from tests.common import golden
 
 GOLDEN = golden("cql_pretrain")

@@ -1,4 +1,4 @@
-"""The same CQL update as :mod:`synthlib.cql` in less time on one CPU core: the version that studies run.
+"""The same CQL update as :mod:`synthlib.cql.agent` in less time on one CPU core: the version that studies run.
 
 What makes it fast, each exact up to rounding:
 
@@ -10,7 +10,7 @@ What makes it fast, each exact up to rounding:
 * gradients are written by hand, one critic after the other and in blocks of states, whose layers take the same memory
   each time, so that activations do not leave the cache;
 * what stands between the products is compiled, six steps in place of some 200 operations of PyTorch, most of which go
-  through a block's layers once more (:mod:`synthlib.cql_steps_compiled`). Saves 8 % on an Intel Xeon;
+  through a block's layers once more (:mod:`synthlib.cql.steps_fast`). Saves 8 % on an Intel Xeon;
 * weights that are trained alike lie in one buffer: one Adam step for all, one step of the targets;
 * products go to the library that is quicker on this processor (:mod:`synthlib.products`);
 * losses stay tensors: nothing waits for a Python number.
@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import torch
 
-from synthlib import cql_steps, cql_steps_compiled
-from synthlib.cql import CQL, bellman_target, check_shapes
+from synthlib.cql import steps as cql_steps
+from synthlib.cql import steps_fast as cql_steps_compiled
+from synthlib.cql.agent import CQL, bellman_target, check_shapes
+from synthlib.cql.networks import backward_by_hand, forward_by_hand
 from synthlib.fused_adam import FusedAdam, flatten, views
-from synthlib.networks import backward_by_hand, forward_by_hand
 from synthlib.products import add_weight_gradient, product, weight_gradient
 
 # Rows of a block at most, one for each of its states and actions. On an Intel Xeon with 2 MB of second-level cache
@@ -33,7 +34,7 @@ ROWS = 2048
 
 
 class FastCQL(CQL):
-    """:class:`~synthlib.cql.CQL`, same arguments, results and state dict; two hidden layers only (ValueError)."""
+    """:class:`~synthlib.cql.agent.CQL`, same arguments, results and state dict; two hidden layers only (ValueError)."""
 
     def __init__(self, observation_width, action_width, config, **options):
         if len(config.hidden) != 2:
@@ -93,7 +94,7 @@ class FastCQL(CQL):
         expected at zero, the others are written.
 
         Returns Q of the policy's actions (B,), its gradient for them (B, A), and the losses (6,) of
-        :func:`synthlib.cql_steps.learn_`.
+        :func:`synthlib.cql.steps.learn_`.
 
         With delta_2 = dq head [h_2 > 0], the factor head is taken out of each product with delta_2: put into W_2 on the
         way down, applied to the gradients at the end. Activations are overwritten by what comes back.

@@ -1,6 +1,6 @@
-"""What :mod:`synthlib.cql_fast` does between its matrix products, in six steps, by PyTorch: for a GPU.
+"""What :mod:`synthlib.cql.agent_fast` does between its matrix products, in six steps, by PyTorch: for a GPU.
 
-A step reads its first arguments and writes to the last ones, named in its docstring. :mod:`synthlib.cql_steps_compiled`
+A step reads its first arguments and writes to the last ones, named in its docstring. :mod:`synthlib.cql.steps_fast`
 has the same functions for a processor. Sizes: B states in a minibatch, of which a block has b; A the action width; N
 sampled actions of each of three sources. Actions of a state stand in the order uniform, pi(s'), pi(s) (N each), the
 data's, the policy's: 3N + 2 slots. Nothing is recorded for autograd.
@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from synthlib.networks import LOG_STD_RANGE, log_density
+from synthlib.cql.networks import LOG_STD_RANGE, log_density
 from synthlib.products import through_relu_
 
 

@@ -5,9 +5,10 @@ import inspect
 import pytest
 import torch
 
-from synthlib import cql_steps, cql_steps_compiled
-from synthlib.cql import CQL
-from synthlib.cql_fast import FastCQL
+from synthlib.cql import steps as cql_steps
+from synthlib.cql import steps_fast as cql_steps_compiled
+from synthlib.cql.agent import CQL
+from synthlib.cql.agent_fast import FastCQL
 from tests.common import largest_difference, noise_for, random_batch, small_agent
 
 STATES, N, ACTIONS, HIDDEN = 7, 3, 5, 20

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib import cql_jobs, resumable
-from synthlib.cql_jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
+from synthlib import resumable
+from synthlib.cql import jobs as cql_jobs
+from synthlib.cql.jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
 from synthlib.store import Store
 
 SETTINGS = {

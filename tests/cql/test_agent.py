@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cql import CQL, SEEDS, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
-from synthlib.cql_fast import FastCQL
-from synthlib.networks import QNetwork
+from synthlib.cql.agent import CQL, SEEDS, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.networks import QNetwork
 from tests.common import golden, noise_for, random_batch, small_agent
 
 GOLDEN = golden("cql_update")

@@ -11,16 +11,16 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.compiled import mean_squared_error_
-from synthlib.devices import CPU, put
-from synthlib.fused_adam import FusedAdam, flatten
-from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
-from synthlib.networks import (
+from synthlib.cql.networks import (
     QNetwork,
     backward_by_hand,
     copy_weights,
     forward_by_hand,
     initial_weights,
 )
+from synthlib.devices import CPU, put
+from synthlib.fused_adam import FusedAdam, flatten
+from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
 
 LOG_EVERY = 100
 

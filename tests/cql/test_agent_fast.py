@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from synthlib import cql_fast
-from synthlib.cql import CQL, CQLConfig, check_finite
-from synthlib.cql_fast import FastCQL
-from synthlib.networks import QNetwork
+from synthlib.cql import agent_fast as cql_fast
+from synthlib.cql.agent import CQL, CQLConfig, check_finite
+from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.networks import QNetwork
 from tests.common import largest_difference, noise_for, random_batch, small_agent, train_both
 
 TWIN_CONFIGS = {
