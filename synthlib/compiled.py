@@ -15,7 +15,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 # Whatever is compiled, calls or reads something from these files alone.
-SOURCES = ("compiled", "cql/networks", "cql/steps_fast", "markov_chain_fast", "mdp_fast", "pcg64")
+SOURCES = ("compiled", "cql/networks", "cql/steps_fast", "generators/markov_chain_fast", "generators/mdp_fast", "pcg64")
 
 
 def cache_folder(sources):

@@ -17,7 +17,7 @@ from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2Pretraining
-from synthlib.mdp import MDPConfig
+from synthlib.generators.mdp import MDPConfig
 from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 

@@ -84,7 +84,7 @@ import sys
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.finetuning import DTTraining, baseline_training
-from synthlib.mdp import MDPConfig
+from synthlib.generators.mdp import MDPConfig
 CriticPretraining(CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=1))).run(3)
 DTTraining(DecisionTransformer(baseline_config(5, 3), 0), baseline_training())
 sys.exit("torch._dynamo" in sys.modules)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib import mdp, mdp_fast
 from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
@@ -33,7 +32,8 @@ from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
 from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.evaluation import Evaluator
-from synthlib.markov_chain import ChainConfig, sequence, stream
+from synthlib.generators import mdp, mdp_fast
+from synthlib.generators.markov_chain import ChainConfig, sequence, stream
 from synthlib.physics import make_environment
 from synthlib.stacked import StackedCQL, StackedDT
 from synthlib.study import operations

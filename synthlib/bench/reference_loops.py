@@ -18,13 +18,14 @@ from synthlib.dt.windows import (
     RETURN_SCALE,
     Batch,
 )
-from synthlib.markov_chain import initial_distribution
-from synthlib.mdp import Transitions
+from synthlib.generators.markov_chain import initial_distribution
+from synthlib.generators.mdp import Transitions
 from synthlib.physics import MAX_EPISODE_STEPS, pad_observation
 
 
 def chain_tokens(config, iteration, worker, workers, sequences, positions):
-    """As :func:`synthlib.markov_chain.authors_block`, every row by a new generator (faithfulness 1.2 to 1.4)."""
+    """As :func:`synthlib.generators.markov_chain.authors_block`, every row by a new generator (faithfulness 1.2 to
+    1.4)."""
     tokens = []
     for t in range(positions):
         generator = np.random.default_rng(config.seed + iteration * config.length * workers + workers * t + worker)

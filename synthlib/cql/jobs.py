@@ -21,7 +21,7 @@ from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.datasets import cql_data
 from synthlib.devices import chosen, put
 from synthlib.evaluation import Evaluator
-from synthlib.mdp import MDPConfig, Transitions, generate
+from synthlib.generators.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
 from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.resumable import data_identity, evaluated, planned_data, scaled_checkpoints

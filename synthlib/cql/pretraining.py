@@ -20,7 +20,7 @@ from synthlib.cql.networks import (
 )
 from synthlib.devices import CPU, put
 from synthlib.fused_adam import FusedAdam, flatten
-from synthlib.mdp import MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.generators.mdp import MDPConfig, generate, prediction_width, targets, vectors
 
 LOG_EVERY = 100
 

@@ -16,11 +16,18 @@ from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.devices import chosen
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
-from synthlib.markov_chain import ChainConfig, stream
+from synthlib.generators.markov_chain import ChainConfig, stream
+from synthlib.generators.text import (
+    GPT2_VOCABULARY,
+    SMALL_WIKI,
+    gpt2_tokenizer,
+    load_corpus,
+    token_rows,
+    train_tokenizer,
+)
 from synthlib.paths import data_cache
 from synthlib.resumable import scaled_checkpoints
 from synthlib.store import Job
-from synthlib.text import GPT2_VOCABULARY, SMALL_WIKI, gpt2_tokenizer, load_corpus, token_rows, train_tokenizer
 
 CHAIN_UPDATES = 20_000  # paper 3.3
 TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run

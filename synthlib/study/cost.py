@@ -22,7 +22,7 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, defa
 from synthlib.dt.windows import CONTEXT
 from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.evaluation import Evaluator
-from synthlib.mdp import MDPConfig
+from synthlib.generators.mdp import MDPConfig
 from synthlib.paths import outputs
 from synthlib.physics import DIMENSIONS, MAX_EPISODE_STEPS
 from synthlib.study import operations

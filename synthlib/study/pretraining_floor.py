@@ -9,7 +9,7 @@ Short sequences do: the chain remembers one token.
 import sys
 
 from synthlib.dt.pretraining_jobs import pretraining_job
-from synthlib.markov_chain import ChainConfig, information
+from synthlib.generators.markov_chain import ChainConfig, information
 from synthlib.paths import store_root
 from synthlib.store import Store
 from synthlib.study.cost import seconds_of

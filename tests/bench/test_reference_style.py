@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import mdp
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
@@ -17,7 +16,8 @@ from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.windows import draw, prepare, readable_batch, update_generators
 from synthlib.evaluation import Evaluator
-from synthlib.markov_chain import ChainConfig, authors_block
+from synthlib.generators import mdp
+from synthlib.generators.markov_chain import ChainConfig, authors_block
 from synthlib.physics import make_environment
 from tests.common import noise_for, random_batch
 

@@ -9,7 +9,7 @@ from synthlib.cql import pretraining as critic_pretraining
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.networks import QNetwork, initial_weights
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.mdp import MDPConfig
+from synthlib.generators.mdp import MDPConfig
 from tests.common import golden
 
 GOLDEN = golden("cql_pretrain")

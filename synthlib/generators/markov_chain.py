@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib import markov_chain_fast
+from synthlib.generators import markov_chain_fast
 
 KINDS = ("chain", "iid")
 INITIALS = ("authors", "uniform")

@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from synthlib import markov_chain, markov_chain_fast
-from synthlib.markov_chain import ChainConfig, authors_block, information, initial_distribution, row, sequence, stream
+from synthlib.generators import markov_chain, markov_chain_fast
+from synthlib.generators.markov_chain import (
+    ChainConfig,
+    authors_block,
+    information,
+    initial_distribution,
+    row,
+    sequence,
+    stream,
+)
 from tests.common import golden
 
 GOLDEN = golden("mc_data")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib import mdp_fast
+from synthlib.generators import mdp_fast
 
 KINDS = ("mdp", "iid", "identity", "mapping")
 ROWS = ("authors", "independent")

@@ -1,4 +1,5 @@
-"""The quick stream of :mod:`synthlib.markov_chain`: exactly the authors' chain, drawn by other random numbers.
+"""The quick stream of :mod:`synthlib.generators.markov_chain`: exactly the authors' chain, drawn by other random
+numbers.
 
 Every sequence has its own counter-based generator (SplitMix64; Steele, Lea and Flood, 2014), so its tokens depend on
 the stream's seed and the sequence's number alone, and thousands of sequences are drawn side by side. One 53-bit

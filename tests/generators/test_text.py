@@ -11,7 +11,7 @@ import pytest
 
 from synthlib.download import DownloadError
 from synthlib.dt.pretraining_jobs import _text_rows
-from synthlib.text import (
+from synthlib.generators.text import (
     GPT2_ENCODER,
     Corpus,
     fetch,

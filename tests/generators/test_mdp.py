@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from synthlib import mdp, mdp_fast
-from synthlib.mdp import MDPConfig, generate, generate_readable
+from synthlib.generators import mdp, mdp_fast
+from synthlib.generators.mdp import MDPConfig, generate, generate_readable
 from tests.common import golden
 
 GOLDEN = golden("mdp_data")

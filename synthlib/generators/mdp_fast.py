@@ -1,4 +1,4 @@
-"""The quick parts of :mod:`synthlib.mdp`; every trick is exact, so the data are the same integers.
+"""The quick parts of :mod:`synthlib.generators.mdp`; every trick is exact, so the data are the same integers.
 
 Per step the authors seed a Mersenne Twister four times and build two rows, one number per action or state. Here:
 
