@@ -135,8 +135,8 @@ def _show(options):
 
 def _publish(options):
     from synthlib.paths import store_root
-    from synthlib.records import publish
-    from synthlib.store import Store
+    from synthlib.runs.publish import publish
+    from synthlib.runs.store import Store
     from synthlib.study.plan import make_plan
 
     for name in _names(options):

@@ -22,7 +22,7 @@ from synthlib.paper import DATASETS
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
-from synthlib.store import Job
+from synthlib.runs.store import Job
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from synthlib import devices, resumable
+from synthlib import devices
 from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.runs import loop
 from synthlib.stacked import StackedCQL, StackedDT
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
@@ -98,7 +99,7 @@ def test_a_stacked_run_saves_itself_only(kind, tmp_path):
 
 
 class Run:
-    """As little of a run as :func:`synthlib.resumable.finetune_stack` asks for."""
+    """As little of a run as :func:`synthlib.runs.loop.finetune_stack` asks for."""
 
     def __init__(self, seed, updates=0):
         self.config, self.updates, self.every = {"seed": seed}, updates, 10
@@ -120,9 +121,9 @@ def test_a_stack_names_the_seed_that_diverged_and_refuses_runs_that_are_not_equa
     sessions = [SimpleNamespace(job=job, resume=lambda: None)] * 2
     stack = SimpleNamespace(update=lambda: [None, None])
     with pytest.raises(FloatingPointError, match=r"seed 1 of 2 stacked ones \(without STACKED=1.*loss is nan"):
-        resumable.finetune_stack([Run(0), Run(1)], sessions, lambda runs: stack, report=None)
+        loop.finetune_stack([Run(0), Run(1)], sessions, lambda runs: stack, report=None)
     with pytest.raises(ValueError, match="not equally far"):
-        resumable.finetune_stack([Run(0), Run(1, updates=3)], sessions, lambda runs: stack, report=None)
+        loop.finetune_stack([Run(0), Run(1, updates=3)], sessions, lambda runs: stack, report=None)
 
 
 def test_stacked_transformers_are_the_separate_ones_in_float32():

@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.cql.agent import SEEDS as SEEDS
 from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
@@ -24,9 +23,10 @@ from synthlib.evaluation import Evaluator
 from synthlib.generators.mdp import MDPConfig, Transitions, generate
 from synthlib.paths import data_cache
 from synthlib.physics import DIMENSIONS, physics_version
-from synthlib.resumable import data_identity, evaluated, planned_data, scaled_checkpoints
+from synthlib.runs import loop
+from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
+from synthlib.runs.store import Job
 from synthlib.stacked import StackedCQL
-from synthlib.store import Job
 
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
@@ -72,7 +72,7 @@ def pretrain_critics(job, session, store, report):
     """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances."""
     config = _pretraining_config(job.config)
     training = CriticPretraining(config, transitions=_mdp_data(config.mdp), device=chosen())
-    resumable.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
+    loop.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
 
 
 def _pretraining_config(config):
@@ -98,20 +98,20 @@ def _save_columns(path, columns):
 
 def finetune(job, session, store, report):
     """Train one CQL run of a "cql" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    resumable.finetune(FineTuning(job, store), session, report)
+    loop.finetune(FineTuning(job, store), session, report)
 
 
 def finetune_stack(jobs, sessions, store, report):
     """The same for jobs that differ in their seed alone, as one computation."""
     runs = [FineTuning(job, store) for job in jobs]
-    resumable.finetune_stack(runs, sessions, lambda runs: StackedCQL([run.agent for run in runs]), report)
+    loop.finetune_stack(runs, sessions, lambda runs: StackedCQL([run.agent for run in runs]), report)
 
 
 _evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
 
 
 class FineTuning:
-    """The state of one CQL run between two updates: what :func:`synthlib.resumable.finetune` advances."""
+    """The state of one CQL run between two updates: what :func:`synthlib.runs.loop.finetune` advances."""
 
     def __init__(self, job, store):
         config = job.config

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import torch
 
-from synthlib import resumable
 from synthlib.datasets import trajectories
 from synthlib.devices import chosen
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
@@ -34,9 +33,10 @@ from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.physics import DIMENSIONS, physics_version
-from synthlib.resumable import data_identity, evaluated, planned_data
+from synthlib.runs import loop
+from synthlib.runs.loop import data_identity, evaluated, planned_data
+from synthlib.runs.store import Job
 from synthlib.stacked import StackedDT
-from synthlib.store import Job
 
 # All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
 SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
@@ -87,7 +87,7 @@ def finetuning_job(arm, dataset, seed, settings, source):
 
 def finetune(job, session, store, report):
     """Train one run of a "dt" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    resumable.finetune(_FineTuning(job, store), session, report)
+    loop.finetune(_FineTuning(job, store), session, report)
 
 
 def untrained_model(job):
@@ -106,7 +106,7 @@ def loaded_model(job, store):
 def finetune_stack(jobs, sessions, store, report):
     """The same for jobs that differ in their seed alone, as one computation."""
     runs = [_FineTuning(job, store) for job in jobs]
-    resumable.finetune_stack(runs, sessions, lambda runs: StackedDT([run.training for run in runs]), report)
+    loop.finetune_stack(runs, sessions, lambda runs: StackedDT([run.training for run in runs]), report)
 
 
 def sequence_data(job):

@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 
-from synthlib import resumable
 from synthlib.atomic_files import write_atomically
 from synthlib.devices import chosen
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
@@ -26,8 +25,9 @@ from synthlib.generators.text import (
     train_tokenizer,
 )
 from synthlib.paths import data_cache
-from synthlib.resumable import scaled_checkpoints
-from synthlib.store import Job
+from synthlib.runs import loop
+from synthlib.runs.loop import scaled_checkpoints
+from synthlib.runs.store import Job
 
 CHAIN_UPDATES = 20_000  # paper 3.3
 TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run
@@ -85,7 +85,7 @@ def pretrain_gpt2(job, session, store, report):
     config = GPT2PretrainingConfig(**job.config["gpt2"])
     batches, held_out = _tokens(job.config, config)
     training = _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
-    resumable.pretrain(training, training.weights, session, report, stride=1)
+    loop.pretrain(training, training.weights, session, report, stride=1)
 
 
 def describe_pretraining(config):

@@ -25,7 +25,7 @@ from synthlib.paths import outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
-from synthlib.store import Store, describe_environment
+from synthlib.runs.store import Store, describe_environment
 from synthlib.study.engine import describe
 from synthlib.study.plan import (
     LOSSES,

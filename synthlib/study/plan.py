@@ -31,7 +31,7 @@ from synthlib.dt import jobs as dt_jobs
 from synthlib.dt import pretraining_jobs
 from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
-from synthlib.store import Job
+from synthlib.runs.store import Job
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}

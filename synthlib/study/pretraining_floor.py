@@ -11,7 +11,7 @@ import sys
 from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.generators.markov_chain import ChainConfig, information
 from synthlib.paths import store_root
-from synthlib.store import Store
+from synthlib.runs.store import Store
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import run_jobs
 

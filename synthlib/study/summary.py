@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from synthlib.paths import outputs, store_root
-from synthlib.store import Store
+from synthlib.runs.store import Store
 from synthlib.study import operations
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import describe, run_jobs

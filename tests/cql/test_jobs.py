@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib import resumable
 from synthlib.cql import jobs as cql_jobs
 from synthlib.cql.jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
-from synthlib.store import Store
+from synthlib.runs import loop
+from synthlib.runs.store import Store
 
 SETTINGS = {
     "updates": 12,
@@ -109,7 +109,7 @@ def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
 
 def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(random_hopper_data, outputs, monkeypatch):
     store, job = trained({"pretraining": "none"}, random_hopper_data, outputs)
-    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     broken = Store(outputs / "broken")
 
     class Killed(BaseException):

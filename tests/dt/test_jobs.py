@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib import resumable
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt import pretraining_jobs
 from synthlib.dt.evaluation import TARGET_RETURNS
@@ -13,7 +12,8 @@ from synthlib.dt.pretraining_jobs import pretrain_gpt2, pretraining_job
 from synthlib.dt.similarity import similarities_of_run
 from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
-from synthlib.store import Store
+from synthlib.runs import loop
+from synthlib.runs.store import Store
 from synthlib.study.plan import load_artefact, load_preset, presets
 
 SETTINGS = {
@@ -258,7 +258,7 @@ def interrupted_at(stop, name, owner, monkeypatch):
 @pytest.mark.parametrize("arm", [BASELINE, CHAIN], ids=["baseline", "pre-trained"])
 def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(arm, random_hopper_data, outputs, monkeypatch):
     store, job = trained(arm, random_hopper_data, outputs)
-    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     broken = Store(outputs / "broken")
     for pretraining in job.requires:
         train(pretraining, broken)
@@ -277,7 +277,7 @@ def test_a_pretraining_interrupted_anywhere_equals_an_undisturbed_one(outputs, m
     job = pretraining_job(SMALL, SETTINGS)
     undisturbed, broken = Store(outputs / "undisturbed"), Store(outputs / "broken")
     train(job, undisturbed)
-    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     for stop in (7, 13):  # within a row of losses
         with monkeypatch.context() as patched:
             interrupted_at(stop, "update", GPT2Pretraining, patched)

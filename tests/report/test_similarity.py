@@ -9,7 +9,7 @@ from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.report import Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.report.sources import runs_of_plan
-from synthlib.store import Store
+from synthlib.runs.store import Store
 from synthlib.study.plan import load_artefact, make_plan
 
 ARTEFACT = load_artefact("figure12")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from synthlib.cql.jobs import finetuning_job
-from synthlib.store import Store
+from synthlib.runs.store import Store
 from synthlib.study.engine import JobsFailed, _is_lost, _stacks, run_jobs
 from synthlib.study.plan import distinct_jobs, make_plan
 
@@ -22,7 +22,7 @@ RUN = """
 import sys
 from synthlib.cql.jobs import finetuning_job
 from synthlib.study.engine import run_jobs
-from synthlib.store import Store
+from synthlib.runs.store import Store
 if __name__ == "__main__":
     settings = {settings}
     job = finetuning_job({{"pretraining": "none"}}, "hopper-medium", 3, settings, sys.argv[1])

@@ -6,7 +6,7 @@ import yaml
 
 from synthlib.cql.agent import SEEDS
 from synthlib.paper import paper_arms, paper_costs
-from synthlib.store import Job
+from synthlib.runs.store import Job
 from synthlib.study import plan as study
 from synthlib.study.plan import (
     ParameterError,

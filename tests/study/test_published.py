@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from synthlib.paths import RECORDS
-from synthlib.store import Job
+from synthlib.runs.store import Job
 from synthlib.study.plan import artefact_names, can_train, load_artefact, make_plan, presets
 
 RECORDED = sorted(path for path in RECORDS.glob("*/*") if path.is_dir())

@@ -4,7 +4,7 @@ import pytest
 
 from synthlib.atomic_files import write_json
 from synthlib.paths import store_root
-from synthlib.store import Store
+from synthlib.runs.store import Store
 from synthlib.study.plan import make_plan
 from synthlib.study.summary import PlanSummary
 

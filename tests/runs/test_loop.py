@@ -2,9 +2,9 @@
 
 import pytest
 
-from synthlib import resumable, store
-from synthlib.resumable import pretrain
-from synthlib.store import Job, Store
+from synthlib.runs import loop, store
+from synthlib.runs.loop import pretrain
+from synthlib.runs.store import Job, Store
 
 
 class Counting:
@@ -84,7 +84,7 @@ def test_a_pretraining_killed_in_its_last_save_is_finished_by_the_next_start(kil
 
 
 def test_it_saves_on_its_way(runs, monkeypatch):
-    monkeypatch.setattr(resumable, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     saved = []
     monkeypatch.setattr(store.Session, "save", lambda self, state, updates, **rows: saved.append(updates), raising=True)
     train(job(3), runs)

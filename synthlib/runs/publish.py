@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.store import updates_in, weights_name, with_place
+from synthlib.runs.store import updates_in, weights_name, with_place
 
 _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 

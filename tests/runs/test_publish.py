@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from synthlib import store
 from synthlib.atomic_files import read_json
-from synthlib.records import publish
-from synthlib.store import Store
+from synthlib.runs import store
+from synthlib.runs.publish import publish
+from synthlib.runs.store import Store
 from tests.common import job, save
 
 ROWS = [{"updates": 5, "score": 1.0}, {"updates": 10, "score": 2.0}]

@@ -3,10 +3,10 @@ import json
 import pytest
 import torch
 
-from synthlib import store
 from synthlib.claims import ClaimLost
-from synthlib.records import publish
-from synthlib.store import Job, Store
+from synthlib.runs import store
+from synthlib.runs.publish import publish
+from synthlib.runs.store import Job, Store
 from tests.common import job, save
 
 
