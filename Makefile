@@ -94,7 +94,7 @@ pretraining-floor: .venv/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor
 
 data: .venv/installed
-	@$(BIN)/python -m synthlib.download --data $(DATA)
+	@$(BIN)/python -m synthlib.offline.download --data $(DATA)
 
 replica: .venv/installed
 	@$(BIN)/python -m synthlib.replica.collection --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))

@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 
-from synthlib import devices, physics_replay
-from synthlib.data_sources import DATASETS, checksum, find_files
+from synthlib import devices
+from synthlib.offline import replay_check
+from synthlib.offline.environments import ENVIRONMENTS, make_environment
+from synthlib.offline.sources import DATASETS, checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
-from synthlib.physics import ENVIRONMENTS, make_environment
 from synthlib.products import ONEDNN
 
 _LEAST_FREE_GB = 1
@@ -88,7 +89,7 @@ def _data(source):
 def _masses(source):
     """Replay stored steps of the environments whose masses changed: which of the two sets made these data?"""
     present = [name for name in ("hopper-medium", "walker2d-medium") if _is_there(name, source)]
-    return "; ".join(physics_replay.report(name, source) for name in present) or "no hopper or walker2d data to replay"
+    return "; ".join(replay_check.report(name, source) for name in present) or "no hopper or walker2d data to replay"
 
 
 def _is_there(name, source):

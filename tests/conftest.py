@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.physics import make_environment
+from synthlib.offline.environments import make_environment
 
 # As in every worker: on a busy machine two threads are many times slower than one.
 torch.set_num_threads(1)

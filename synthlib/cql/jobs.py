@@ -17,12 +17,12 @@ from synthlib.cql.agent import SEEDS as SEEDS
 from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.datasets import cql_data
 from synthlib.devices import chosen, put
-from synthlib.evaluation import Evaluator
 from synthlib.generators.mdp import MDPConfig, Transitions, generate
+from synthlib.offline.datasets import cql_data
+from synthlib.offline.environments import DIMENSIONS, physics_version
+from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import data_cache
-from synthlib.physics import DIMENSIONS, physics_version
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
 from synthlib.runs.store import Job

@@ -13,8 +13,8 @@ import torch
 
 from synthlib.devices import put
 from synthlib.dt.windows import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
-from synthlib.evaluation import Evaluation
-from synthlib.physics import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
+from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
+from synthlib.offline.evaluation import Evaluation
 
 # Raw returns asked for, paper Table 10. The authors also ran a second one per environment and did not report it.
 TARGET_RETURNS = {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}
@@ -121,7 +121,7 @@ class DTEvaluator:
         self._envs = [_Padded(environment, masses) for _ in range(episodes)]
 
     def evaluate(self, predict, mean, std, seed, target_return=None):
-        """:class:`synthlib.evaluation.Evaluation`; ``target_return`` is Table 10's unless given."""
+        """:class:`synthlib.offline.evaluation.Evaluation`; ``target_return`` is Table 10's unless given."""
         target = TARGET_RETURNS[self.environment] if target_return is None else target_return
         returns, lengths = evaluate_together(predict, self._envs, mean, std, target, seed, self.max_steps)
         return Evaluation(returns, lengths, float(normalised_score(self.environment, returns.mean())))

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import torch
 
-from synthlib.datasets import trajectories
 from synthlib.devices import chosen
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator
@@ -32,7 +31,8 @@ from synthlib.dt.model import (
 from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
-from synthlib.physics import DIMENSIONS, physics_version
+from synthlib.offline.datasets import trajectories
+from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data
 from synthlib.runs.store import Job

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from synthlib.atomic_files import write_atomically
-from synthlib.download import DownloadError
-from synthlib.download import fetch as fetch_file
+from synthlib.offline.download import DownloadError
+from synthlib.offline.download import fetch as fetch_file
 
 SHUFFLE_SEED = 666
 SEQUENCE_LENGTH = 1024
@@ -89,7 +89,7 @@ def load_corpus(source, cache):
     """The :class:`Corpus` of ``"small-wiki"``, ``"wikitext-103"`` or ``"path:DIR"``; downloads are kept in ``cache``.
 
     Raises ValueError for another source or unusable text, FileNotFoundError for a folder without any, ConnectionError
-    or :class:`synthlib.download.DownloadError` when a download fails.
+    or :class:`synthlib.offline.download.DownloadError` when a download fails.
     """
     if source == "small-wiki":
         articles = json.loads(fetch(SMALL_WIKI, cache).read_bytes())

@@ -20,7 +20,7 @@ from importlib.resources import files
 import pandas as pd
 import yaml
 
-from synthlib.physics import REFERENCE_RETURNS
+from synthlib.offline.environments import REFERENCE_RETURNS
 
 # Order of Table 1; tables that print their rows in another order keep it.
 DATASETS = tuple(

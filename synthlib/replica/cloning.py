@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from synthlib.evaluation import Evaluator
+from synthlib.offline.evaluation import Evaluator
 
 
 class Clone(NamedTuple):

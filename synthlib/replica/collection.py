@@ -1,4 +1,5 @@
-"""The replica data: D4RL's recipe with this project's own behaviour policies (data card of each: ``synthlib.cards``).
+"""The replica data: D4RL's recipe with this project's own behaviour policies (data card of each:
+``synthlib.offline.cards``).
 
 *medium* and *expert* are stochastic episodes of two policies of one training run; *medium-replay* is the real replay
 buffer of that run up to the medium policy, whole episodes thinned evenly over time; *medium-expert* is joined at load.
@@ -19,11 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.cards import episode_statistics
-from synthlib.d4rl_files import compact, sha256_of, write_d4rl_file
-from synthlib.data_sources import REPLICA_FOLDER
+from synthlib.offline.cards import episode_statistics
+from synthlib.offline.environments import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
+from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
+from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.paths import outputs
-from synthlib.physics import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
 from synthlib.replica.policies import collect_episode, environment_of, load_policy
 
 VERSION = "v0"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.physics import MAX_EPISODE_STEPS, make_environment
+from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
 
 
 class BehaviourPolicy(NamedTuple):

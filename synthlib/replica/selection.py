@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from synthlib.atomic_files import read_json
-from synthlib.data_sources import REPLICA_FOLDER
-from synthlib.physics import ENVIRONMENTS, normalised_score
+from synthlib.offline.environments import ENVIRONMENTS, normalised_score
+from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import collect_episode, environment_of, policy_from_torch, save_policy
 from synthlib.replica.td3 import TD3Config, train
 

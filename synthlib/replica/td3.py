@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from synthlib.atomic_files import read_json, write_atomically, write_json
-from synthlib.evaluation import Evaluator
 from synthlib.fused_adam import flatten
-from synthlib.physics import MAX_EPISODE_STEPS, make_environment
+from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
+from synthlib.offline.evaluation import Evaluator
 
 EVALUATION_SEED = 10_000
 

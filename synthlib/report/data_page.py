@@ -12,14 +12,14 @@ import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from synthlib.atomic_files import write_json, write_text
-from synthlib.cards import D4RL_SIZES, card, card_markdown, episode_returns
-from synthlib.d4rl_files import DataFileError
-from synthlib.data_sources import REPLICA_FOLDER, find_files, parse_source
-from synthlib.datasets import load
-from synthlib.evaluation import Evaluation, Evaluator
+from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_returns
+from synthlib.offline.datasets import load
+from synthlib.offline.environments import ENVIRONMENTS, normalised_score
+from synthlib.offline.evaluation import Evaluation, Evaluator
+from synthlib.offline.hdf5 import DataFileError
+from synthlib.offline.replay_check import report
+from synthlib.offline.sources import REPLICA_FOLDER, find_files, parse_source
 from synthlib.paths import data_cache, outputs
-from synthlib.physics import ENVIRONMENTS, normalised_score
-from synthlib.physics_replay import report
 from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.frames import strip
 from synthlib.replica.policies import load_policy

@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 
 from synthlib import devices
-from synthlib.data_sources import parse_source
-from synthlib.download import prepare
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
+from synthlib.offline.download import prepare
+from synthlib.offline.sources import parse_source
 from synthlib.paths import outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs

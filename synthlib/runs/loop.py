@@ -7,8 +7,8 @@ saves its state at least every :data:`CHECKPOINT_SECONDS`, and one that goes on 
 import time
 from functools import cache
 
-from synthlib.datasets import load
-from synthlib.evaluation import evaluation_seed
+from synthlib.offline.datasets import load
+from synthlib.offline.evaluation import evaluation_seed
 from synthlib.paths import data_cache
 
 CHECKPOINT_SECONDS = 60

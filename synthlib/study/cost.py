@@ -21,10 +21,10 @@ from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
 from synthlib.dt.windows import CONTEXT
 from synthlib.dt.windows import Batch as WindowBatch
-from synthlib.evaluation import Evaluator
 from synthlib.generators.mdp import MDPConfig
+from synthlib.offline.environments import DIMENSIONS, MAX_EPISODE_STEPS
+from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import outputs
-from synthlib.physics import DIMENSIONS, MAX_EPISODE_STEPS
 from synthlib.study import operations
 
 _UPDATES = 15

@@ -6,7 +6,7 @@ the Decision Transformer what only feeds outputs without loss. Elementwise work 
 counted. The counts of the plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
 """
 
-from synthlib.physics import DIMENSIONS
+from synthlib.offline.environments import DIMENSIONS
 
 
 def cql_update(observation_width, action_width, sampled_actions, batch_size=256, hidden=(256, 256)):

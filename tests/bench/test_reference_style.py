@@ -15,10 +15,10 @@ from synthlib.dt.evaluation import readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.windows import draw, prepare, readable_batch, update_generators
-from synthlib.evaluation import Evaluator
 from synthlib.generators import mdp
 from synthlib.generators.markov_chain import ChainConfig, authors_block
-from synthlib.physics import make_environment
+from synthlib.offline.environments import make_environment
+from synthlib.offline.evaluation import Evaluator
 from tests.common import noise_for, random_batch
 
 NO_DROPOUT = {"residual_dropout": 0.0, "attention_dropout": 0.0, "embedding_dropout": 0.0}

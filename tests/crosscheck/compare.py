@@ -13,11 +13,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from synthlib.d4rl_files import read_d4rl_file
-from synthlib.data_sources import REPLICA_FOLDER
-from synthlib.datasets import DATASETS, OfflineDataset, qlearning_transitions, trajectories
-from synthlib.download import OFFICIAL, file_name
-from synthlib.physics import DIMENSIONS, ENVIRONMENTS, MASSES, make_environment, normalised_score
+from synthlib.offline.datasets import DATASETS, OfflineDataset, qlearning_transitions, trajectories
+from synthlib.offline.download import OFFICIAL, file_name
+from synthlib.offline.environments import DIMENSIONS, ENVIRONMENTS, MASSES, make_environment, normalised_score
+from synthlib.offline.hdf5 import read_d4rl_file
+from synthlib.offline.sources import REPLICA_FOLDER
 
 ROWS = 20_000  # of each replica file: d4rl converts row by row, in Python
 STATES = 300

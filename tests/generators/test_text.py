@@ -9,7 +9,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from synthlib.download import DownloadError
 from synthlib.dt.pretraining_jobs import _text_rows
 from synthlib.generators.text import (
     GPT2_ENCODER,
@@ -20,6 +19,7 @@ from synthlib.generators.text import (
     token_rows,
     train_tokenizer,
 )
+from synthlib.offline.download import DownloadError
 
 # Written for this test.
 TEXT = """The river freezes from its banks, and the ferry waits for March.

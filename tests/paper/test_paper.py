@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 
+from synthlib.offline.environments import REFERENCE_RETURNS
 from synthlib.paper import (
     AVERAGE_ROWS,
     DATASETS,
@@ -18,7 +19,6 @@ from synthlib.paper import (
     paper_table,
     score_table_numbers,
 )
-from synthlib.physics import REFERENCE_RETURNS
 from synthlib.study.plan import load_artefact
 from tests.common import SHARED
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthlib.datasets import load
+from synthlib.offline.datasets import load
 from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.collection import collect
 from tests.common import random_policy, write_episodes

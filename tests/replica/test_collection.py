@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cards import card, card_markdown, episode_statistics
-from synthlib.d4rl_files import read_d4rl_file
-from synthlib.datasets import load, trajectories
-from synthlib.physics import normalised_score
-from synthlib.physics_replay import replay, report
+from synthlib.offline.cards import card, card_markdown, episode_statistics
+from synthlib.offline.datasets import load, trajectories
+from synthlib.offline.environments import normalised_score
+from synthlib.offline.hdf5 import read_d4rl_file
+from synthlib.offline.replay_check import replay, report
 from synthlib.replica.collection import collect, differences, episodes_to_arrays, regenerate, replay_arrays
 from synthlib.replica.policies import (
     collect_episode,
@@ -221,7 +221,7 @@ def embedded(tmp_path, monkeypatch, episodes):
     for tier in ("medium", "expert"):
         save_policy(folder / f"hopper_{tier}.npz", random_policy())
     monkeypatch.setattr("synthlib.replica.collection.REPLICA_FOLDER", folder)
-    monkeypatch.setattr("synthlib.data_sources.REPLICA_FOLDER", folder)
+    monkeypatch.setattr("synthlib.offline.sources.REPLICA_FOLDER", folder)
     return folder
 
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from synthlib.data_sources import DATASETS, find_files
+from synthlib.offline.sources import DATASETS, find_files
 from synthlib.replica import policies as behaviour_policy
 from synthlib.replica.collection import collect
 from synthlib.report import data_page

@@ -16,8 +16,8 @@ import requests
 from tqdm import tqdm
 
 from synthlib.atomic_files import read_json, write_json
-from synthlib.d4rl_files import DataFileError, read_d4rl_file, sha256_of
-from synthlib.data_sources import DATASETS, MANIFESTS, checksum, find_files, parse_name, parse_source
+from synthlib.offline.hdf5 import DataFileError, read_d4rl_file, sha256_of
+from synthlib.offline.sources import DATASETS, MANIFESTS, checksum, find_files, parse_name, parse_source
 
 OFFICIAL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"
 CHUNK = 1 << 16  # what is lost, at most, when a transfer breaks off

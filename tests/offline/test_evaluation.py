@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from synthlib.evaluation import Evaluator, evaluation_seed
-from synthlib.physics import make_environment, normalised_score
+from synthlib.offline.environments import make_environment, normalised_score
+from synthlib.offline.evaluation import Evaluator, evaluation_seed
 
 
 def act(observations):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from synthlib.datasets import load, trajectories
-from synthlib.physics import normalised_score
+from synthlib.offline.datasets import load, trajectories
+from synthlib.offline.environments import normalised_score
 
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from synthlib.d4rl_files import DataFileError, read_d4rl_file
-from synthlib.data_sources import find_files
-from synthlib.physics import MASSES, make_environment
+from synthlib.offline.environments import MASSES, make_environment
+from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
+from synthlib.offline.sources import find_files
 
 BARE_WIDTHS = {"halfcheetah": 17, "hopper": 11, "walker2d": 17, "ant": 27}
 VELOCITY_CLIP = {"hopper": 10.0, "walker2d": 10.0}  # of the velocities in the observation, by the environment itself

@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthlib.d4rl_files import DataFileError, sha256_of
+from synthlib.offline.hdf5 import DataFileError, sha256_of
 from synthlib.paper import DATASETS
 
-REPLICA_FOLDER = Path(__file__).parent / "data"
+REPLICA_FOLDER = Path(__file__).parents[1] / "data"
 # Lists the SHA-256 of each file of a folder: {"files": {name: {"sha256": ...}}}.
 MANIFESTS = {"replica": "manifest.json", "d4rl": "synthlib-manifest.json"}
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from synthlib.cards import card, episode_statistics
-from synthlib.data_sources import REPLICA_FOLDER
-from synthlib.datasets import DATASETS, cql_data, load, trajectories
-from synthlib.physics import DIMENSIONS, ENVIRONMENTS
-from synthlib.physics_replay import replay
+from synthlib.offline.cards import card, episode_statistics
+from synthlib.offline.datasets import DATASETS, cql_data, load, trajectories
+from synthlib.offline.environments import DIMENSIONS, ENVIRONMENTS
+from synthlib.offline.replay_check import replay
+from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import collect_episode, environment_of, load_policy
 
 MANIFEST = json.loads((REPLICA_FOLDER / "manifest.json").read_text())["files"]

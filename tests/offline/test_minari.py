@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from synthlib.datasets import load, trajectories
-from synthlib.minari_files import read_minari, write_minari
+from synthlib.offline.datasets import load, trajectories
+from synthlib.offline.minari import read_minari, write_minari
 from tests.common import toy_file
 
 

@@ -1,6 +1,6 @@
 """To and from Minari, the maintained successor of D4RL's file format (needs ``pip install minari``).
 
-``python -m synthlib.minari_files read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
+``python -m synthlib.offline.minari read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
 layout, to be used with ``DATA=path:FOLDER``; ``write NAME ID`` makes a local Minari data set of one of ours. Minari's
 own ``mujoco/*`` sets come from v5 environments: other physics, and an ant of another width, which is refused.
 """
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthlib.d4rl_files import check_arrays, write_d4rl_file
-from synthlib.datasets import load, parse_name, trajectories
-from synthlib.download import file_name
-from synthlib.physics import DIMENSIONS, REFERENCE_RETURNS
+from synthlib.offline.datasets import load, parse_name, trajectories
+from synthlib.offline.download import file_name
+from synthlib.offline.environments import DIMENSIONS, REFERENCE_RETURNS
+from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
 
 
 def read_minari(minari_id, name, folder):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.physics import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
+from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
 
 
 class Evaluation(NamedTuple):

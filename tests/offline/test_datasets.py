@@ -3,8 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from synthlib.d4rl_files import DataFileError, sha256_of
-from synthlib.datasets import (
+from synthlib.offline.datasets import (
     DATASETS,
     OfflineDataset,
     cql_data,
@@ -13,7 +12,8 @@ from synthlib.datasets import (
     qlearning_transitions,
     trajectories,
 )
-from synthlib.physics import normalised_score
+from synthlib.offline.environments import normalised_score
+from synthlib.offline.hdf5 import DataFileError, sha256_of
 from tests.common import golden, toy_file
 
 GOLDEN = golden("d4rl")

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from synthlib.atomic_files import write_atomically
-from synthlib.physics import DIMENSIONS, pad_observation
+from synthlib.offline.environments import DIMENSIONS, pad_observation
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
@@ -123,7 +123,7 @@ def _check_names(path, file):
         return
     hint = "D4RL's layout needs observations, actions, rewards, terminals (and timeouts, if there are any)"
     if any(name.startswith("episode_") for name in file):
-        hint = "it looks like a Minari file: convert it with `python -m synthlib.minari_files read`"
+        hint = "it looks like a Minari file: convert it with `python -m synthlib.offline.minari read`"
     elif "dones" in file:
         hint = "it has 'dones': split it into terminals (the episode ended) and timeouts (time ran out)"
     raise DataFileError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(file)) or 'nothing'}. {hint}")

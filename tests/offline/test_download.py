@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from synthlib.d4rl_files import DataFileError
-from synthlib.datasets import load
-from synthlib.download import CHUNK, DownloadError, download, file_name, prepare
+from synthlib.offline.datasets import load
+from synthlib.offline.download import CHUNK, DownloadError, download, file_name, prepare
+from synthlib.offline.hdf5 import DataFileError
 from tests.common import toy_file
 
 NAME = "hopper-medium"
@@ -214,7 +214,7 @@ def test_a_wrong_file_is_refused_and_not_kept(folder, serve, content, tmp_path, 
 
 
 def test_a_full_disk_is_said_before_anything_is_written(folder, serve, content, monkeypatch):
-    monkeypatch.setattr("synthlib.download.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("synthlib.offline.download.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match=r"0.0 GB free, .*D4RL_DATASET_DIR"):
         prepare([NAME], "d4rl", mirror=serve(content).url, **QUICK)
     assert list(folder.iterdir()) == []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthlib.physics import (
+from synthlib.offline.environments import (
     DIMENSIONS,
     ENVIRONMENTS,
     make_environment,
