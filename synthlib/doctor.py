@@ -9,11 +9,11 @@ import sys
 import numpy as np
 
 from synthlib import devices
+from synthlib.kernels.products import ONEDNN
 from synthlib.offline import replay_check
 from synthlib.offline.environments import ENVIRONMENTS, make_environment
 from synthlib.offline.sources import DATASETS, checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
-from synthlib.products import ONEDNN
 
 _LEAST_FREE_GB = 1
 

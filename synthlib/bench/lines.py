@@ -32,10 +32,10 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, hugg
 from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.generators import mdp, mdp_fast
 from synthlib.generators.markov_chain import ChainConfig, sequence, stream
+from synthlib.kernels.stacking import StackedCQL, StackedDT
 from synthlib.offline.datasets import Trajectory
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
-from synthlib.stacked import StackedCQL, StackedDT
 from synthlib.study import operations
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"

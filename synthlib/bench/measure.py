@@ -31,9 +31,9 @@ from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench.lines import AVX2, OURS, lines
 from synthlib.devices import CPU, chosen, describe, wait
+from synthlib.kernels.products import ONEDNN, product
 from synthlib.paths import outputs
 from synthlib.processes import prepare_process
-from synthlib.products import ONEDNN, product
 
 SECONDS = 20  # of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4

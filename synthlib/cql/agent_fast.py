@@ -12,7 +12,7 @@ What makes it fast, each exact up to rounding:
 * what stands between the products is compiled, six steps in place of some 200 operations of PyTorch, most of which go
   through a block's layers once more (:mod:`synthlib.cql.steps_fast`). Saves 8 % on an Intel Xeon;
 * weights that are trained alike lie in one buffer: one Adam step for all, one step of the targets;
-* products go to the library that is quicker on this processor (:mod:`synthlib.products`);
+* products go to the library that is quicker on this processor (:mod:`synthlib.kernels.products`);
 * losses stay tensors: nothing waits for a Python number.
 """
 
@@ -25,8 +25,8 @@ from synthlib.cql import steps as cql_steps
 from synthlib.cql import steps_fast as cql_steps_compiled
 from synthlib.cql.agent import CQL, bellman_target, check_shapes
 from synthlib.cql.networks import backward_by_hand, forward_by_hand
-from synthlib.fused_adam import FusedAdam, flatten, views
-from synthlib.products import add_weight_gradient, product, weight_gradient
+from synthlib.kernels.adam import FusedAdam, flatten, views
+from synthlib.kernels.products import add_weight_gradient, product, weight_gradient
 
 # Rows of a block at most, one for each of its states and actions. On an Intel Xeon with 2 MB of second-level cache
 # 1024, 2048 and 4096 are within 5 % of each other, 512 is 4 to 9 % slower.

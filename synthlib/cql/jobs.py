@@ -19,6 +19,7 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.devices import chosen, put
 from synthlib.generators.mdp import MDPConfig, Transitions, generate
+from synthlib.kernels.stacking import StackedCQL
 from synthlib.offline.datasets import cql_data
 from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.offline.evaluation import Evaluator
@@ -26,7 +27,6 @@ from synthlib.paths import data_cache
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
 from synthlib.runs.store import Job
-from synthlib.stacked import StackedCQL
 
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib import compiled
-from synthlib.products import product, through_relu_, weight_gradient
+from synthlib.kernels import compiled
+from synthlib.kernels.products import product, through_relu_, weight_gradient
 
 LOG_STD_RANGE = (-20.0, 2.0)
 HEAD_GAIN = 0.01

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from synthlib.compiled import mean_squared_error_
 from synthlib.cql.networks import (
     QNetwork,
     backward_by_hand,
@@ -19,8 +18,9 @@ from synthlib.cql.networks import (
     initial_weights,
 )
 from synthlib.devices import CPU, put
-from synthlib.fused_adam import FusedAdam, flatten
 from synthlib.generators.mdp import MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.kernels.adam import FusedAdam, flatten
+from synthlib.kernels.compiled import mean_squared_error_
 
 LOG_EVERY = 100
 

@@ -11,7 +11,7 @@ import math
 import torch
 
 from synthlib.cql.networks import LOG_STD_RANGE, log_density
-from synthlib.products import through_relu_
+from synthlib.kernels.products import through_relu_
 
 
 def sample(outputs, multiplier, offset, policy, target, uniform, current, following, data, *written):

@@ -1,7 +1,7 @@
 """The steps of :mod:`synthlib.cql.steps`, which says what they do, compiled by Numba: for a processor.
 
-PyTorch runs three to thirty operations for one of them (:mod:`synthlib.compiled` says what that costs): together a
-tenth of an update. To compile them all, at the first update ever, takes five seconds.
+PyTorch runs three to thirty operations for one of them (:mod:`synthlib.kernels.compiled` says what that costs):
+together a tenth of an update. To compile them all, at the first update ever, takes five seconds.
 
 What is NaN stays NaN, as with PyTorch's ReLU: a run that has diverged must not look healthy.
 """
@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from synthlib.compiled import jit, step
 from synthlib.cql.networks import LOG_STD_RANGE
+from synthlib.kernels.compiled import jit, step
 
 LOWEST, HIGHEST = LOG_STD_RANGE
 NORMALISER = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 
 from synthlib.dt.model import dropped
-from synthlib.products import affine
+from synthlib.kernels.products import affine
 
 
 class MergedWeights(NamedTuple):

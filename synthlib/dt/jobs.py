@@ -31,12 +31,12 @@ from synthlib.dt.model import (
 from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
+from synthlib.kernels.stacking import StackedDT
 from synthlib.offline.datasets import trajectories
 from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data
 from synthlib.runs.store import Job
-from synthlib.stacked import StackedDT
 
 # All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
 SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)

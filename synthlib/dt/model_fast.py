@@ -5,7 +5,7 @@ projection and its feed-forward part are computed for these tokens alone (a fift
 the last one alone. The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`, another fifth); a
 model with several heads is left to the readable pass. In evaluation, while the window slides, what a token is to the
 first layer is kept (a tenth of a step's products, and its embedding). Products run as one call each, bias included, by
-the library that is quicker on this processor (:mod:`synthlib.products`).
+the library that is quicker on this processor (:mod:`synthlib.kernels.products`).
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from synthlib.devices import put
 from synthlib.dt import evaluation as dt_evaluation
 from synthlib.dt.attention_fast import attend, merged, mix, questions
 from synthlib.dt.model import MASKED, dropped, no_dropouts
-from synthlib.products import affine
+from synthlib.kernels.products import affine
 
 OBSERVATION_TOKENS = slice(1, None, 3)
 

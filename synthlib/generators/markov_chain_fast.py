@@ -7,16 +7,16 @@ number x in [0, 1) serves a try: the whole part of x S proposes a token, the res
 
 * Few contexts (:data:`TABLE_ENTRIES`): alias tables (Walker, 1977). One look per token whatever the temperature.
 * Many contexts: no table. Entry j of the authors' row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with
-  probability exp((u_j - 1) / T), and :mod:`synthlib.pcg64` gives u_j alone, without the rest of the row. A token
-  takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled by Numba.
+  probability exp((u_j - 1) / T), and :mod:`synthlib.kernels.pcg64` gives u_j alone, without the rest of the row. A
+  token takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled by Numba.
 """
 
 from functools import lru_cache
 
 import numpy as np
 
-from synthlib import pcg64
-from synthlib.compiled import exact
+from synthlib.kernels import pcg64
+from synthlib.kernels.compiled import exact
 
 TABLE_ENTRIES = 2**21  # 24 MB; holds 1000 states, order 2 with 100 and order 5 with 10
 _SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.compiled import exact
+from synthlib.kernels.compiled import exact
 
 TABLE_BYTES = 256 * 2**20  # for each of policy and transitions; S = A = 1000 needs 120 MB
 _WORDS = (0, 1, 2, 397, 398)  # of the Mersenne Twister's state: those that the first double is made of

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from synthlib.atomic_files import read_json, write_atomically, write_json
-from synthlib.fused_adam import flatten
+from synthlib.kernels.adam import flatten
 from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
 from synthlib.offline.evaluation import Evaluator
 

@@ -80,7 +80,7 @@ def finetune_stack(runs, sessions, stacked, report):
     """As :func:`finetune`, for runs that differ in their seed alone, as one computation.
 
     A run further has ``draw()``, what its next update takes, and ``log(done)``; ``stacked(runs)`` is a
-    :mod:`synthlib.stacked` of their trainings.
+    :mod:`synthlib.kernels.stacking` of their trainings.
     """
 
     def updates_of(runs):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from synthlib import compiled
+from synthlib.kernels import compiled
 
 
 def matrices(dtype, *shapes):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthlib import pcg64
+from synthlib.kernels import pcg64
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 4, 5, 7])

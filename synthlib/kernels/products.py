@@ -123,7 +123,7 @@ class _Affine(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, places, x, weight, bias, relu):
-        """Several layers of one shape at once (:mod:`synthlib.stacked`): a batched product, by torch alone."""
+        """Several layers of one shape at once (:mod:`synthlib.kernels.stacking`): a batched product, by torch alone."""
         x, weight, bias = (
             part
             if part is None

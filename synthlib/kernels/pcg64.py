@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numba import uint32, uint64
 
-from synthlib.compiled import exact
+from synthlib.kernels.compiled import exact
 
 _A = 0x2360ED051FC65DA44385DF649FCCF645
 _A_HIGH, _A_LOW = np.uint64(_A >> 64), np.uint64(_A % 2**64)

@@ -13,9 +13,16 @@ from pathlib import Path
 import numba
 import torch
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 # Whatever is compiled, calls or reads something from these files alone.
-SOURCES = ("compiled", "cql/networks", "cql/steps_fast", "generators/markov_chain_fast", "generators/mdp_fast", "pcg64")
+SOURCES = (
+    "kernels/compiled",
+    "cql/networks",
+    "cql/steps_fast",
+    "generators/markov_chain_fast",
+    "generators/mdp_fast",
+    "kernels/pcg64",
+)
 
 
 def cache_folder(sources):

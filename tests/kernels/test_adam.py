@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthlib.fused_adam import FusedAdam, flatten, views
+from synthlib.kernels.adam import FusedAdam, flatten, views
 
 
 def pair_of_weights(dtype=torch.float32, size=1000):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from synthlib import products
 from synthlib.cql.agent import CQLConfig
+from synthlib.kernels import products
 from tests.common import largest_difference, train_both
 
 

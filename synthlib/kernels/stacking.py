@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from synthlib.cql.agent import CQL, NETWORKS
 from synthlib.dt.finetuning import Update, dt_loss, learning_rate, model_inputs
-from synthlib.fused_adam import FusedAdam
+from synthlib.kernels.adam import FusedAdam
 
 
 class StackedDT:

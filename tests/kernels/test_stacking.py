@@ -13,8 +13,8 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.kernels.stacking import StackedCQL, StackedDT
 from synthlib.runs import loop
-from synthlib.stacked import StackedCQL, StackedDT
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
 SEEDS = (0, 1, 2)

@@ -1,0 +1,1 @@
+"""Fast arithmetic that knows nothing of the paper: matrix products, compiled steps, Adam, generators, stacking."""
