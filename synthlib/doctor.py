@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 
-from synthlib import devices
 from synthlib.kernels.products import ONEDNN
+from synthlib.machine import devices
 from synthlib.offline import replay_check
 from synthlib.offline.environments import ENVIRONMENTS, make_environment
 from synthlib.offline.sources import DATASETS, checksum, find_files

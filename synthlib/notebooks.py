@@ -18,7 +18,7 @@ import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from synthlib.atomic_files import write_text
+from synthlib.machine.files import write_text
 
 KERNEL = "python3"
 

@@ -73,7 +73,7 @@ def _mean(values):
 def _updates(seconds, started, ready, reports):
     # As in a worker, everything is imported by the new process itself.
     from synthlib.cql.jobs import FineTuning, finetuning_job
-    from synthlib.processes import prepare_process
+    from synthlib.machine.processes import prepare_process
     from synthlib.study.engine import TRAINERS
 
     prepare_process()

@@ -24,16 +24,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from synthlib.atomic_files import write_json
 from synthlib.bench import cores as bench_cores
 from synthlib.bench import page as bench_page
 from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench.lines import AVX2, OURS, lines
-from synthlib.devices import CPU, chosen, describe, wait
 from synthlib.kernels.products import ONEDNN, product
+from synthlib.machine.devices import CPU, chosen, describe, wait
+from synthlib.machine.files import write_json
+from synthlib.machine.processes import prepare_process
 from synthlib.paths import outputs
-from synthlib.processes import prepare_process
 
 SECONDS = 20  # of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4

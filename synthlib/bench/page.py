@@ -5,7 +5,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from synthlib.atomic_files import write_text
+from synthlib.machine.files import write_text
 
 OURS_COLOUR, OTHERS_COLOUR, MARK_COLOUR = "#0173b2", "#949494", "#1a1a1a"
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
-from synthlib.devices import CPU
 from synthlib.kernels.adam import start_moments
+from synthlib.machine.devices import CPU
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))

@@ -12,14 +12,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from synthlib.atomic_files import write_atomically
 from synthlib.cql.agent import SEEDS as SEEDS
 from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.devices import chosen, put
 from synthlib.generators.mdp import MDPConfig, Transitions, generate
 from synthlib.kernels.stacking import StackedCQL
+from synthlib.machine.devices import chosen, put
+from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import cql_data
 from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.offline.evaluation import Evaluator

@@ -17,10 +17,10 @@ from synthlib.cql.networks import (
     forward_by_hand,
     initial_weights,
 )
-from synthlib.devices import CPU, put
 from synthlib.generators.mdp import MDPConfig, generate, prediction_width, targets, vectors
 from synthlib.kernels.adam import FusedAdam, flatten
 from synthlib.kernels.compiled import mean_squared_error_
+from synthlib.machine.devices import CPU, put
 
 LOG_EVERY = 100
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from synthlib.devices import put
 from synthlib.dt.windows import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
+from synthlib.machine.devices import put
 from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
 from synthlib.offline.evaluation import Evaluation
 

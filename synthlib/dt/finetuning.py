@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch.utils._pytree import tree_map
 
-from synthlib.devices import CPU, generator, put
 from synthlib.dt.model import draw_dropouts
 from synthlib.dt.model_fast import predict_actions
 from synthlib.kernels.adam import FusedAdam
+from synthlib.machine.devices import CPU, generator, put
 
 DECAYED = ("all", "not_backbone")
 # Prefixes of the parameters that a Decision Transformer does not take from GPT-2.

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import torch
 
-from synthlib.devices import chosen
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator
 from synthlib.dt.finetuning import (
@@ -32,6 +31,7 @@ from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.kernels.stacking import StackedDT
+from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
 from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.runs import loop

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib.devices import CPU
+from synthlib.machine.devices import CPU
 
 GPT2_POSITIONS = 1024
 GPT2_STD = 0.02

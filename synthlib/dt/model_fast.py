@@ -11,11 +11,11 @@ the library that is quicker on this processor (:mod:`synthlib.kernels.products`)
 import numpy as np
 import torch
 
-from synthlib.devices import put
 from synthlib.dt import evaluation as dt_evaluation
 from synthlib.dt.attention_fast import attend, merged, mix, questions
 from synthlib.dt.model import MASKED, dropped, no_dropouts
 from synthlib.kernels.products import affine
+from synthlib.machine.devices import put
 
 OBSERVATION_TOKENS = slice(1, None, 3)
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from synthlib import devices
-from synthlib.devices import CPU, put
 from synthlib.dt import pretraining_fast as gpt2_pretraining_fast
+from synthlib.machine import devices
+from synthlib.machine.devices import CPU, put
 
 OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
 SHUFFLE_SEED = 666

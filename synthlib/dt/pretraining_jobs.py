@@ -12,8 +12,6 @@ from functools import cache
 
 import numpy as np
 
-from synthlib.atomic_files import write_atomically
-from synthlib.devices import chosen
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
 from synthlib.generators.markov_chain import ChainConfig, stream
 from synthlib.generators.text import (
@@ -24,6 +22,8 @@ from synthlib.generators.text import (
     token_rows,
     train_tokenizer,
 )
+from synthlib.machine.devices import chosen
+from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
 from synthlib.runs import loop
 from synthlib.runs.loop import scaled_checkpoints

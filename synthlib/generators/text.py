@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthlib.atomic_files import write_atomically
+from synthlib.machine.files import write_atomically
 from synthlib.offline.download import DownloadError
 from synthlib.offline.download import fetch as fetch_file
 

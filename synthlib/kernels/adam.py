@@ -7,7 +7,7 @@ in which it loads a compiler that nothing here uses. One long tensor makes a ste
 import torch
 from torch import nn
 
-from synthlib.devices import CPU
+from synthlib.machine.devices import CPU
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

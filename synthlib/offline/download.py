@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from synthlib.atomic_files import read_json, write_json
+from synthlib.machine.files import read_json, write_json
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file, sha256_of
 from synthlib.offline.sources import DATASETS, MANIFESTS, checksum, find_files, parse_name, parse_source
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from synthlib.atomic_files import write_atomically
+from synthlib.machine.files import write_atomically
 from synthlib.offline.environments import DIMENSIONS, pad_observation
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from synthlib.atomic_files import read_json, write_json
+from synthlib.machine.files import read_json, write_json
 from synthlib.offline.cards import episode_statistics
 from synthlib.offline.environments import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file

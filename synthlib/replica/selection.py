@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from synthlib.atomic_files import read_json
+from synthlib.machine.files import read_json
 from synthlib.offline.environments import ENVIRONMENTS, normalised_score
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import collect_episode, environment_of, policy_from_torch, save_policy

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from synthlib.atomic_files import read_json, write_atomically, write_json
 from synthlib.kernels.adam import flatten
+from synthlib.machine.files import read_json, write_atomically, write_json
 from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
 from synthlib.offline.evaluation import Evaluator
 

@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
-from synthlib.atomic_files import write_json, write_text
+from synthlib.machine.files import write_json, write_text
 from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_returns
 from synthlib.offline.datasets import load
 from synthlib.offline.environments import ENVIRONMENTS, normalised_score

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthlib.atomic_files import write_text
+from synthlib.machine.files import write_text
 from synthlib.paper import AVERAGE_ROWS, DATASETS, corl_scores, normalisation_slip, paper_costs, paper_seeds
 from synthlib.report import figures
 from synthlib.report.statistics import (

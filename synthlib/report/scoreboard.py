@@ -9,7 +9,7 @@ from functools import cache
 
 import pandas as pd
 
-from synthlib.atomic_files import write_text
+from synthlib.machine.files import write_text
 from synthlib.paper import AVERAGE_ROWS, paper_claims, paper_costs, paper_seeds, paper_table, score_table_numbers
 from synthlib.paths import outputs
 from synthlib.report.figures import save_figure, verdict_board

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthlib import devices
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
+from synthlib.machine import devices
 from synthlib.offline.download import prepare
 from synthlib.offline.sources import parse_source
 from synthlib.paths import outputs, store_root

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from synthlib.atomic_files import read_json, write_json
+from synthlib.machine.files import read_json, write_json
 from synthlib.runs.store import updates_in, weights_name, with_place
 
 _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")

@@ -35,9 +35,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from synthlib import devices
-from synthlib.atomic_files import PARTIAL, read_json, write_atomically, write_json, write_text
-from synthlib.claims import ClaimLost, is_claimed, try_claim
+from synthlib.machine import devices
+from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
+from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
 
 

@@ -9,11 +9,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from synthlib.atomic_files import read_json, write_json
 from synthlib.cql.agent import Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.devices import CPU, chosen, describe, put, wait
 from synthlib.dt.evaluation import DTEvaluator
 from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator
 from synthlib.dt.model import DecisionTransformer, pretrained_config
@@ -22,6 +20,8 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, defa
 from synthlib.dt.windows import CONTEXT
 from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.generators.mdp import MDPConfig
+from synthlib.machine.devices import CPU, chosen, describe, put, wait
+from synthlib.machine.files import read_json, write_json
 from synthlib.offline.environments import DIMENSIONS, MAX_EPISODE_STEPS
 from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import outputs

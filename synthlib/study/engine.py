@@ -16,11 +16,11 @@ from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
-from synthlib.claims import ClaimLost
 from synthlib.cql import jobs as cql_jobs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt.pretraining_jobs import describe_pretraining, pretrain_gpt2
-from synthlib.processes import prepare_process
+from synthlib.machine.locks import ClaimLost
+from synthlib.machine.processes import prepare_process
 
 PRETRAINERS = {"critic_pretraining": cql_jobs.pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
 TRAINERS = PRETRAINERS | {"cql": cql_jobs.finetune, "dt": dt_jobs.finetune}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from synthlib.atomic_files import read_json
+from synthlib.machine.files import read_json
 from synthlib.runs import store
 from synthlib.runs.publish import publish
 from synthlib.runs.store import Store

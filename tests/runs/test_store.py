@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from synthlib.claims import ClaimLost
+from synthlib.machine.locks import ClaimLost
 from synthlib.runs import store
 from synthlib.runs.publish import publish
 from synthlib.runs.store import Job, Store

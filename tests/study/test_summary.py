@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthlib.atomic_files import write_json
+from synthlib.machine.files import write_json
 from synthlib.paths import store_root
 from synthlib.runs.store import Store
 from synthlib.study.plan import make_plan

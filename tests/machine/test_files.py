@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from synthlib.atomic_files import read_json, write_atomically, write_json, write_text
+from synthlib.machine.files import read_json, write_atomically, write_json, write_text
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file_and_no_rest(tmp_path):

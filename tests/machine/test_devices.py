@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib import devices
 from synthlib.__main__ import main
 from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
@@ -18,6 +17,7 @@ from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_genera
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2Pretraining
 from synthlib.generators.mdp import MDPConfig
+from synthlib.machine import devices
 from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 

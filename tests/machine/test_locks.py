@@ -6,12 +6,14 @@ import time
 
 import pytest
 
-from synthlib.claims import STALE_SECONDS, ClaimLost, is_claimed, try_claim
+from synthlib.machine.locks import STALE_SECONDS, ClaimLost, is_claimed, try_claim
 
-CLAIM_AND_DIE = "import os, sys; from synthlib.claims import try_claim; try_claim(sys.argv[1]); os.kill(os.getpid(), 9)"
+CLAIM_AND_DIE = (
+    "import os, sys; from synthlib.machine.locks import try_claim; try_claim(sys.argv[1]); os.kill(os.getpid(), 9)"
+)
 CLAIM_WHEN_TOLD = """
 import sys
-from synthlib.claims import try_claim
+from synthlib.machine.locks import try_claim
 sys.stdin.readline()
 claim = try_claim(sys.argv[1])
 print("mine" if claim else "taken", flush=True)
