@@ -11,9 +11,10 @@ import numpy as np
 from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
 from synthlib.offline import replay_check
-from synthlib.offline.environments import ENVIRONMENTS, make_environment
-from synthlib.offline.sources import DATASETS, checksum, find_files
+from synthlib.offline.environments import make_environment
+from synthlib.offline.sources import checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
+from synthlib.tasks import DATASETS, ENVIRONMENTS
 
 _LEAST_FREE_GB = 1
 

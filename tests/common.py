@@ -18,11 +18,11 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2PretrainingConfig, shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
-from synthlib.paper import DATASETS
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
 from synthlib.runs.store import Job
+from synthlib.tasks import DATASETS
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

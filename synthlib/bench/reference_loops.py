@@ -20,7 +20,7 @@ from synthlib.dt.windows import (
 )
 from synthlib.generators.markov_chain import initial_distribution
 from synthlib.generators.mdp import Transitions
-from synthlib.offline.environments import MAX_EPISODE_STEPS, pad_observation
+from synthlib.tasks import MAX_EPISODE_STEPS, pad_observation
 
 
 def chain_tokens(config, iteration, worker, workers, sequences, positions):

@@ -21,12 +21,12 @@ from synthlib.kernels.stacking import StackedCQL
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import cql_data
-from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import data_cache
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
 from synthlib.runs.store import Job
+from synthlib.tasks import DIMENSIONS, physics_version
 
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8

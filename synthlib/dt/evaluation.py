@@ -13,8 +13,9 @@ import torch
 
 from synthlib.dt.windows import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
 from synthlib.machine.devices import put
-from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
+from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluation
+from synthlib.tasks import MAX_EPISODE_STEPS, normalised_score, pad_observation
 
 # Raw returns asked for, paper Table 10. The authors also ran a second one per environment and did not report it.
 TARGET_RETURNS = {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}

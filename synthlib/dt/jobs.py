@@ -33,10 +33,10 @@ from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_gene
 from synthlib.kernels.stacking import StackedDT
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
-from synthlib.offline.environments import DIMENSIONS, physics_version
 from synthlib.runs import loop
 from synthlib.runs.loop import data_identity, evaluated, planned_data
 from synthlib.runs.store import Job
+from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
 # All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
 SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
@@ -145,7 +145,7 @@ class _FineTuning:
         self.training = DTTraining(model, training, cluster_term=_cluster_term(job, store, self.device))
         evaluation = config["evaluation"]
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
-        environment = config["dataset"]["name"].split("-")[0]
+        environment = environment_of(config["dataset"]["name"])
         self.evaluator = _evaluator(environment, evaluation["episodes"], config["physics"]["masses"])
         self.evaluations, self.losses, self.sums = [], [], {}
 

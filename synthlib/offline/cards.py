@@ -3,7 +3,7 @@
 import numpy as np
 
 from synthlib.offline.datasets import load, trajectories
-from synthlib.offline.environments import normalised_score
+from synthlib.tasks import normalised_score
 
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.offline.environments import MAX_EPISODE_STEPS
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
-from synthlib.offline.sources import DATASETS as DATASETS
-from synthlib.offline.sources import checksum, find_files, parse_name, parse_source
+from synthlib.offline.sources import checksum, find_files, parse_source
+from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from synthlib.machine.files import read_json, write_json
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file, sha256_of
-from synthlib.offline.sources import DATASETS, MANIFESTS, checksum, find_files, parse_name, parse_source
+from synthlib.offline.sources import MANIFESTS, checksum, find_files, parse_source
+from synthlib.tasks import DATASETS, parse_name
 
 OFFICIAL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"
 CHUNK = 1 << 16  # what is lost, at most, when a transfer breaks off

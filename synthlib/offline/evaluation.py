@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment, normalised_score, pad_observation
+from synthlib.offline.environments import make_environment
+from synthlib.tasks import MAX_EPISODE_STEPS, normalised_score, pad_observation
 
 
 class Evaluation(NamedTuple):

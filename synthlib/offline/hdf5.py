@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from synthlib.machine.files import write_atomically
-from synthlib.offline.environments import DIMENSIONS, pad_observation
+from synthlib.tasks import DIMENSIONS, pad_observation
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthlib.offline.datasets import load, parse_name, trajectories
+from synthlib.offline.datasets import load, trajectories
 from synthlib.offline.download import file_name
-from synthlib.offline.environments import DIMENSIONS, REFERENCE_RETURNS
 from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
+from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 
 
 def read_minari(minari_id, name, folder):

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from synthlib.offline.environments import MASSES, make_environment
+from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
 from synthlib.offline.sources import find_files
+from synthlib.tasks import MASSES, environment_of
 
 BARE_WIDTHS = {"halfcheetah": 17, "hopper": 11, "walker2d": 17, "ant": 27}
 VELOCITY_CLIP = {"hopper": 10.0, "walker2d": 10.0}  # of the velocities in the observation, by the environment itself
@@ -54,7 +55,7 @@ def replay(path, environment, masses="d4rl", rows=1000, seed=0):
 def compare_masses(name, source, rows=1000):
     """``{masses: ReplayErrors}`` of a data set's first file under every mass set."""
     path = find_files(name, source)[0]
-    return {masses: replay(path, name.split("-")[0], masses, rows) for masses in MASSES}
+    return {masses: replay(path, environment_of(name), masses, rows) for masses in MASSES}
 
 
 def report(name, source, rows=1000):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib.offline.hdf5 import DataFileError, sha256_of
-from synthlib.paper import DATASETS
+from synthlib.tasks import parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
 # Lists the SHA-256 of each file of a folder: {"files": {name: {"sha256": ...}}}.
@@ -28,13 +28,6 @@ class Source:
     kind: str
     folder: Path
     label: str
-
-
-def parse_name(name):
-    """``(environment, tier)`` of a data set name; ValueError listing the known names."""
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
-    return tuple(name.split("-", 1))
 
 
 def parse_source(text):

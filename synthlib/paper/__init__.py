@@ -20,14 +20,8 @@ from importlib.resources import files
 import pandas as pd
 import yaml
 
-from synthlib.offline.environments import REFERENCE_RETURNS
+from synthlib.tasks import DATASETS, REFERENCE_RETURNS, environment_of
 
-# Order of Table 1; tables that print their rows in another order keep it.
-DATASETS = tuple(
-    f"{environment}-{kind}"
-    for kind in ("medium-expert", "medium-replay", "medium")
-    for environment in ("halfcheetah", "hopper", "walker2d", "ant")
-)
 AVERAGE_ROWS = ("Average over datasets", "Average (All Settings)")  # the second in Tables 26 and 27
 
 # Fine-tuning seeds behind a column, where it is not 20 (faithfulness 3.16, 6.5, 8.13-8.15). Table 27's text says 20.
@@ -96,7 +90,7 @@ def normalisation_slip(number, dataset):
         return 0.0
     if dataset in AVERAGE_ROWS:
         return sum(normalisation_slip(number, name) for name in DATASETS) / len(DATASETS)
-    low, high = REFERENCE_RETURNS[dataset.split("-")[0]]
+    low, high = REFERENCE_RETURNS[environment_of(dataset)]
     return 99 * -low / (high - low)
 
 

@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from synthlib.machine.files import read_json, write_json
 from synthlib.offline.cards import episode_statistics
-from synthlib.offline.environments import ENVIRONMENTS, REFERENCE_RETURNS, make_environment, pad_observation
+from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.paths import outputs
-from synthlib.replica.policies import collect_episode, environment_of, load_policy
+from synthlib.replica.policies import collect_episode, environment_for, load_policy
+from synthlib.tasks import ENVIRONMENTS, REFERENCE_RETURNS, pad_observation
 
 VERSION = "v0"
 CORE_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
@@ -56,7 +57,7 @@ def collect(policy, size, seed, processes=None, progress=False):
 
 
 def _start_worker(policy):
-    _start_worker.policy, _start_worker.env = policy, environment_of(policy)
+    _start_worker.policy, _start_worker.env = policy, environment_for(policy)
 
 
 def _collect_in_worker(job):

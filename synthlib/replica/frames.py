@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import mujoco
 import numpy as np
 
-from synthlib.replica.policies import collect_episode, environment_of
+from synthlib.replica.policies import collect_episode, environment_for
 
 SIZE = (200, 260)  # pixels of a rendered frame: height, width
 REACH = 1.0  # metres to each side of the root in a drawing
@@ -23,7 +23,7 @@ def strip(policy, count=7, spacing=8, start=40, seed=0, rendered=True):
 
     A shorter episode is spread evenly. ``rendered=False`` draws even where OpenGL is there.
     """
-    env = environment_of(policy)
+    env = environment_for(policy)
     episode = collect_episode(policy, env, seed, index=0, noise=0)
     steps = start + spacing * np.arange(count)
     if steps[-1] >= len(episode.rewards):

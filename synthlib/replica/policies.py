@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
+from synthlib.offline.environments import make_environment
+from synthlib.tasks import MAX_EPISODE_STEPS
 
 
 class BehaviourPolicy(NamedTuple):
@@ -64,7 +65,7 @@ def load_policy(path):
         return BehaviourPolicy(layers, json.loads(str(file["facts"])))
 
 
-def environment_of(policy):
+def environment_for(policy):
     """A bare environment (no time limit) with the physics that the policy was trained on."""
     return make_environment(policy.facts["environment"], policy.facts["masses"]).unwrapped
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from synthlib.machine.files import read_json
-from synthlib.offline.environments import ENVIRONMENTS, normalised_score
 from synthlib.offline.sources import REPLICA_FOLDER
-from synthlib.replica.policies import collect_episode, environment_of, policy_from_torch, save_policy
+from synthlib.replica.policies import collect_episode, environment_for, policy_from_torch, save_policy
 from synthlib.replica.td3 import TD3Config, train
+from synthlib.tasks import ENVIRONMENTS, normalised_score
 
 STEPS = {"halfcheetah": 700_000, "hopper": 290_000, "walker2d": 430_000, "ant": 760_000}
 LATE = {"halfcheetah": 565_000, "ant": 556_679}  # where the learning rate falls: these two had stopped getting better
@@ -72,7 +72,7 @@ def pick(folder, target=None, candidates=20, first=10, final=50, processes=None,
 def _noisy_score(job):
     """Normalised score of one stochastic episode."""
     policy, index = job
-    episode = collect_episode(policy, environment_of(policy), PICK_SEED, index)
+    episode = collect_episode(policy, environment_for(policy), PICK_SEED, index)
     return normalised_score(policy.facts["environment"], episode.rewards.sum())
 
 

@@ -17,8 +17,9 @@ from torch import nn
 
 from synthlib.kernels.adam import flatten
 from synthlib.machine.files import read_json, write_atomically, write_json
-from synthlib.offline.environments import MAX_EPISODE_STEPS, make_environment
+from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
+from synthlib.tasks import MAX_EPISODE_STEPS
 
 EVALUATION_SEED = 10_000
 

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from synthlib.paper import DATASETS
 from synthlib.report.authors_logs import labels_of
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
 from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.tasks import DATASETS
 
 
 def authors_artefacts():

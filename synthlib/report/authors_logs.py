@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthlib.paper import DATASETS
 from synthlib.paths import data_cache
+from synthlib.tasks import DATASETS
 
 REPOSITORY = "https://github.com/Victor-wang-902/rl_pretrain"
 BRANCH = "table_generator"

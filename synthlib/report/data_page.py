@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator
 from synthlib.machine.files import write_json, write_text
 from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_returns
 from synthlib.offline.datasets import load
-from synthlib.offline.environments import ENVIRONMENTS, normalised_score
 from synthlib.offline.evaluation import Evaluation, Evaluator
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.replay_check import report
@@ -25,6 +24,7 @@ from synthlib.replica.frames import strip
 from synthlib.replica.policies import load_policy
 from synthlib.report.figures import arm_styles, save_figure
 from synthlib.study.plan import ParameterError
+from synthlib.tasks import ENVIRONMENTS, environment_of, normalised_score
 
 TIERS = ("medium", "medium-replay", "medium-expert")
 BINS = 40
@@ -191,7 +191,7 @@ def behaviour_strips(policies):
 
 def physics_findings(names, source, rows):
     """A sentence for one data set of each environment: which body masses it was made with, by replaying it."""
-    first = {name.split("-")[0]: name for name in reversed(names)}
+    first = {environment_of(name): name for name in reversed(names)}
     sentences = []
     for name in reversed(first.values()):
         try:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from synthlib.machine.files import write_text
-from synthlib.paper import AVERAGE_ROWS, DATASETS, corl_scores, normalisation_slip, paper_costs, paper_seeds
+from synthlib.paper import AVERAGE_ROWS, corl_scores, normalisation_slip, paper_costs, paper_seeds
 from synthlib.report import figures
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
@@ -43,6 +43,7 @@ from synthlib.report.verdicts import (
     power_table,
 )
 from synthlib.study.plan import Artefact
+from synthlib.tasks import DATASETS
 
 _PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
 _PAPER_COLUMNS += ["paper_printed", "verdict"]

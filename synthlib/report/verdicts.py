@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from synthlib.paper import AVERAGE_ROWS, DATASETS, paper_seeds, paper_table
+from synthlib.paper import AVERAGE_ROWS, paper_seeds, paper_table
 from synthlib.report.statistics import average_with_error
+from synthlib.tasks import DATASETS
 
 LEVEL = 0.05
 MINIMUM_SEEDS = 3

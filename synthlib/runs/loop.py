@@ -10,6 +10,7 @@ from functools import cache
 from synthlib.offline.datasets import load
 from synthlib.offline.evaluation import evaluation_seed
 from synthlib.paths import data_cache
+from synthlib.tasks import environment_of
 
 CHECKPOINT_SECONDS = 60
 
@@ -18,7 +19,7 @@ CHECKPOINT_SECONDS = 60
 def data_identity(dataset, source):
     """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
     if source is None:
-        return dataset.split("-")[0], None, "d4rl"
+        return environment_of(dataset), None, "d4rl"
     data = load(dataset, source, cache=data_cache())
     return data.environment, data.checksum, data.masses
 

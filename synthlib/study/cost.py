@@ -22,10 +22,10 @@ from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.generators.mdp import MDPConfig
 from synthlib.machine.devices import CPU, chosen, describe, put, wait
 from synthlib.machine.files import read_json, write_json
-from synthlib.offline.environments import DIMENSIONS, MAX_EPISODE_STEPS
 from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import outputs
 from synthlib.study import operations
+from synthlib.tasks import DIMENSIONS, MAX_EPISODE_STEPS, environment_of
 
 _UPDATES = 15
 _STEPS = 150
@@ -42,7 +42,7 @@ def _seconds(job):
         return job.updates * _measured(f"critic_pretraining-{widths}", lambda: _pretraining_update(*widths))
     if job.kind == "gpt2_pretraining":
         return job.updates * _gpt2_update(job.config["gpt2"])
-    environment = job.config["dataset"]["name"].split("-")[0]
+    environment = environment_of(job.config["dataset"]["name"])
     widths, evaluation = DIMENSIONS[environment], job.config["evaluation"]
     steps = job.updates // evaluation["every"] * evaluation["episodes"] * MAX_EPISODE_STEPS
     if job.kind == "dt":

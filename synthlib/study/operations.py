@@ -6,7 +6,7 @@ the Decision Transformer what only feeds outputs without loss. Elementwise work 
 counted. The counts of the plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
 """
 
-from synthlib.offline.environments import DIMENSIONS
+from synthlib.tasks import DIMENSIONS, environment_of
 
 
 def cql_update(observation_width, action_width, sampled_actions, batch_size=256, hidden=(256, 256)):
@@ -89,5 +89,5 @@ def of_job(job):
         widths = model["observation_width"], model["action_width"]
         batch_size = config["training"]["batch_size"]
         return job.updates * dt_update(*widths, batch_size, width=model["width"], layers=model["layers"])
-    widths = DIMENSIONS[config["dataset"]["name"].split("-")[0]]
+    widths = DIMENSIONS[environment_of(config["dataset"]["name"])]
     return job.updates * cql_update(*widths, config["cql"]["sampled_actions"], config["batch_size"])

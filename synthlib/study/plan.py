@@ -29,9 +29,9 @@ import yaml
 from synthlib.cql import jobs as cql_jobs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt import pretraining_jobs
-from synthlib.paper import DATASETS
 from synthlib.paths import PARAMS
 from synthlib.runs.store import Job
+from synthlib.tasks import DATASETS
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}

@@ -13,11 +13,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from synthlib.offline.datasets import DATASETS, OfflineDataset, qlearning_transitions, trajectories
+from synthlib.offline.datasets import OfflineDataset, qlearning_transitions, trajectories
 from synthlib.offline.download import OFFICIAL, file_name
-from synthlib.offline.environments import DIMENSIONS, ENVIRONMENTS, MASSES, make_environment, normalised_score
+from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import read_d4rl_file
 from synthlib.offline.sources import REPLICA_FOLDER
+from synthlib.tasks import DATASETS, DIMENSIONS, ENVIRONMENTS, MASSES, environment_of, normalised_score
 
 ROWS = 20_000  # of each replica file: d4rl converts row by row, in Python
 STATES = 300
@@ -95,7 +96,7 @@ def compare(folder, limits):
     """Lines of (what was compared, how it came out, whether it agrees)."""
     answers = folder / "answers"
     for name, limit in limits.items():
-        environment = name.split("-")[0]
+        environment = environment_of(name)
         arrays, _ = read_d4rl_file(folder / f"{name}.hdf5", environment)
         data = OfflineDataset(name, environment, "", "", (), "", "", **({"timeouts": None} | arrays))
         with np.load(answers / f"{name}.npz") as theirs:
@@ -110,7 +111,7 @@ def compare(folder, limits):
         yield f"{name}: {count:,} transitions, {len(lengths)} episodes", "equal" if same else "DIFFERENT", same
     with np.load(answers / "scores.npz") as theirs:
         gaps = [
-            np.abs(normalised_score(name.split("-")[0], theirs["returns"]) - theirs[f"score/{name}"]).max()
+            np.abs(normalised_score(environment_of(name), theirs["returns"]) - theirs[f"score/{name}"]).max()
             for name in DATASETS
         ]
         yield "normalised scores of the 12 data sets", f"largest gap {max(gaps):.0e}", max(gaps) < 1e-9

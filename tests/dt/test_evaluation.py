@@ -13,7 +13,7 @@ from synthlib.dt.evaluation import (
     readable_episode,
 )
 from synthlib.dt.model import DecisionTransformer, pretrained_config
-from synthlib.offline.environments import normalised_score
+from synthlib.tasks import normalised_score
 from tests.common import golden, golden_model
 
 GOLDEN = golden("dt_eval")

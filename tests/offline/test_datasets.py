@@ -3,17 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from synthlib.offline.datasets import (
-    DATASETS,
-    OfflineDataset,
-    cql_data,
-    load,
-    parse_source,
-    qlearning_transitions,
-    trajectories,
-)
-from synthlib.offline.environments import normalised_score
+from synthlib.offline.datasets import OfflineDataset, cql_data, load, parse_source, qlearning_transitions, trajectories
 from synthlib.offline.hdf5 import DataFileError, sha256_of
+from synthlib.tasks import DATASETS, normalised_score
 from tests.common import golden, toy_file
 
 GOLDEN = golden("d4rl")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from synthlib.offline.cards import card, episode_statistics
-from synthlib.offline.datasets import DATASETS, cql_data, load, trajectories
-from synthlib.offline.environments import DIMENSIONS, ENVIRONMENTS
+from synthlib.offline.datasets import cql_data, load, trajectories
 from synthlib.offline.replay_check import replay
 from synthlib.offline.sources import REPLICA_FOLDER
-from synthlib.replica.policies import collect_episode, environment_of, load_policy
+from synthlib.replica.policies import collect_episode, environment_for, load_policy
+from synthlib.tasks import DATASETS, DIMENSIONS, ENVIRONMENTS, environment_of
 
 MANIFEST = json.loads((REPLICA_FOLDER / "manifest.json").read_text())["files"]
 EMBEDDED = sorted({entry["environment"] for entry in MANIFEST.values()})
@@ -28,7 +28,7 @@ def test_the_replica_is_small_and_its_environments_whole(manifest):
     assert sum(path.stat().st_size for path in REPLICA_FOLDER.iterdir()) < 50e6
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name.split("-")[0] in EMBEDDED])
+@pytest.mark.parametrize("name", [name for name in DATASETS if environment_of(name) in EMBEDDED])
 def test_every_data_set_loads_whole_with_its_card(name):
     data = load(name)
     observation_width, action_width = DIMENSIONS[data.environment]
@@ -67,7 +67,7 @@ def test_a_committed_policy_made_the_committed_episodes(manifest, environment):
     for tier in ("medium", "expert"):
         policy = load_policy(REPLICA_FOLDER / f"{environment}_{tier}.npz")
         seed = manifest[f"{environment}_{tier}-v0.hdf5"]["episode_seed"]
-        episode = collect_episode(policy, environment_of(policy), seed, index=0)
+        episode = collect_episode(policy, environment_for(policy), seed, index=0)
         data = load(f"{environment}-medium-expert")
         first = 0 if tier == "medium" else len(load(f"{environment}-medium"))
         steps = min(20, len(episode.rewards))

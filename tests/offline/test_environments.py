@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from synthlib.offline.environments import (
-    DIMENSIONS,
-    ENVIRONMENTS,
-    make_environment,
-    normalised_score,
-    pad_observation,
-    physics_version,
-)
+from synthlib.offline.environments import make_environment
+from synthlib.tasks import DIMENSIONS, ENVIRONMENTS, normalised_score, pad_observation, physics_version
 
 
 def old_capsule_mass(radius, length):

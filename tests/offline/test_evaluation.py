@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from synthlib.offline.environments import make_environment, normalised_score
+from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator, evaluation_seed
+from synthlib.tasks import normalised_score
 
 
 def act(observations):

@@ -5,10 +5,8 @@ import re
 import pandas as pd
 import pytest
 
-from synthlib.offline.environments import REFERENCE_RETURNS
 from synthlib.paper import (
     AVERAGE_ROWS,
-    DATASETS,
     corl_scores,
     matched_control,
     paper_arms,
@@ -20,6 +18,7 @@ from synthlib.paper import (
     score_table_numbers,
 )
 from synthlib.study.plan import load_artefact
+from synthlib.tasks import DATASETS, REFERENCE_RETURNS
 from tests.common import SHARED
 
 PAPER_TEXT = SHARED / "paper/2310.00771.txt"

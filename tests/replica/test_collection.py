@@ -7,18 +7,18 @@ import torch
 
 from synthlib.offline.cards import card, card_markdown, episode_statistics
 from synthlib.offline.datasets import load, trajectories
-from synthlib.offline.environments import normalised_score
 from synthlib.offline.hdf5 import read_d4rl_file
 from synthlib.offline.replay_check import replay, report
 from synthlib.replica.collection import collect, differences, episodes_to_arrays, regenerate, replay_arrays
 from synthlib.replica.policies import (
     collect_episode,
-    environment_of,
+    environment_for,
     load_policy,
     policy_from_torch,
     save_policy,
 )
 from synthlib.replica.td3 import Agent, TD3Config
+from synthlib.tasks import normalised_score
 from tests.common import random_policy, toy_file, write_episodes
 
 
@@ -53,7 +53,7 @@ def test_whole_episodes_are_collected_until_there_are_enough(episodes):
 
 
 def test_the_recorded_action_is_the_one_that_was_taken(episodes):
-    env = environment_of(random_policy())
+    env = environment_for(random_policy())
     episode = episodes[0]
     assert np.abs(episode.actions).max() <= 1 and episode.actions.dtype == np.float32
     env.reset()
@@ -73,7 +73,7 @@ def test_exploration_noise_has_the_scale_it_was_trained_with(episodes):
 
 def test_a_fall_ends_an_episode_but_the_last_step_of_all_is_a_time_out(monkeypatch):
     policy = random_policy()
-    env = environment_of(policy)
+    env = environment_for(policy)
     fallen = collect_episode(policy, env, seed=3, index=0)
     length = len(fallen.rewards)
     assert fallen.terminal and length < 1000
@@ -97,7 +97,7 @@ def test_nothing_of_the_layout_is_lost_on_the_way_through_a_file(tmp_path, episo
 
 def test_a_compact_ant_is_stored_without_its_zeros_and_loaded_with_them(tmp_path):
     policy = random_policy("ant", scale=0.01)
-    ant = collect_episode(policy, environment_of(policy), seed=0, index=0)
+    ant = collect_episode(policy, environment_for(policy), seed=0, index=0)
     short = ant._replace(**{name: getattr(ant, name)[:50] for name in ant._fields if name != "terminal"})
     for whole, stored in ((False, 27), (True, 111)):
         write_episodes(tmp_path / str(whole), [short], whole, policy=policy)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.paper import DATASETS, logged_figures, logged_scores, matched_control
+from synthlib.paper import logged_figures, logged_scores, matched_control
 from synthlib.report.authors_logs import (
     COLUMNS,
     FOLDERS,
@@ -20,6 +20,7 @@ from synthlib.report.authors_logs import (
 )
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.tasks import DATASETS
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 # The header of every progress.csv, here for an ant; the numbers in eight of the names are the target returns.

@@ -6,12 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from synthlib.offline.sources import DATASETS, find_files
+from synthlib.offline.sources import find_files
 from synthlib.replica import policies as behaviour_policy
 from synthlib.replica.collection import collect
 from synthlib.report import data_page
 from synthlib.report.data_page import Effort, behaviour_policies, cards_of, find, summary
 from synthlib.study.plan import ParameterError, presets
+from synthlib.tasks import DATASETS
 from tests.common import random_policy, write_episodes
 
 matplotlib.use("Agg")

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.paper import DATASETS, normalisation_slip, paper_table
+from synthlib.paper import normalisation_slip, paper_table
 from synthlib.report.authors_logs import labels_of
 from synthlib.report.report import Report, Runs
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import AVERAGE
 from synthlib.study.plan import load_artefact
+from synthlib.tasks import DATASETS
 from tests.common import small_logs
 
 

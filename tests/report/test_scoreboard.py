@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from synthlib.paper import DATASETS, paper_claims
+from synthlib.paper import paper_claims
 from synthlib.report.scoreboard import NO_RUNS, judge, printed_cells, save_scoreboard, scoreboard, with_matched_baseline
+from synthlib.tasks import DATASETS
 
 CLAIMS = {claim["id"]: claim for claim in paper_claims()}
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from synthlib.paper import DATASETS, paper_arms, paper_claims, paper_seeds, paper_table, score_table_numbers
+from synthlib.paper import paper_arms, paper_claims, paper_seeds, paper_table, score_table_numbers
 from synthlib.report.statistics import score_cells
 from synthlib.report.verdicts import (
     AGREES,
@@ -36,6 +36,7 @@ from synthlib.report.verdicts import (
     seeds_needed,
     verdict,
 )
+from synthlib.tasks import DATASETS
 
 MEANS = np.array([45, 81, 105, 107, 37.5, 46.7, 49.2, 80.9, 42.4, 58.2, 70.4, 89.0])
 SPREADS = np.array([3.4, 11.8, 3.5, 8.7, 1.3, 10.6, 10.1, 3.9, 0.5, 3.2, 2.9, 4.7])

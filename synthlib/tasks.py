@@ -1,0 +1,86 @@
+"""The four robots and the twelve data sets: names, widths, reference returns, scores. Needs no MuJoCo, no PyTorch."""
+
+import functools
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d", "ant")
+# Order of Table 1; tables that print their rows in another order keep it.
+DATASETS = tuple(
+    f"{environment}-{tier}" for tier in ("medium-expert", "medium-replay", "medium") for environment in ENVIRONMENTS
+)
+GYMNASIUM_IDS = {
+    "halfcheetah": "HalfCheetah-v4",
+    "hopper": "Hopper-v4",
+    "walker2d": "Walker2d-v4",
+    "ant": "Ant-v4",
+}
+MAX_EPISODE_STEPS = 1000
+
+# (observation, action) widths as in the D4RL files.
+DIMENSIONS = {"halfcheetah": (17, 6), "hopper": (11, 3), "walker2d": (17, 6), "ant": (111, 8)}
+
+# Raw returns that score 0 and 1 (paper Table 17 = d4rl.infos).
+REFERENCE_RETURNS = {
+    "halfcheetah": (-280.178953, 12135.0),
+    "hopper": (-20.272305, 3234.3),
+    "walker2d": (1.629008, 4592.3),
+    "ant": (-325.6, 3879.7),
+}
+
+# Body masses: those of D4RL's time, or those of today's MuJoCo (synthlib.offline.environments says why).
+MASSES = ("d4rl", "stock")
+WITH_OLD_CAPSULES = ("hopper", "walker2d")  # the robots whose masses differ between the two
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """(environment, tier) of a data set's name; ValueError listing the known names."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
+    environment, tier = name.split("-", 1)
+    return environment, tier
+
+
+def environment_of(dataset: str) -> str:
+    """The robot of a data set: "hopper" of "hopper-medium-replay"."""
+    return parse_name(dataset)[0]
+
+
+def normalised_score(environment: str, returns: npt.ArrayLike) -> Any:
+    """D4RL score x 100 of raw ``returns`` (scalar or array): 100 (R - min) / (max - min), paper A.3."""
+    low, high = REFERENCE_RETURNS[environment]
+    return 100.0 * (np.asarray(returns, dtype=np.float64) - low) / (high - low)
+
+
+def pad_observation(environment: str, observations: np.ndarray) -> np.ndarray:
+    """Append the ant's 84 zero contact forces to the last axis: (..., 27) -> (..., 111); others unchanged.
+
+    The ant of D4RL has 111 observations whose last 84 (contact forces) are always zero; the environment here has 27
+    (faithfulness item 7.9).
+    """
+    width = DIMENSIONS[environment][0]
+    missing = width - observations.shape[-1]
+    if missing == 0:
+        return observations
+    if environment != "ant" or missing != 84:
+        raise ValueError(f"{environment} observations have width {width}, not {observations.shape[-1]}")
+    padding = np.zeros((*observations.shape[:-1], missing), dtype=observations.dtype)
+    return np.concatenate([observations, padding], axis=-1)
+
+
+def physics_version(environment: str, masses: str = "d4rl") -> dict[str, str]:
+    """What must be equal for two returns to be comparable; part of a run's identity."""
+    patched = masses == "d4rl" and environment in WITH_OLD_CAPSULES
+    return {
+        "environment": GYMNASIUM_IDS[environment],
+        "masses": "d4rl" if patched else "stock",
+        "gymnasium": _version("gymnasium"),
+        "mujoco": _version("mujoco"),
+    }
+
+
+# A plan of the whole paper asks tens of thousands of times, and each answer reads a file.
+_version = functools.cache(importlib.metadata.version)
