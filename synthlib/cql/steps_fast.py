@@ -11,14 +11,14 @@ import math
 import numpy as np
 
 from synthlib.cql.networks import LOG_STD_RANGE
-from synthlib.kernels.compiled import jit, step
+from synthlib.kernels.compiled import compile_step, jit
 
 LOWEST, HIGHEST = LOG_STD_RANGE
 NORMALISER = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)
 CHUNK = 32
 
 
-@step
+@compile_step
 def sample(outputs, multiplier, offset, policy, target, uniform, current, following, data, *written):
     actions, log_densities, target_action, log_pi = written
     size, width = data.shape
@@ -65,7 +65,7 @@ def _squash(at, row, noise, i, m, actions, slot):
     return total + two * np.log(product) - NORMALISER * std.shape[1]
 
 
-@step
+@compile_step
 def add_relu_(x, y):
     zero = x.dtype.type(0)
     for row in range(len(x)):
@@ -75,7 +75,7 @@ def add_relu_(x, y):
             of_x[j] = zero if value <= 0 else value
 
 
-@step
+@compile_step
 def learn_(hidden, bias, head, head_bias, log_densities, y, weight, temperature, batch_size, *written):
     q_of_policy, losses, bias_gradient, head_bias_gradient = written
     size = len(y)
@@ -135,7 +135,7 @@ def _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, lo
     return dq
 
 
-@step
+@compile_step
 def back_through_add_relu_(output, learnt, *written):
     delta, sums = written
     zero = delta.dtype.type(0)
@@ -152,7 +152,7 @@ def back_through_add_relu_(output, learnt, *written):
                     of_sums[j] += of_delta[j]
 
 
-@step
+@compile_step
 def give_head_(weight, bias, head, *written):
     weight_gradient, bias_gradient, head_gradient = written
     for row in range(len(head)):
@@ -165,7 +165,7 @@ def give_head_(weight, bias, head, *written):
         bias_gradient[row] *= factor
 
 
-@step
+@compile_step
 def policy_gradient(outputs, multiplier, offset, noise, action, alpha, q1, of_q1, q2, of_q2, *written):
     gradient, multiplier_gradient, offset_gradient = written
     size, width = action.shape

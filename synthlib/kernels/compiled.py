@@ -22,6 +22,7 @@ SOURCES = (
     "generators/markov_chain_fast",
     "generators/mdp_fast",
     "kernels/pcg64",
+    "kernels/twins",
 )
 
 
@@ -38,8 +39,8 @@ exact = numba.njit(cache=True, nogil=True, error_model="numpy")
 jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
-def step(function):
-    """``function`` of arrays, compiled, as one of tensors on a processor; it returns what the function returns."""
+def compile_step(function):
+    """``function`` of arrays, compiled, as a function of tensors on the processor, with the same value."""
     compiled = jit(function)
 
     @functools.wraps(function)
@@ -49,7 +50,7 @@ def step(function):
     return of_tensors
 
 
-@step
+@compile_step
 def back_through_relu_(delta, output, sums):
     """``delta`` (R, H) becomes 0 where ``output`` is not positive; the sum of its rows is written to ``sums`` (H,)."""
     zero = delta.dtype.type(0)
@@ -61,7 +62,7 @@ def back_through_relu_(delta, output, sums):
             sums[j] += of_delta[j]
 
 
-@step
+@compile_step
 def mean_squared_error_(predicted, wanted):
     """The mean over all entries of (R, P) matrices; its gradient takes the place of ``predicted``."""
     total, scale = 0.0, predicted.dtype.type(2 / predicted.size)

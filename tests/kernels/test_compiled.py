@@ -47,7 +47,7 @@ def test_what_is_kept_on_disk_depends_on_every_file_that_it_is_made_of():
         tree = ast.parse(path.read_text())
         ours = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "synthlib" in node.module]
         names = {node.module: {alias.name for alias in node.names} for node in ours}
-        if names.get(compiled.__name__, set()) & {"exact", "jit", "step"}:
+        if names.get(compiled.__name__, set()) & {"exact", "jit", "compile_step"}:
             decorated.append(str(path.relative_to(compiled.HERE).with_suffix("")))
             read = {f"{module}.{name}" for module, taken in names.items() for name in taken} | names.keys()
             files = {module.removeprefix("synthlib.").replace(".", "/") for module in read}
