@@ -23,15 +23,16 @@ from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretrain
 from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
+from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.generators import mdp, mdp_fast
 from synthlib.generators.markov_chain import ChainConfig, sequence, stream
-from synthlib.kernels.stacking import StackedCQL, StackedDT
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Trajectory
 from synthlib.offline.environments import make_environment

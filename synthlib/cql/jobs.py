@@ -16,8 +16,8 @@ from synthlib.cql.agent import SEEDS as SEEDS
 from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import MDPConfig, Transitions, generate
-from synthlib.kernels.stacking import StackedCQL
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import cql_data

@@ -29,8 +29,8 @@ from synthlib.dt.model import (
 )
 from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import pretraining_job
+from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
-from synthlib.kernels.stacking import StackedDT
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
 from synthlib.runs import loop

@@ -9,10 +9,11 @@ from torch.utils._pytree import tree_leaves
 
 from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.kernels.stacking import StackedCQL, StackedDT
+from synthlib.dt.stacked import StackedDT
 from synthlib.machine import devices
 from synthlib.runs import loop
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch

@@ -1,0 +1,70 @@
+"""Decision Transformers that differ in their seed alone, fine-tuned as one computation (synthlib.kernels.stacking)."""
+
+import copy
+
+import torch
+from torch import nn
+
+from synthlib.dt.finetuning import Update, dt_loss, learning_rate, model_inputs
+from synthlib.kernels.adam import FusedAdam
+from synthlib.kernels.stacking import leaves_of, mapped, stack_trees, stack_weights, stacked_optimiser
+
+
+class StackedDT:
+    """:class:`~synthlib.dt.finetuning.DTTraining` s that have made equally many updates with the same configuration."""
+
+    def __init__(self, trainings):
+        first = trainings[0]
+        self.trainings, self.config = trainings, first.config
+        self._loss = _DTLoss(copy.deepcopy(first.model), first.config, first.fast)
+        names = [name for name, _ in first.model.named_parameters()]
+        self._weights = stack_weights(names, [dict(training.model.named_parameters()) for training in trainings])
+        self._optimisers = []
+        for place, (_, steps) in enumerate(first.optimisers):
+            alike = [training.optimisers[place][0] for training in trainings]
+            states = dict(zip(alike[0].weights(), zip(*map(FusedAdam.states, alike), strict=True), strict=True))
+            leaves = leaves_of(first.model.named_parameters(), self._weights)
+            self._optimisers.append((stacked_optimiser(alike[0].param_groups, leaves, states), steps))
+        terms = [training.cluster_term for training in trainings]
+        self._cluster_terms = None if terms[0] is None else stack_trees(terms)
+
+    def update(self, batches, generators):
+        """One update of each run, with its batch and generator; a list of :class:`~synthlib.dt.finetuning.Update`."""
+        models = (training.model for training in self.trainings)
+        drawn = [model_inputs(*of_one) for of_one in zip(models, batches, generators, strict=True)]
+        inputs, dropouts = (stack_trees(part) for part in zip(*drawn, strict=True))
+        updates = self.trainings[0].updates
+        arguments = (updates, inputs, dropouts, self._cluster_terms)
+        loss, error = mapped(self._loss, {f"model.{name}": leaf for name, leaf in self._weights.items()}, arguments)
+        for leaf in self._weights.values():
+            leaf.grad = None
+        loss.sum().backward()
+        norms = self._clip()
+        for optimiser, steps in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(self.config, updates)
+            for _ in range(steps):
+                optimiser.step()
+        for training in self.trainings:
+            training.updates += 1
+        return [Update(*of_one) for of_one in zip(loss.detach(), error.detach(), norms, strict=True)]
+
+    def _clip(self):
+        """Clip the gradients of each run by its own norm; all norms (G,)."""
+        gradients = [leaf.grad for leaf in self._weights.values() if leaf.grad is not None]
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+        factors = (self.config.gradient_clip / (norms + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_ has it
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+        return norms
+
+
+class _DTLoss(nn.Module):
+    """The loss of one Decision Transformer as a module, so that ``functional_call`` can put weights into it."""
+
+    def __init__(self, model, config, fast):
+        super().__init__()
+        self.model, self.config, self.fast = model, config, fast
+
+    def forward(self, updates, inputs, dropouts, cluster_term):
+        return dt_loss(self.model, self.config, updates, inputs, dropouts, self.fast, cluster_term)
