@@ -20,7 +20,7 @@ from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
@@ -34,7 +34,7 @@ from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, upd
 from synthlib.generators import mdp, mdp_fast
 from synthlib.generators.markov_chain import ChainConfig, sequence, stream
 from synthlib.machine.devices import CPU, chosen, put
-from synthlib.offline.datasets import Trajectory
+from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
 from synthlib.study import operations
@@ -159,7 +159,7 @@ def cql(observation_width, action_width, sampled_actions):
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
     columns = states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256)
-    batch = Batch(*put(device, *columns))
+    batch = Transitions(*put(device, *columns))
 
     def noise():
         return Noise(*put(device, *draw_noise(generator, 256, action_width, sampled_actions)))
@@ -176,9 +176,9 @@ def cql(observation_width, action_width, sampled_actions):
         REFERENCE: updates(ReferenceCQL(readable)),
     }
     if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Batch(*columns), sampled_actions, device))
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
     if bench_jax.is_there() and device == CPU and not AVX2:
-        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Batch(*columns)))
+        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Transitions(*columns)))
     return Work(contestants, operations.cql_update(*widths, sampled_actions))
 
 

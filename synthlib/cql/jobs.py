@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from synthlib.cql.agent import SEEDS as SEEDS
-from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
+from synthlib.cql.agent import CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
-from synthlib.generators.mdp import MDPConfig, Transitions, generate
+from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
-from synthlib.offline.datasets import cql_data
+from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import data_cache
 from synthlib.runs import loop
@@ -88,7 +88,7 @@ def _mdp_data(config):
         columns = {name: column.astype(np.int32) for name, column in generate(config)._asdict().items()}
         write_atomically(path, lambda temporary: _save_columns(temporary, columns))
     with np.load(path) as columns:
-        return Transitions(**{name: columns[name].astype(np.int64) for name in Transitions._fields})
+        return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})
 
 
 def _save_columns(path, columns):
@@ -142,9 +142,9 @@ class FineTuning:
 
     def draw(self):
         """What the next update takes: its minibatch and its noise, on the agent's device."""
-        drawn = self.data.draw(self.config["batch_size"])
-        columns = (drawn.observations, drawn.actions, drawn.rewards, drawn.next_observations, drawn.terminals)
-        return Batch(*put(self.device, *columns)), Noise(*put(self.device, *draw_noise(self.noise, *self.noise_shape)))
+        batch = put(self.device, *self.data.draw(self.config["batch_size"]))
+        noise = put(self.device, *draw_noise(self.noise, *self.noise_shape))
+        return Transitions(*batch), Noise(*noise)
 
     def log(self, losses):
         """Take note of what an update returned; one row of losses per evaluation (faithfulness 6.6)."""

@@ -85,7 +85,7 @@ class MDPConfig:
             )
 
 
-class Transitions(NamedTuple):
+class IndexTransitions(NamedTuple):
     """Indices, each int64 of shape (M,), M = trajectories * length, trajectories one after the other."""
 
     observations: np.ndarray
@@ -94,7 +94,7 @@ class Transitions(NamedTuple):
 
 
 def generate(config):
-    """The data set of ``config``: :class:`Transitions`, the same integers as :func:`generate_readable`.
+    """The data set of ``config``: :class:`IndexTransitions`, the same integers as :func:`generate_readable`.
 
     Never holds a table of all rows unless it fits :data:`mdp_fast.TABLE_BYTES`.
     """
@@ -117,11 +117,11 @@ def generate(config):
     for t in range(config.length):
         actions[t] = draw_action(observations[t], t)
         observations[t + 1] = draw_next_state(_transition_row(config, observations[t], actions[t]), t)
-    return Transitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
+    return IndexTransitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
 
 
 def generate_readable(config):
-    """The data set of ``config`` one step at a time, as the paper's A.2 tells it: :class:`Transitions`."""
+    """The data set of ``config`` one step at a time, as the paper's A.2 tells it: :class:`IndexTransitions`."""
     if config.kind != "mdp":
         return _generate_iid(config)
     observations, actions, next_observations = [], [], []
@@ -133,7 +133,7 @@ def generate_readable(config):
             actions.append(action)
             next_observations.append(next_state)
             state = next_state
-    return Transitions(*(np.array(x, dtype=np.int64) for x in (observations, actions, next_observations)))
+    return IndexTransitions(*(np.array(x, dtype=np.int64) for x in (observations, actions, next_observations)))
 
 
 def policy_probabilities(config, state):
@@ -203,7 +203,7 @@ def _generate_iid(config):
     size = config.trajectories * config.length
     states = generator.randint(config.states, size=size)
     next_states = np.append(states[1:], generator.randint(config.states, size=1))
-    return Transitions(states, generator.randint(config.actions, size=size), next_states)
+    return IndexTransitions(states, generator.randint(config.actions, size=size), next_states)
 
 
 def vectors(config, observation_width, action_width):

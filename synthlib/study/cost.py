@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from synthlib.cql.agent import Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import DTEvaluator
@@ -22,6 +22,7 @@ from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.generators.mdp import MDPConfig
 from synthlib.machine.devices import CPU, chosen, describe, put, wait
 from synthlib.machine.files import read_json, write_json
+from synthlib.offline.datasets import Transitions
 from synthlib.offline.evaluation import Evaluator
 from synthlib.paths import outputs
 from synthlib.study import operations
@@ -73,7 +74,7 @@ def _cql_update(observation_width, action_width, sampled_actions):
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
     columns = (states[0], actions, torch.ones(256), states[1], torch.zeros(256))
-    batch = Batch(*put(chosen(), *columns))
+    batch = Transitions(*put(chosen(), *columns))
     noise = Noise(*put(chosen(), *draw_noise(generator, 256, action_width, sampled_actions)))
     return _median_seconds(lambda: agent.update(batch, noise))
 
