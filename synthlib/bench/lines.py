@@ -32,7 +32,9 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, hugg
 from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.generators import mdp, mdp_fast
-from synthlib.generators.markov_chain import ChainConfig, sequence, stream
+from synthlib.generators.markov_chain import ChainConfig, sequence
+from synthlib.generators.markov_chain_fast import fast_stream
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.offline.environments import make_environment
@@ -184,7 +186,7 @@ def cql(observation_width, action_width, sampled_actions):
 
 def critic_pretraining():
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
-    data = mdp.generate(config.mdp)
+    data = best(mdp.generate, config.mdp)(config.mdp)
     fast, readable = (CriticPretraining(config, fast=fast, transitions=data, device=chosen()) for fast in (True, False))
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
     contestants = {
@@ -242,7 +244,7 @@ def dt():
 
 def gpt2(sequences=4):
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
-    tokens = stream(ChainConfig(), 0, range(sequences))
+    tokens = fast_stream(ChainConfig(), 0, range(sequences))
     as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
     fast = GPT2Pretraining(config, batches=None, device=chosen())
 
@@ -277,7 +279,7 @@ def chain(states):
     sequences, slow = 8192, max(3, 20_000 // states)
     place = {"iteration": 0, "worker": 0, "workers": 1}
     contestants = {
-        OURS: Contestant(lambda: stream(config, 0, range(sequences)), sequences * config.length),
+        OURS: Contestant(lambda: fast_stream(config, 0, range(sequences)), sequences * config.length),
         REFERENCE: Contestant(
             lambda: bench_loops.chain_tokens(config, **place, sequences=4, positions=slow // 4 + 2), 4 * (slow // 4 + 2)
         ),
@@ -292,8 +294,8 @@ def mdp_data():
     config = mdp.MDPConfig()
     few = mdp.MDPConfig(trajectories=1, length=300)
     contestants = {
-        OURS: Contestant(lambda: mdp.generate(config), config.trajectories * config.length),
-        READABLE: Contestant(lambda: mdp.generate_readable(few), 300),
+        OURS: Contestant(lambda: mdp_fast.fast_generate(config), config.trajectories * config.length),
+        READABLE: Contestant(lambda: mdp.generate(few), 300),
         REFERENCE: Contestant(lambda: bench_loops.mdp_transitions(config, 1, 300), 300),
         # All draws are by generators freshly seeded with 42 or 666 + 1000 j + 333 t.
         "limit: the seeds alone": Contestant(

@@ -18,6 +18,7 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import Transitions, cql_data
@@ -85,7 +86,7 @@ def _mdp_data(config):
     path = data_cache() / "mdp" / f"{digest}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        columns = {name: column.astype(np.int32) for name, column in generate(config)._asdict().items()}
+        columns = {name: column.astype(np.int32) for name, column in best(generate, config)(config)._asdict().items()}
         write_atomically(path, lambda temporary: _save_columns(temporary, columns))
     with np.load(path) as columns:
         return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})

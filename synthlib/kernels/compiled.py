@@ -25,7 +25,9 @@ SOURCES = (
     "kernels/twins",
     "cql/networks",
     "cql/steps_fast",
+    "generators/markov_chain",
     "generators/markov_chain_fast",
+    "generators/mdp",
     "generators/mdp_fast",
 )
 
