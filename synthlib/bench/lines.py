@@ -23,6 +23,7 @@ from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretrain
 from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
@@ -187,7 +188,8 @@ def cql(observation_width, action_width, sampled_actions):
 def critic_pretraining():
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
     data = best(mdp.generate, config.mdp)(config.mdp)
-    fast, readable = (CriticPretraining(config, fast=fast, transitions=data, device=chosen()) for fast in (True, False))
+    kinds = FastCriticPretraining, CriticPretraining
+    fast, readable = (kind(config, transitions=data, device=chosen()) for kind in kinds)
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
     contestants = {
         OURS: Contestant(lambda: fast.run(fast.updates + 10), 10),

@@ -12,9 +12,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from synthlib.cql.agent import CQL, CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent import SEEDS as SEEDS
-from synthlib.cql.agent import CQLConfig, Noise, check_finite, draw_noise
-from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
@@ -43,7 +42,8 @@ def pretraining_job(environment, arm, settings):
     observation_width, action_width = DIMENSIONS[environment]
     mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
     mdp = replace(mdp, **arm.get("mdp", {}))
-    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed=arm.get("pretraining_seed", 42))
+    seed, hidden = arm.get("pretraining_seed", 42), CQLConfig(**arm.get("cql", {})).hidden
+    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed, hidden=hidden)
     wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)
     updates, keep = scaled_checkpoints(wanted, PRETRAINING_CHECKPOINTS, settings["pretraining_scale"])
     return Job("critic_pretraining", asdict(config), updates, keep=keep)
@@ -72,7 +72,7 @@ def finetuning_job(arm, dataset, seed, settings, source):
 def pretrain_critics(job, session, store, report):
     """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances."""
     config = _pretraining_config(job.config)
-    training = CriticPretraining(config, transitions=_mdp_data(config.mdp), device=chosen())
+    training = best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
     loop.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
 
 
@@ -127,7 +127,7 @@ class FineTuning:
         cql = CQLConfig(**config["cql"])
         widths = DIMENSIONS[data.environment]
         self.device = chosen()
-        self.agent = FastCQL(
+        self.agent = best(CQL, cql)(
             *widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"], device=self.device
         )
         self.noise = torch.Generator().manual_seed(config["seed"])

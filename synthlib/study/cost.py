@@ -9,8 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from synthlib.cql.agent import CQLConfig, Noise, draw_noise
-from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import DTEvaluator
 from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator
@@ -20,6 +19,7 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, defa
 from synthlib.dt.windows import CONTEXT
 from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.generators.mdp import MDPConfig
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import CPU, chosen, describe, put, wait
 from synthlib.machine.files import read_json, write_json
 from synthlib.offline.datasets import Transitions
@@ -69,7 +69,7 @@ def _measured(name, measure):
 
 def _cql_update(observation_width, action_width, sampled_actions):
     config = CQLConfig(sampled_actions=sampled_actions)
-    agent = FastCQL(observation_width, action_width, config, q_max=1000.0, seed=0, device=chosen())
+    agent = best(CQL, config)(observation_width, action_width, config, q_max=1000.0, seed=0, device=chosen())
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
@@ -81,7 +81,8 @@ def _cql_update(observation_width, action_width, sampled_actions):
 
 def _pretraining_update(observation_width, action_width):
     mdp = MDPConfig(states=10, trajectories=1)
-    training = CriticPretraining(CriticPretrainingConfig(observation_width, action_width, mdp), device=chosen())
+    config = CriticPretrainingConfig(observation_width, action_width, mdp)
+    training = best(CriticPretraining, config)(config, device=chosen())
     return _median_seconds(lambda: training.run(training.updates + 10)) / 10
 
 
