@@ -20,8 +20,9 @@ from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
-from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.cql.stacked import StackedCQL

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from synthlib.cql.batches import Batch, Noise, check_shapes
 from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
 from synthlib.kernels.adam import start_moments
 from synthlib.machine.devices import CPU
-from synthlib.offline.datasets import Transitions
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
@@ -69,40 +69,11 @@ class CQLConfig:
             raise ValueError(f"temperature is {self.temperature}; it must be positive")
 
 
-Batch = Transitions[torch.Tensor]
-"""A minibatch of B transitions in the agent's dtype; actions in [-1, 1], terminals 1 at a terminal step, else 0."""
-
-
-class Noise(NamedTuple):
-    """All randomness of one update. ``uniform`` lies in [-1, 1] and is used as actions; the rest is standard normal."""
-
-    policy: torch.Tensor  # (B, A): a ~ pi(s) of the policy and alpha losses
-    target: torch.Tensor  # (B, A): a' ~ pi(s') of the TD target
-    uniform: torch.Tensor  # (B, N, A): the three sources of actions in the conservative loss
-    current: torch.Tensor  # (B, N, A)
-    next: torch.Tensor  # (B, N, A)
-
-
 class SampledActions(NamedTuple):
     """The 3N actions per state of the conservative loss, in the order uniform, pi(s'), pi(s)."""
 
     actions: torch.Tensor  # (B, 3N, A)
     log_densities: torch.Tensor  # (B, 3N), of the distribution that each action came from
-
-
-def draw_noise(generator: torch.Generator, batch_size: int, action_width: int, sampled_actions: int) -> Noise:
-    """Float32 :class:`Noise` of one update from a ``torch.Generator``, drawn in the order of the authors' program.
-
-    It is drawn on the processor, for an agent on a GPU too: a run's noise does not depend on where it runs.
-    """
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator)
-
-    single, several = (batch_size, action_width), (batch_size, sampled_actions, action_width)
-    policy, target = normal(*single), normal(*single)
-    uniform = torch.empty(several).uniform_(-1, 1, generator=generator)
-    return Noise(policy, target, uniform, current=normal(*several), next=normal(*several))
 
 
 class CQL:
@@ -325,18 +296,6 @@ def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_
         next_value = next_value.clamp(max=q_max)
     y = batch.rewards + config.discount * (1 - batch.terminals) * next_value
     return y.clamp(max=q_max) if config.safe_q == "target" else y
-
-
-def check_shapes(batch: Batch, noise: Noise, observation_width: int, action_width: int, sampled_actions: int) -> None:
-    """Raises ValueError unless shapes are as :class:`Transitions` and :class:`Noise` say: (B, 1) would broadcast."""
-    size = batch.observations.shape[0]
-    state, action, several = (size, observation_width), (size, action_width), (size, sampled_actions, action_width)
-    expected = Transitions(state, action, (size,), state, (size,)), Noise(action, action, several, several, several)
-    for given, shapes in zip((batch, noise), expected, strict=True):
-        for name, tensor, shape in zip(given._fields, given, shapes, strict=True):
-            if tensor.shape != shape:
-                kind = type(given).__name__
-                raise ValueError(f"{name} of the {kind} has shape {tuple(tensor.shape)}, not {shape}")
 
 
 def check_finite(losses: Mapping[str, float | torch.Tensor]) -> None:

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import torch
 
 from synthlib.cql import steps_fast as steps
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, bellman_target, check_shapes
+from synthlib.cql.agent import CQL, CQLConfig, bellman_target
+from synthlib.cql.batches import Batch, Noise, check_shapes
 from synthlib.kernels import mlp
 from synthlib.kernels.adam import FusedAdam, flatten, views
 from synthlib.kernels.products import add_weight_gradient, product, weight_gradient

@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from synthlib.cql.agent import CQL, CQLConfig, Noise, check_finite, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.agent import SEEDS as SEEDS
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate

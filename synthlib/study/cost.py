@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import DTEvaluator
 from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cql.agent import CQL, SEEDS, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql.agent import CQL, SEEDS, CQLConfig, bellman_target, check_finite
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.networks import QNetwork
 from synthlib.offline.datasets import Transitions
 from tests.common import golden, noise_for, random_batch, small_agent

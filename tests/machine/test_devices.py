@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from synthlib.__main__ import main
-from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.dt.clusters import ClusterTerm

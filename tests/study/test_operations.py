@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from synthlib.bench.reference_style import ReferenceCQL
-from synthlib.cql.agent import CQL, CQLConfig, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.batches import draw_noise
 from synthlib.cql.networks import QNetwork
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.offline.datasets import Transitions
