@@ -215,9 +215,16 @@ def load_preset(name, algorithm):
     if isinstance(settings["seeds"], dict) and set(settings["seeds"]) != set(settings["datasets"]):
         raise ParameterError(f"preset {name!r}: seeds must be one number, or one for each of {settings['datasets']}")
     for dataset in settings["datasets"]:
-        if not 1 <= (seeds := seeds_of(settings, dataset)) <= len(_SEEDS[algorithm]):
-            raise ParameterError(f"preset {name!r}: seeds must be 1 to {len(_SEEDS[algorithm])}, not {seeds}")
+        _check_seeds(seeds_of(settings, dataset), _SEEDS[algorithm], f"preset {name!r}")
     return settings
+
+
+def _check_seeds(seeds, known, where):
+    if isinstance(seeds, list):
+        if not seeds or len(set(seeds)) < len(seeds) or set(seeds) - set(known):
+            raise ParameterError(f"{where}: seeds must be different ones of {', '.join(map(str, known))}, not {seeds}")
+    elif not 1 <= seeds <= len(known):
+        raise ParameterError(f"{where}: seeds must be 1 to {len(known)}, not {seeds}")
 
 
 def left_out(artefact, settings):
@@ -227,8 +234,15 @@ def left_out(artefact, settings):
 
 
 def seeds_of(settings, dataset):
-    """How many seeds a preset's ``settings`` give each arm on ``dataset``: data sets may differ in what they need."""
+    """What a preset's ``settings`` say of the seeds on ``dataset``, where data sets may differ: how many of the authors'
+    list, counted from its front, or a list of some of them."""
     return settings["seeds"][dataset] if isinstance(settings["seeds"], dict) else settings["seeds"]
+
+
+def number_of_seeds(settings, dataset):
+    """How many seeds each arm has on ``dataset``."""
+    seeds = seeds_of(settings, dataset)
+    return len(seeds) if isinstance(seeds, list) else seeds
 
 
 def can_train(preset, algorithm):
@@ -254,11 +268,15 @@ def make_plan(artefact_name, preset, source, arms=()):
     cells = tuple(
         Cell(arm, dataset, seed, _job_of_arm(arm, arm_settings, make_job, dataset, seed, settings, source))
         for dataset in settings["datasets"]
-        for seed in seeds[: seeds_of(settings, dataset)]
+        for seed in _chosen(seeds, seeds_of(settings, dataset))
         for arm, arm_settings in artefact.arms.items()
         if arm not in absent and (not arms or arm in arms)
     )
     return Plan(artefact, preset, settings, source, cells)
+
+
+def _chosen(seeds, wanted):
+    return wanted if isinstance(wanted, list) else seeds[:wanted]
 
 
 def _job_of_arm(arm, arm_settings, make_job, dataset, seed, settings, source):

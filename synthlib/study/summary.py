@@ -16,8 +16,8 @@ from synthlib.study.plan import (
     left_out,
     load_artefact,
     make_plan,
+    number_of_seeds,
     presets,
-    seeds_of,
 )
 
 
@@ -42,7 +42,7 @@ class PlanSummary:
         datasets = len(plan.settings["datasets"])
         sizes = f"{len(plan.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
-        seeds = sorted({seeds_of(plan.settings, dataset) for dataset in plan.settings["datasets"]})
+        seeds = sorted({number_of_seeds(plan.settings, dataset) for dataset in plan.settings["datasets"]})
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
         if absent := left_out(plan.artefact, plan.settings):
             lines.append(f"  not in this preset: {'; '.join(absent)}")

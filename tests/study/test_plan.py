@@ -127,6 +127,11 @@ def test_a_misspelt_or_missing_setting_is_refused(own_params):
     spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=21))
     with pytest.raises(ParameterError, match="seeds must be 1 to 20, not 21"):
         load_preset("overnight", "cql")
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 7]))
+    assert {cell.seed for cell in make_plan("cql_start", "overnight", None).cells} == {666, 7}
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 43]))
+    with pytest.raises(ParameterError, match=r"seeds must be different ones of 42, 666, .*, not \[666, 43\]"):
+        load_preset("overnight", "cql")
     spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["dt"]["seeds"].pop("walker2d-medium-expert"))
     with pytest.raises(ParameterError, match=r"one number, or one for each of .*walker2d-medium-expert"):
         load_preset("overnight", "dt")
