@@ -234,8 +234,10 @@ def left_out(artefact, settings):
 
 
 def seeds_of(settings, dataset):
-    """What a preset's ``settings`` say of the seeds on ``dataset``, where data sets may differ: how many of the authors'
-    list, counted from its front, or a list of some of them."""
+    """What a preset's ``settings`` say of the seeds on ``dataset``, where data sets may differ.
+
+    That is how many of the authors' list, counted from its front, or a list of some of them.
+    """
     return settings["seeds"][dataset] if isinstance(settings["seeds"], dict) else settings["seeds"]
 
 
