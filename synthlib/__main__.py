@@ -7,7 +7,7 @@ import sys
 from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
 from synthlib.paths import NOTEBOOKS, outputs
 from synthlib.study.engine import JobsFailed
-from synthlib.study.plan import ParameterError, artefact_names, load_artefact, presets
+from synthlib.study.params import ParameterError, artefact_names, load_artefact, presets
 
 SCOREBOARD = "99_scoreboard.ipynb"
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
@@ -77,10 +77,10 @@ def _parser():
 
 def _plan(options):
     # Imported here and below: these load torch, which the help text does not need.
-    from synthlib.study.summary import paper_totals, plan_all
+    from synthlib.study.totals import paper_totals, totals_of_presets
 
     if options.table == "all":
-        print(plan_all(options.workers or os.cpu_count()).to_string())
+        print(totals_of_presets(options.workers or os.cpu_count()).to_string())
         totals = paper_totals()
         counts = dict.fromkeys(["trainings", "updates", "core-hours"], "{:,.0f}".format)
         formats = counts | {"operations": "{:.2e}".format}
@@ -196,7 +196,7 @@ def _open(options):
 def _names(options):
     """The artefact that was asked for, or all that this source of runs can make."""
     from synthlib.report.authors_check import authors_artefacts
-    from synthlib.study.plan import can_train
+    from synthlib.study.params import can_train
 
     if options.table != "all":
         return [options.table]
