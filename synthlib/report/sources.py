@@ -9,7 +9,6 @@ written once.
 
 import json
 import math
-import os
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pandas as pd
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.machine import devices
+from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
 from synthlib.offline.sources import parse_source
 from synthlib.paths import outputs, store_root
@@ -51,11 +51,11 @@ def open_runs(source="own", preset="quick", data="replica", logs="", workers=0):
     """A source of runs: :class:`OwnRuns` or :class:`AuthorsRuns`. ParameterError for an unknown name, ValueError for
     a device that is not there.
 
-    ``preset``, ``data`` and ``workers`` (0: one per core) matter to our own runs, ``logs`` to the authors'.
+    ``preset``, ``data`` and ``workers`` (0: one per usable processor) matter to our own runs, ``logs`` to the authors'.
     """
     if source == "own":
         devices.chosen()  # a GPU that is not there is to be said before anything is trained
-        return OwnRuns(preset, data, workers or os.cpu_count())
+        return OwnRuns(preset, data, workers or usable_processors())
     if source == "authors":
         path = find_logs(logs)
         return AuthorsRuns(path, read_logs(path))

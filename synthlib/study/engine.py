@@ -17,6 +17,7 @@ from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
+from synthlib.errors import Failed
 from synthlib.machine.locks import ClaimLost
 from synthlib.machine.processes import prepare_process
 from synthlib.runs import loop
@@ -27,7 +28,7 @@ from synthlib.study.algorithms import describe, training
 _WAIT_SECONDS = 0.5
 
 
-class JobsFailed(RuntimeError):
+class JobsFailed(Failed):
     """Some trainings did not finish; the message lists them with their last line and where the traceback lies."""
 
 

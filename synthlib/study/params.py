@@ -17,7 +17,6 @@ import yaml
 
 from synthlib.paths import PARAMS
 from synthlib.study.algorithms import algorithm
-from synthlib.tasks import DATASETS
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
@@ -137,6 +136,8 @@ def can_train(preset: str, algorithm_name: str) -> bool:
 
 def load_preset(name: str, algorithm_name: str) -> Settings:
     """The settings of one algorithm under one preset, checked; ParameterError when unknown."""
+    from synthlib.tasks import DATASETS  # imports NumPy, which a help text need not wait for
+
     known, chosen = presets(), algorithm(algorithm_name)
     if name not in known:
         raise ParameterError(f"no preset called {name!r}; there are: {', '.join(known)}")
