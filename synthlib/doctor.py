@@ -10,6 +10,7 @@ import numpy as np
 
 from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
+from synthlib.machine.processors import usable_processors
 from synthlib.offline import replay_check
 from synthlib.offline.environments import make_environment
 from synthlib.offline.sources import checksum, find_files
@@ -125,4 +126,4 @@ def _threads():
     wanted = os.environ.get("OMP_NUM_THREADS")
     if wanted != "1":
         raise RuntimeError(f"OMP_NUM_THREADS is {wanted}; workers use one thread each, set it to 1 (make does)")
-    return f"one per process, {os.cpu_count()} cores"
+    return f"one per process, {usable_processors()} cores"

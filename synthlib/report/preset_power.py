@@ -11,7 +11,7 @@ import pandas as pd
 
 from synthlib.paper import logged_scores
 from synthlib.report.verdicts import AVERAGE, power, power_of_cells, seeds_needed
-from synthlib.study.plan import can_train, left_out, load_artefact, load_preset, number_of_seeds, presets
+from synthlib.study.params import can_train, left_out, load_artefact, load_preset, number_of_seeds, presets
 
 
 def power_of_presets(artefact="table1"):

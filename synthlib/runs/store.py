@@ -20,16 +20,12 @@ they are done and read like any other, but a longer job starts from the beginnin
 """
 
 import contextlib
-import hashlib
-import json
 import platform
 import secrets
 import shutil
 import socket
 import time
 import traceback
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -39,29 +35,6 @@ from synthlib.machine import devices
 from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
 from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training of ``kind`` with a full, JSON-able ``config``, wanted up to ``updates`` updates.
-
-    ``keep`` lists the numbers of updates whose weights others start from; ``requires`` are jobs that must be done first
-    (the pre-training that a fine-tuning starts from); ``context`` says where things lie on this machine. Only ``kind``
-    and ``config`` are the identity.
-    """
-
-    kind: str
-    config: dict
-    updates: int
-    keep: tuple = ()
-    requires: tuple = ()
-    context: dict = field(default_factory=dict)
-
-    @cached_property
-    def key(self):
-        """16 hex digits: what makes two jobs the same training, whatever their length."""
-        canonical = json.dumps([self.kind, self.config], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class Store:

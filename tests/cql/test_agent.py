@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cql.agent import CQL, SEEDS, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.algorithm import SEEDS
 from synthlib.cql.networks import QNetwork
 from tests.common import golden, noise_for, random_batch, small_agent
 
