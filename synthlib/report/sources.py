@@ -19,13 +19,14 @@ import pandas as pd
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.machine import devices
+from synthlib.machine.description import describe_environment
 from synthlib.offline.download import prepare
 from synthlib.offline.sources import parse_source
 from synthlib.paths import outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
-from synthlib.runs.store import Store, describe_environment
+from synthlib.runs.store import Store
 from synthlib.study.engine import describe
 from synthlib.study.plan import (
     LOSSES,
