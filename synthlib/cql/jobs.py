@@ -22,9 +22,10 @@ from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import cql_data
 from synthlib.offline.evaluation import Evaluator
+from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
 from synthlib.runs import loop
-from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
+from synthlib.runs.loop import evaluated, scaled_checkpoints
 from synthlib.runs.store import Job
 from synthlib.tasks import DIMENSIONS, physics_version
 

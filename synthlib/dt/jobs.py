@@ -33,8 +33,9 @@ from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
+from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs import loop
-from synthlib.runs.loop import data_identity, evaluated, planned_data
+from synthlib.runs.loop import evaluated
 from synthlib.runs.store import Job
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 

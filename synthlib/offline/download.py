@@ -8,13 +8,16 @@ a manifest beside it, and a file that changes afterwards is refused.
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from synthlib.machine.download import DownloadError, fetch
 from synthlib.machine.files import read_json, write_json
-from synthlib.offline.hdf5 import DataFileError, read_d4rl_file, sha256_of
-from synthlib.offline.sources import MANIFESTS, checksum, find_files, parse_source
+from synthlib.offline.checksums import file_checksum
+from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
+from synthlib.offline.sources import MANIFESTS, DataSource, checksum, parse_source
+from synthlib.paths import data_cache
 from synthlib.tasks import DATASETS, parse_name
 
 OFFICIAL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"
@@ -24,21 +27,21 @@ _ADVICE = (
 )
 
 
-def prepare(names, source, **options):
-    """Make sure that every data set of ``names`` can be loaded from ``source``; ``options`` go to :func:`download`.
+def prepare(names: Iterable[str], data: str | DataSource, cache: str | Path | None = None, **options: Any) -> None:
+    """Make sure that the data source ``data`` has the files of every data set of ``names``.
 
-    For ``d4rl``, what is missing is downloaded and every file's SHA-256 is noted at first use; for other sources the
-    files are only looked for. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
+    For ``d4rl``, missing files are downloaded and every file's SHA-256 is written into the manifest at first use; other
+    data sources are only looked at. With a ``cache`` folder the SHA-256 of unchanged files are remembered there.
+    ``options`` go to :func:`download`. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
     """
-    source = parse_source(source)
+    data = parse_source(data)
     for name in names:
-        if source.kind == "d4rl":
-            path = source.folder / file_name(name)
+        if data.kind == "d4rl":
+            path = data.folder / file_name(name)
             if not path.is_file():
                 download(name, path, **options)
-            _note_checksum(path)
-        find_files(name, source)
-        checksum(name, source)
+            _note_checksum(path, cache)
+        checksum(name, data, cache)
 
 
 def file_name(name: str) -> str:
@@ -65,12 +68,12 @@ def download(name: str, path: Path, mirror: str | None = None, **options: Any) -
     fetch(url, path, check, _ADVICE, **options)
 
 
-def _note_checksum(path):
-    """Write a file's SHA-256 into the folder's manifest, unless one is there."""
+def _note_checksum(path: Path, cache: str | Path | None) -> None:
+    """Write a file's SHA-256 into the folder's manifest, unless the manifest has one."""
     manifest = path.parent / MANIFESTS["d4rl"]
     listed = read_json(manifest) if manifest.is_file() else {"files": {}}
     if path.name not in listed["files"]:
-        listed["files"][path.name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        listed["files"][path.name] = {"sha256": file_checksum(path, cache), "bytes": path.stat().st_size}
         write_json(manifest, listed)
 
 
@@ -82,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.names or DATASETS
     try:
-        prepare(names, arguments.data)
+        prepare(names, arguments.data, data_cache())
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     print(f"{len(names)} data sets ready in {Path(parse_source(arguments.data).folder)}")

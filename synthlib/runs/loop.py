@@ -5,31 +5,10 @@ saves its state at least every :data:`CHECKPOINT_SECONDS`, and one that goes on 
 """
 
 import time
-from functools import cache
 
-from synthlib.offline.datasets import load
 from synthlib.offline.evaluation import evaluation_seed
-from synthlib.paths import data_cache
-from synthlib.tasks import environment_of
 
 CHECKPOINT_SECONDS = 60
-
-
-@cache
-def data_identity(dataset, source):
-    """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
-    if source is None:
-        return environment_of(dataset), None, "d4rl"
-    data = load(dataset, source, cache=data_cache())
-    return data.environment, data.checksum, data.masses
-
-
-def planned_data(name, checksum, source):
-    """The data set of a fine-tuning job; ValueError when it is no longer the one that was planned with."""
-    data = load(name, source, cache=data_cache())
-    if data.checksum != checksum:
-        raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
-    return data
 
 
 def scaled_checkpoints(updates, checkpoints, scale):
