@@ -36,7 +36,7 @@ def check_data(datasets: Iterable[str], source: str) -> None:
         load(dataset, source, cache=data_cache())
 
 
-def planned_data(name: str, checksum: str, source: str) -> OfflineDataset:
+def planned_data(name: str, checksum: str | None, source: str) -> OfflineDataset:
     """The data set of a fine-tuning job, memory-mapped from the cache.
 
     Raises ValueError when its content is no longer the one that was planned with, and as
