@@ -18,14 +18,15 @@ import pandas as pd
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.machine import devices
+from synthlib.machine.description import describe_environment
 from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
 from synthlib.offline.sources import parse_source
-from synthlib.paths import outputs, store_root
+from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
-from synthlib.runs.store import Store, describe_environment
+from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe, training
 from synthlib.study.params import (
     ParameterError,
@@ -72,7 +73,7 @@ class OwnRuns:
 
     def prepare(self, name):
         """Have the data sets that artefact ``name`` wants: download official D4RL files that are not there yet."""
-        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data)
+        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data, data_cache())
 
     def plan(self, name):
         """What artefact ``name`` needs, has and lacks: a text to print."""

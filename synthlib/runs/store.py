@@ -20,7 +20,6 @@ they are done and read like any other, but a longer job starts from the beginnin
 """
 
 import contextlib
-import platform
 import secrets
 import shutil
 import socket
@@ -31,7 +30,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from synthlib.machine import devices
+from synthlib.machine.description import describe_environment
 from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
 from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
@@ -242,27 +241,3 @@ def _is_done_in(folder, job):
 
 def weights_name(updates):
     return f"weights_{updates}.pt"
-
-
-def describe_environment():
-    """What a reader needs to know about where a run was made; no part of its identity."""
-    from importlib.metadata import version
-
-    packages = ("synthlib", "torch", "numpy", "gymnasium", "mujoco", "transformers")
-    return {
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "device": devices.describe(devices.chosen()),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **{package: version(package) for package in packages},
-    }
-
-
-def _processor():
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

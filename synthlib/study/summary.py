@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from synthlib.offline.identity import check_data
 from synthlib.paths import outputs, store_root
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
@@ -53,9 +54,14 @@ class PlanSummary:
 
 
 def run_plan(plan: Plan, workers: int, shard: tuple[int, int] = (0, 1), stacked: bool = False) -> None:
-    """Train what the plan lacks; see :func:`synthlib.study.engine.run_jobs` for what is raised."""
+    """Train what the plan lacks, after every data set that it needs has been loaded once.
+
+    Raises as :func:`synthlib.offline.identity.check_data` (nothing is trained then) and
+    :func:`synthlib.study.engine.run_jobs`.
+    """
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
+    check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
     jobs = plan.jobs()
     run_jobs(jobs, store, workers, seconds_of(jobs), shard, stacked)
 
