@@ -1,19 +1,24 @@
-"""The commands behind the Makefile: ``python -m synthlib COMMAND``."""
+"""The commands behind the Makefile: ``synthlib COMMAND``, or ``python -m synthlib COMMAND``."""
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
+from synthlib.errors import Failed
 from synthlib.paths import NOTEBOOKS, outputs
-from synthlib.study.engine import JobsFailed
-from synthlib.study.plan import ParameterError, artefact_names, load_artefact, presets
+from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
+
+if TYPE_CHECKING:
+    from synthlib.report.sources import AuthorsRuns, OwnRuns
 
 SCOREBOARD = "99_scoreboard.ipynb"
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 after an error that is told in words, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         return {
@@ -27,7 +32,7 @@ def main(arguments=None):
             "check-authors": _check_authors,
             "doctor": _doctor,
         }[options.command](options)
-    except (ValueError, OSError, JobsFailed, NotebookFailed) as error:
+    except (ValueError, OSError, Failed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -37,7 +42,7 @@ def main(arguments=None):
         return 130
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
@@ -65,7 +70,7 @@ def _parser():
         if name in ("plan", "run", "reproduce", "show", "publish", "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
-            command.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+            command.add_argument("--workers", type=int, default=0, help="processes (default: one per usable processor)")
         if name == "doctor":
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
         else:
@@ -75,12 +80,15 @@ def _parser():
     return parser
 
 
-def _plan(options):
-    # Imported here and below: these load torch, which the help text does not need.
-    from synthlib.study.summary import paper_totals, plan_all
+# What a command needs is imported when it runs: PyTorch alone takes seconds, and the help text needs nothing of it.
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from synthlib.machine.processors import usable_processors
+    from synthlib.study.totals import paper_totals, totals_of_presets
 
     if options.table == "all":
-        print(plan_all(options.workers or os.cpu_count()).to_string())
+        print(totals_of_presets(options.workers or usable_processors()).to_string())
         totals = paper_totals()
         counts = dict.fromkeys(["trainings", "updates", "core-hours"], "{:,.0f}".format)
         formats = counts | {"operations": "{:.2e}".format}
@@ -92,7 +100,7 @@ def _plan(options):
     return 0
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     runs = _open(options)
     for name in _names(options):
         runs.prepare(name)
@@ -101,7 +109,9 @@ def _run(options):
     return 0
 
 
-def _reproduce(options):
+def _reproduce(options: argparse.Namespace) -> int:
+    from synthlib.notebooks import run_notebook
+
     runs, executed = _open(options), set()
     for name in _names(options):
         runs.prepare(name)
@@ -118,7 +128,7 @@ def _reproduce(options):
     return 0
 
 
-def _show(options):
+def _show(options: argparse.Namespace) -> int:
     runs, shown = _open(options), 0
     for name in _names(options):
         try:
@@ -133,7 +143,7 @@ def _show(options):
     return int(shown == 0)
 
 
-def _publish(options):
+def _publish(options: argparse.Namespace) -> int:
     from synthlib.paths import store_root
     from synthlib.runs.publish import publish
     from synthlib.runs.store import Store
@@ -145,7 +155,8 @@ def _publish(options):
     return 0
 
 
-def _notebook(options):
+def _notebook(options: argparse.Namespace) -> int:
+    from synthlib.notebooks import notebook_parameters, run_notebook
     from synthlib.report.data_page import page_folder
 
     path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
@@ -160,7 +171,9 @@ def _notebook(options):
     return 0
 
 
-def _scoreboard(options):
+def _scoreboard(options: argparse.Namespace) -> int:
+    from synthlib.notebooks import run_notebook
+
     folder = outputs() / options.preset / "scoreboard"
     parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
     page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
@@ -169,7 +182,7 @@ def _scoreboard(options):
     return 0
 
 
-def _check_authors(options):
+def _check_authors(options: argparse.Namespace) -> int:
     from synthlib.report.authors_check import check, summary
     from synthlib.report.authors_logs import find_logs, read_logs
 
@@ -181,31 +194,30 @@ def _check_authors(options):
     return int(len(different) > 0)
 
 
-def _doctor(options):
+def _doctor(options: argparse.Namespace) -> int:
     from synthlib.doctor import examine
 
     return examine(options.data)
 
 
-def _open(options):
+def _open(options: argparse.Namespace) -> "OwnRuns | AuthorsRuns":
     from synthlib.report.sources import open_runs
 
     return open_runs(options.source, options.preset, options.data, options.logs, options.workers)
 
 
-def _names(options):
+def _names(options: argparse.Namespace) -> list[str]:
     """The artefact that was asked for, or all that this source of runs can make."""
-    from synthlib.report.authors_check import authors_artefacts
-    from synthlib.study.plan import can_train
-
     if options.table != "all":
         return [options.table]
     if options.source == "authors":
+        from synthlib.report.authors_check import authors_artefacts
+
         return [artefact.name for artefact in authors_artefacts()]
     return [name for name in artefact_names() if can_train(options.preset, load_artefact(name).algorithm)]
 
 
-def _parameters(options):
+def _parameters(options: argparse.Namespace) -> dict[str, str | int]:
     """What every table's notebook takes."""
     return {
         "source": options.source,
@@ -216,21 +228,21 @@ def _parameters(options):
     }
 
 
-def _data(text):
+def _data(text: str) -> str:
     """The source of data with an absolute folder: notebooks run in a folder of their own."""
     return f"path:{_absolute(text[5:])}" if text.startswith("path:") else text
 
 
-def _absolute(path):
+def _absolute(path: str) -> str:
     """A notebook runs in a folder of its own, so a path must not depend on where the command was typed."""
     return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
-def _arms(text):
+def _arms(text: str) -> tuple[str, ...]:
     return tuple(arm.strip() for arm in text.split(";") if arm.strip())
 
 
-def _shard(text):
+def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
         raise ParameterError(f"shard {text!r} is not I/N with 0 <= I < N")

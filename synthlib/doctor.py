@@ -1,4 +1,4 @@
-"""``make doctor``: check the installation, one line each, and say at the end in one line what is missing."""
+"""``make doctor``: check the installation, one line for each part, and say in a last line what is missing."""
 
 import importlib.metadata
 import os
@@ -10,24 +10,25 @@ import numpy as np
 
 from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
+from synthlib.machine.processors import usable_processors
 from synthlib.offline import replay_check
 from synthlib.offline.environments import make_environment
 from synthlib.offline.sources import checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
-from synthlib.tasks import DATASETS, ENVIRONMENTS
+from synthlib.tasks import DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
 
 _LEAST_FREE_GB = 1
 
 
-def examine(source="replica"):
-    """Print the findings; 0 when a table can be reproduced here, else 1."""
+def examine(data: str = "replica") -> int:
+    """Print what was found; ``data`` is the data source. Returns 0 when a table can be reproduced here, else 1."""
     problems = []
     for name, check in (
         ("python", _python),
         ("packages", _packages),
         ("physics", _physics),
-        ("data", lambda: _data(source)),
-        ("masses", lambda: _masses(source)),
+        ("data", lambda: _data(data)),
+        ("masses", lambda: _masses(data)),
         ("notebooks", _notebooks),
         ("disk", _disk),
         ("threads", _threads),
@@ -45,13 +46,15 @@ def examine(source="replica"):
     return 0
 
 
-def _python():
+def _python() -> str:
+    """The version of Python; each check returns what to print and raises when its part is missing."""
     if sys.version_info[:2] != (3, 11):
         raise RuntimeError(f"this is Python {sys.version.split()[0]}; use 3.11")
     return sys.version.split()[0]
 
 
-def _packages():
+def _packages() -> str:
+    """Whether every package has the version in requirements.lock."""
     wrong = []
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         locked = re.match(r"([A-Za-z0-9_.-]+)==([^ ;]+)", line)
@@ -69,7 +72,8 @@ def _packages():
     return "as in requirements.lock"
 
 
-def _physics():
+def _physics() -> str:
+    """Whether every environment makes a step."""
     for environment in ENVIRONMENTS:
         env = make_environment(environment)
         env.reset(seed=0)
@@ -78,36 +82,40 @@ def _physics():
     return f"{', '.join(ENVIRONMENTS)} step in MuJoCo {importlib.metadata.version('mujoco')}"
 
 
-def _data(source):
-    present = [name for name in DATASETS if _is_there(name, source)]
+def _data(data: str) -> str:
+    """Which data sets are there. Every byte is read: a remembered checksum would not show a damaged disk."""
+    present = [name for name in DATASETS if _is_there(name, data)]
     for name in present:
-        checksum(name, source)
+        checksum(name, data)
     if not present:
-        raise RuntimeError(f"no data set found in source {source!r}")
-    return f"{len(present)} of {len(DATASETS)} {source} data sets, checksums as in their manifest"
+        raise RuntimeError(f"no data set found in data source {data!r}")
+    return f"{len(present)} of {len(DATASETS)} {data} data sets, checksums as in their manifest"
 
 
-def _masses(source):
-    """Replay stored steps of the environments whose masses changed: which of the two sets made these data?"""
-    present = [name for name in ("hopper-medium", "walker2d-medium") if _is_there(name, source)]
-    return "; ".join(replay_check.report(name, source) for name in present) or "no hopper or walker2d data to replay"
+def _masses(data: str) -> str:
+    """Which body masses the data were made with: stored steps of the robots whose masses changed are replayed."""
+    names = (f"{environment}-medium" for environment in WITH_OLD_CAPSULES)
+    found = [replay_check.report(name, data) for name in names if _is_there(name, data)]
+    return "; ".join(found) or "no hopper or walker2d data to replay"
 
 
-def _is_there(name, source):
+def _is_there(name: str, data: str) -> bool:
     try:
-        return bool(find_files(name, source))
+        return bool(find_files(name, data))
     except FileNotFoundError:
         return False
 
 
-def _notebooks():
+def _notebooks() -> str:
+    """How many notebooks there are, and whether their kernel is installed."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     KernelSpecManager().get_kernel_spec("python3")
     return f"{len(list(NOTEBOOKS.glob('*.ipynb')))} in {NOTEBOOKS.name}/, kernel python3"
 
 
-def _disk():
+def _disk() -> str:
+    """Free space for the outputs."""
     folder = outputs()
     while not folder.exists():
         folder = folder.parent
@@ -117,12 +125,14 @@ def _disk():
     return f"{free:.0f} GB free for {outputs()}"
 
 
-def _device():
+def _device() -> str:
+    """Where trainings would run."""
     return f"{devices.describe(devices.chosen())}, matrix products on the processor by {'oneDNN' if ONEDNN else 'MKL'}"
 
 
-def _threads():
+def _threads() -> str:
+    """Whether a process uses one thread for its matrix products."""
     wanted = os.environ.get("OMP_NUM_THREADS")
     if wanted != "1":
         raise RuntimeError(f"OMP_NUM_THREADS is {wanted}; workers use one thread each, set it to 1 (make does)")
-    return f"one per process, {os.cpu_count()} cores"
+    return f"one per process, {usable_processors()} cores"

@@ -18,12 +18,13 @@ import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+from synthlib.errors import Failed
 from synthlib.machine.files import write_text
 
 KERNEL = "python3"
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(Failed):
     """A cell raised; the message names the cell, its last line and the kept notebook."""
 
 

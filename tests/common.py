@@ -23,7 +23,9 @@ from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
-from synthlib.runs.store import Job
+from synthlib.runs import loop
+from synthlib.runs.job import Job
+from synthlib.study.algorithms import training
 from synthlib.tasks import DATASETS
 
 TESTS = Path(__file__).parent
@@ -48,6 +50,13 @@ def save(store, one, updates, rows=()):
     session = store.open(one)
     with session.recording_failure():
         session.save({"weights": torch.ones(3), "updates": updates}, updates, evaluations=rows)
+
+
+def train(one, store):
+    """Train the job ``one`` in this process."""
+    session = store.open(one)
+    with session.recording_failure():
+        loop.train(training(one), [session], store, lambda updates: None)
 
 
 # --- offline data

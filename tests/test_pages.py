@@ -10,7 +10,7 @@ import pytest
 from synthlib.notebooks import notebook_parameters
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.report.data_page import find
-from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.study.params import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))

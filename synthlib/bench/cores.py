@@ -74,10 +74,8 @@ def _updates(seconds, started, ready, reports):
     # As in a worker, everything is imported by the new process itself.
     from synthlib.cql.jobs import FineTuning, finetuning_job
     from synthlib.machine.processes import prepare_process
-    from synthlib.study.engine import TRAINERS
 
     prepare_process()
-    assert "cql" in TRAINERS
     settings = {"updates": 10**9, "evaluate_every": 10**9, "episodes": 10}
     run = FineTuning(finetuning_job({"pretraining": "none"}, DATASET, 0, settings, SOURCE), store=None)
     run.update()

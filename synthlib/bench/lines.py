@@ -20,12 +20,14 @@ from synthlib.bench import peer_d3rlpy as bench_d3rlpy
 from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
+from synthlib.cql import flops as cql_flops
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.cql.stacked import StackedCQL
+from synthlib.dt import flops as dt_flops
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
 from synthlib.dt.model import DecisionTransformer, baseline_config
@@ -41,7 +43,6 @@ from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
-from synthlib.study import operations
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
 LIMIT = "limit: the physics alone"
@@ -183,7 +184,7 @@ def cql(observation_width, action_width, sampled_actions):
         contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
     if bench_jax.is_there() and device == CPU and not AVX2:
         contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Transitions(*columns)))
-    return Work(contestants, operations.cql_update(*widths, sampled_actions))
+    return Work(contestants, cql_flops.update(*widths, sampled_actions))
 
 
 def critic_pretraining():
@@ -197,7 +198,7 @@ def critic_pretraining():
         READABLE: Contestant(lambda: readable.run(readable.updates + 10), 10),
         REFERENCE: Contestant(lambda: [reference.update(rows) for _ in range(10)], 10),
     }
-    return Work(contestants, operations.critic_pretraining_update(17, 6), (256, 256, 256))
+    return Work(contestants, cql_flops.pretraining_update(17, 6), (256, 256, 256))
 
 
 def dt():
@@ -242,7 +243,7 @@ def dt():
     }
     if bench_d3rlpy.is_there():
         contestants["d3rlpy"] = Contestant(bench_d3rlpy.dt_updates(data.trajectories, 64, device))
-    return Work(contestants, operations.dt_update(17, 6), (3840, 128, 512))
+    return Work(contestants, dt_flops.update(17, 6), (3840, 128, 512))
 
 
 def gpt2(sequences=4):
@@ -274,7 +275,7 @@ def gpt2(sequences=4):
         REFERENCE: plain("eager"),
         "Hugging Face, sdpa": plain("sdpa"),
     }
-    return Work(contestants, operations.gpt2_update(100, batch_size=sequences) / units, (4096, 128, 512))
+    return Work(contestants, dt_flops.gpt2_update(100, batch_size=sequences) / units, (4096, 128, 512))
 
 
 def chain(states):
@@ -344,4 +345,4 @@ def dt_evaluation(steps=200):
         REFERENCE: Contestant(lambda: bench_loops.transformer_return(reference, **one), steps),
         LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),
     }
-    return Work(contestants, operations.dt_action(17, 6), (590, 128, 512))
+    return Work(contestants, dt_flops.action(17, 6), (590, 128, 512))

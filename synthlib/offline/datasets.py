@@ -1,21 +1,22 @@
-"""The offline data sets: one loader for every source, and what D4RL, CQL and the decision transformer make of them."""
+"""The offline data sets: one loader for every data source, and the forms that CQL and the Decision Transformer read."""
 
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
-from synthlib.offline.sources import checksum, find_files, parse_source
+from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)
-Q_MAX_REWARDS = 100  # 1 / (1 - 0.99): no return can exceed so many times the largest reward
+Q_MAX_REWARDS = 100  # 1 / (1 - 0.99): a discounted return cannot exceed this many times the largest reward
 Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 
 
@@ -23,17 +24,18 @@ Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 class OfflineDataset:
     """One data set as stored: N transitions in the order of collection, episodes one after the other.
 
-    ``observations`` (N, O) and ``actions`` (N, A) float32, ``rewards`` (N,) float32, ``terminals`` (N,) bool where an
-    episode ended by itself, ``timeouts`` (N,) bool where time ran out (None: the file does not say).
-    ``next_observations`` (N, O) is None unless it was asked for. ``checksum`` is the SHA-256 of the content and
-    belongs to a run's identity; the source's folder does not.
+    ``observations`` (N, O), ``actions`` (N, A) and ``rewards`` (N,) are float32. ``terminals`` (N,) bool is True where
+    an episode ended by itself, ``timeouts`` (N,) bool where time ran out; None when the file does not say.
+    ``next_observations`` (N, O) is None unless :func:`load` was asked for it. ``data_source`` is replica, d4rl or
+    path:DIR. ``checksum``, the SHA-256 of the content, belongs to a run's identity; the files' folder does not.
+    ``metadata`` holds, for each file's name, what the file says about itself.
     """
 
     name: str
     environment: str
     tier: str
-    source: str
-    files: tuple
+    data_source: str
+    files: tuple[Path, ...]
     checksum: str
     masses: str
     observations: np.ndarray = field(repr=False)
@@ -42,9 +44,9 @@ class OfflineDataset:
     terminals: np.ndarray = field(repr=False)
     timeouts: np.ndarray | None = field(repr=False)
     next_observations: np.ndarray | None = field(default=None, repr=False)
-    metadata: dict = field(default_factory=dict, repr=False)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rewards)
 
 
@@ -68,37 +70,46 @@ class Trajectory(NamedTuple):
 
 
 class CQLData(NamedTuple):
-    """What CQL learns from: the ``rows`` (M,) of a data set that stays where it is, so that processes which load it
-    from one cache share its memory; the cap on next-state values; and the generator that draws every minibatch."""
+    """What CQL learns from: M rows of a data set, and the generator that draws every minibatch from them.
+
+    ``rows`` (M,) int32 are indices. The data set is not copied, so that processes that load it from one cache share
+    its memory. ``q_max`` is the upper bound of next-state values (faithfulness 6.1).
+    """
 
     dataset: OfflineDataset
     rows: np.ndarray
     q_max: float
     generator: np.random.RandomState
 
-    def draw(self, size):
+    def draw(self, size: int) -> Transitions[np.ndarray]:
         """:class:`Transitions` of ``size`` rows drawn with replacement; see :meth:`batch`."""
         return self.batch(self.generator.randint(len(self.rows), size=size))
 
-    def batch(self, places):
-        """:class:`Transitions` of ``rows[places]`` as the authors have them: actions clipped, terminals float32."""
+    def batch(self, places: np.ndarray) -> Transitions[np.ndarray]:
+        """:class:`Transitions` of ``rows[places]`` as CQL takes them: actions clipped to +-0.999, terminals float32."""
         drawn = _transitions(self.dataset, self.rows[places])
         return drawn._replace(
             actions=np.clip(drawn.actions, -ACTION_CLIP, ACTION_CLIP), terminals=drawn.terminals.astype(np.float32)
         )
 
 
-def load(name, source="replica", cache=None, next_observations=False):
-    """The :class:`OfflineDataset` called ``name``.
+def load(
+    name: str,
+    data: str | DataSource = "replica",
+    cache: str | Path | None = None,
+    next_observations: bool = False,
+) -> OfflineDataset:
+    """The :class:`OfflineDataset` called ``name`` from the data source ``data`` (replica, d4rl or path:DIR).
 
-    With a ``cache`` folder the arrays are unpacked there once and memory-mapped, so that many processes share one
-    copy. ``next_observations=True`` adds them where the file can say (D4RL's own conversion never uses them).
-    Raises ValueError (unknown name or source), FileNotFoundError, :class:`DataFileError`.
+    With a ``cache`` folder the arrays are checked and unpacked there once, and memory-mapped, so that many processes
+    share one copy; without, the files are read and checked every time. ``next_observations=True`` adds them where the
+    files have them (D4RL's own conversion never uses them). Raises ValueError (unknown name or data source),
+    FileNotFoundError, :class:`DataFileError`.
     """
-    source = parse_source(source)
+    data = parse_source(data)
     environment, tier = parse_name(name)
-    files = find_files(name, source)
-    digest = checksum(name, source)
+    files = find_files(name, data)
+    digest = checksum(name, data, cache)
     names = (*ARRAYS, "next_observations") if next_observations else ARRAYS
     if cache is None:
         arrays, metadata = _read(files, environment, names)
@@ -106,33 +117,47 @@ def load(name, source="replica", cache=None, next_observations=False):
         kind = "next" if next_observations else "plain"
         folder = Path(cache) / "datasets" / f"{name}-{digest[:16]}-{kind}"
         arrays, metadata = _unpacked(folder, lambda: _read(files, environment, names))
-    masses = {facts.get("masses", "d4rl") for facts in metadata}
-    if len(masses) > 1:
-        raise DataFileError(f"{name}: its files were made with different body masses: {', '.join(map(str, files))}")
     return OfflineDataset(
         name=name,
         environment=environment,
         tier=tier,
-        source=source.label,
+        data_source=data.label,
         files=files,
         checksum=digest,
-        masses=masses.pop(),
+        masses=body_masses(name, files, metadata),
         metadata={path.name: facts for path, facts in zip(files, metadata, strict=True)},
         **(dict.fromkeys(names) | arrays),
     )
 
 
-def qlearning_transitions(dataset, terminate_on_end=False, max_episode_steps=MAX_EPISODE_STEPS):
+def body_masses(name: str, files: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -> str:
+    """The body masses that a data set was made with, "d4rl" where the ``metadata`` of its ``files`` does not say.
+
+    Raises :class:`DataFileError` when two joined files disagree.
+    """
+    masses = {facts.get("masses", "d4rl") for facts in metadata}
+    if len(masses) > 1:
+        raise DataFileError(f"{name}: its files were made with different body masses: {', '.join(map(str, files))}")
+    return masses.pop()
+
+
+def qlearning_transitions(
+    dataset: OfflineDataset, terminate_on_end: bool = False, max_episode_steps: int = MAX_EPISODE_STEPS
+) -> Transitions[np.ndarray]:
     """The :class:`Transitions` that D4RL's ``qlearning_dataset`` makes of a data set (faithfulness 7.5).
 
-    The next state is the next row, whatever the file says; the last row is lost; rows where time ran out are left
-    out, so that no value is carried over a reset, unless ``terminate_on_end``; terminal rows keep the next episode's
-    first state, which no update ever looks at. Without ``timeouts``, time is up every ``max_episode_steps`` rows.
+    The next state is the next row, even where the file has ``next_observations``; the last row is lost. Rows where
+    time ran out are left out, so that no value is carried over a reset, unless ``terminate_on_end``. Terminal rows
+    keep the next episode's first state, which no update uses. Without ``timeouts``, time runs out every
+    ``max_episode_steps`` rows.
     """
     return _transitions(dataset, _transition_rows(dataset, terminate_on_end, max_episode_steps))
 
 
-def _transition_rows(dataset, terminate_on_end=False, max_episode_steps=MAX_EPISODE_STEPS):
+def _transition_rows(
+    dataset: OfflineDataset, terminate_on_end: bool = False, max_episode_steps: int = MAX_EPISODE_STEPS
+) -> np.ndarray:
+    """Indices (M,) of the rows that become transitions."""
     terminals = np.asarray(dataset.terminals[:-1])
     if dataset.timeouts is None:
         final = _time_limit_rows(terminals, max_episode_steps, after_limit=int(terminate_on_end))
@@ -142,16 +167,17 @@ def _transition_rows(dataset, terminate_on_end=False, max_episode_steps=MAX_EPIS
     return np.arange(len(terminals)) if terminate_on_end else np.flatnonzero(~final)
 
 
-def _transitions(dataset, rows):
+def _transitions(dataset: OfflineDataset, rows: np.ndarray) -> Transitions[np.ndarray]:
     columns = dataset.observations, dataset.actions, dataset.rewards, dataset.terminals
     observations, actions, rewards, terminals = map(np.asarray, columns)  # views without memmap's slow indexing
     return Transitions(observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminals[rows])
 
 
-def trajectories(dataset, max_episode_steps=MAX_EPISODE_STEPS):
-    """The whole episodes of a data set as a list of :class:`Trajectory` views, in order (faithfulness 7.7).
+def trajectories(dataset: OfflineDataset, max_episode_steps: int = MAX_EPISODE_STEPS) -> list[Trajectory]:
+    """The whole episodes of a data set, in order, as views of its arrays (faithfulness 7.7).
 
-    Cut after a terminal or timed-out row; an unfinished last episode is dropped.
+    An episode ends with a terminal or timed-out row; an unfinished last episode is dropped. Without ``timeouts``, time
+    runs out after ``max_episode_steps`` rows.
     """
     terminals = np.asarray(dataset.terminals)
     if dataset.timeouts is None:
@@ -164,11 +190,12 @@ def trajectories(dataset, max_episode_steps=MAX_EPISODE_STEPS):
     return [Trajectory(*(column[a:b] for column in columns)) for a, b in zip(starts, stops, strict=True)]
 
 
-def cql_data(dataset, ratio=1.0):
-    """:class:`CQLData` of a data set: floor(ratio N) transitions in the authors' order (faithfulness 6.1).
+def cql_data(dataset: OfflineDataset, ratio: float = 1.0) -> CQLData:
+    """:class:`CQLData` of a data set: floor(``ratio`` M) of its M transitions in the authors' order (faithfulness 6.1).
 
-    Order, subset and minibatch stream come from one generator seeded 0, so they are the same for every seed and arm.
-    ``q_max`` = 100 x the largest reward of the subset. Raises ValueError unless 0 < ratio <= 1 leaves a transition.
+    Order, subset and minibatches come from one generator seeded 0, so they are the same for every seed and arm.
+    ``q_max`` is 100 times the largest reward of the subset. Raises ValueError when ``ratio`` is outside (0, 1] or
+    leaves no transition.
     """
     rows = _transition_rows(dataset)
     kept = int(len(rows) * ratio)
@@ -179,11 +206,11 @@ def cql_data(dataset, ratio=1.0):
     return CQLData(dataset, rows, Q_MAX_REWARDS * float(dataset.rewards[rows].max()), generator)
 
 
-def _time_limit_rows(terminals, limit, after_limit):
-    """Where D4RL believes that time ran out when a file has no ``timeouts``: bool (N,).
+def _time_limit_rows(terminals: np.ndarray, limit: int, after_limit: int) -> np.ndarray:
+    """Rows, bool (N,), where D4RL's program takes time to run out when a file has no ``timeouts``.
 
-    It counts rows since the last end, and its counter starts at 0 for the first episode, at 1 after a terminal row
-    and at ``after_limit`` after a full episode: one step early, a slip that the reference data have and we keep.
+    The program counts rows since the last end. Its counter starts at 0 for the first episode, at 1 after a terminal row
+    and at ``after_limit`` after a full episode. So time may run out one step early: a slip of D4RL, which is kept.
     """
     final = np.zeros(len(terminals), dtype=bool)
     start, counter = 0, 0
@@ -194,8 +221,10 @@ def _time_limit_rows(terminals, limit, after_limit):
     return final
 
 
-def _read(files, environment, names):
-    """Arrays of one file, or of two joined, and the metadata of each."""
+def _read(
+    files: Sequence[Path], environment: str, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Arrays of one file, or of two joined, and the metadata of each file."""
     parts = [read_d4rl_file(path, environment, names) for path in files]
     metadata = [facts for _, facts in parts]
     arrays = [part for part, _ in parts]
@@ -207,8 +236,10 @@ def _read(files, environment, names):
     return {name: np.concatenate([part[name] for part in arrays]) for name in shared}, metadata
 
 
-def _unpacked(folder, read):
-    """What ``read()`` returns, kept in ``folder`` and memory-mapped from there."""
+def _unpacked(
+    folder: Path, read: Callable[[], tuple[dict[str, np.ndarray], list[dict[str, Any]]]]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """The result of ``read()``, kept in ``folder`` and memory-mapped from there."""
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))

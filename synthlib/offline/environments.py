@@ -1,29 +1,37 @@
 """The four MuJoCo tasks, with the physics that the D4RL data were made on.
 
-D4RL was collected with MuJoCo before 2.1.2, which weighed a capsule as a cylinder of length ``L + r``. Every
-wheel on PyPI today weighs it exactly, and a hopper that is 4 % heavier can halve the score of a policy that was
-trained on the old one. ``masses="d4rl"`` (default) restores the old masses for hopper and walker2d; ``"stock"``
-leaves the model as shipped. One choice must serve data and evaluation: it is part of a run's identity.
+D4RL was collected with MuJoCo before 2.1.2, which computed the mass of a capsule (length ``L``, radius ``r``) as the
+mass of a cylinder of length ``L + r``. Today's MuJoCo computes it exactly. A hopper that is 4 % heavier can halve the
+score of a policy that was trained on the lighter one. ``masses="d4rl"`` (default) restores the old masses of hopper and
+walker2d; ``"stock"`` leaves the model as shipped. Data and evaluation need the same masses, so the choice is part of a
+run's identity.
 
-The ant has 27 observations here, those of D4RL 111: :func:`synthlib.tasks.pad_observation` appends the zeros.
+The ant's observation has width 27 here and 111 in D4RL: :func:`synthlib.tasks.pad_observation` appends the zeros.
+
+``gymnasium`` and ``mujoco`` are imported when an environment is made: a plan, a table or a figure makes none.
 """
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
-import gymnasium
-import mujoco
 import numpy as np
 
 from synthlib.tasks import ENVIRONMENTS, GYMNASIUM_IDS, MASSES, WITH_OLD_CAPSULES
 
-_GEOM_DENSITY = 1000.0
+if TYPE_CHECKING:
+    import gymnasium
+    import mujoco
+
+_GEOM_DENSITY = 1000.0  # kg per cubic metre
 
 
-def make_environment(environment, masses="d4rl", **options):
-    """A gymnasium environment with a 1000-step limit; ``options`` go to gymnasium (e.g. ``render_mode``).
+def make_environment(environment: str, masses: str = "d4rl", **options: Any) -> "gymnasium.Env":
+    """A gymnasium environment with a limit of 1000 steps; ``options`` go to gymnasium (e.g. ``render_mode``).
 
-    Raises ValueError for an unknown environment or mass set.
+    Raises ValueError for an unknown environment or unknown masses.
     """
+    import gymnasium
+
     if environment not in GYMNASIUM_IDS:
         raise ValueError(f"unknown environment {environment!r}; known: {', '.join(ENVIRONMENTS)}")
     if masses not in MASSES:
@@ -38,8 +46,13 @@ def make_environment(environment, masses="d4rl", **options):
     return env
 
 
-def restore_capsule_masses(model, data):
-    """Give every one-capsule body of an ``MjModel`` the mass and inertia that MuJoCo < 2.1.2 computed, in place."""
+def restore_capsule_masses(model: "mujoco.MjModel", data: "mujoco.MjData") -> None:
+    """Give every body the mass (kg) and inertia (kg m2) that MuJoCo before 2.1.2 computed, in place.
+
+    Raises ValueError when a body is not one capsule.
+    """
+    import mujoco
+
     for body in range(1, model.nbody):
         first, count = model.body_geomadr[body], model.body_geomnum[body]
         if count != 1 or model.geom_type[first] != mujoco.mjtGeom.mjGEOM_CAPSULE:

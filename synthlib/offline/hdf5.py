@@ -1,14 +1,16 @@
-"""One HDF5 file in D4RL's layout: read whole, checked, and refused with a sentence when it cannot be right.
+"""One HDF5 file in D4RL's layout: read, checked, and refused with a clear sentence when it cannot be right.
 
 Layout (faithfulness 7.2): flat arrays ``observations`` (N, O), ``actions`` (N, A), ``rewards`` (N,), ``terminals``
 (N,), ``timeouts`` (N,), ``next_observations`` (N, O), with ``infos/*`` and ``metadata/*`` beside them. Other projects
-write it with small differences; those that leave no doubt are accepted: rewards and flags of shape (N, 1), flags
-stored as 0/1 numbers, no ``timeouts``, no ``next_observations``, an ant without its 84 zeros.
+write it with small differences. Where the meaning is beyond doubt they are accepted: rewards and flags of shape (N, 1),
+flags stored as 0/1 numbers, no ``timeouts``, no ``next_observations``, an ant without its 84 zeros.
 """
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,24 +21,29 @@ from synthlib.tasks import DIMENSIONS, pad_observation
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 FLAGS = ("terminals", "timeouts")
-# Instead of next_observations, in the embedded files: only those that are not the next row, one for each episode.
+# The embedded files have this instead of next_observations: the last next observation of each episode. All others are
+# the next row.
 FINAL = "infos/final_next_observations"
 ACTION_LIMIT = 1.01  # the four tasks take actions in [-1, 1]; the slack is for float16 files
 
 
 class DataFileError(ValueError):
-    """A data file that cannot be used; the message names the file and what to do."""
+    """A data file cannot be used; the message names the file and what to do."""
 
 
-def sha256_of(path):
-    """Hex SHA-256 of a file's bytes."""
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, all of which are read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def open_hdf5(path):
-    """An open ``h5py.File``; FileNotFoundError or :class:`DataFileError` when it is missing, truncated or no HDF5."""
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """An open ``h5py.File``.
+
+    Raises FileNotFoundError when there is no file, :class:`DataFileError` when it is no HDF5, or truncated or damaged
+    where the body of the ``with`` statement reads it.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
@@ -50,28 +57,38 @@ def open_hdf5(path):
         ) from error
 
 
-def read_d4rl_file(path, environment, names=REQUIRED + OPTIONAL):
-    """``(arrays, metadata)`` of one file: float32 arrays and bool flags, ant observations padded to 111.
+def read_d4rl_file(
+    path: Path, environment: str, names: Sequence[str] = REQUIRED + OPTIONAL
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """``(arrays, metadata)`` of one file: float32 arrays and bool flags, the ant's observations padded to width 111.
 
-    ``names`` limits what is read; optional arrays that the file lacks are left out. ``metadata`` holds the file's
-    attributes and the scalars of its ``metadata`` group. Raises FileNotFoundError and :class:`DataFileError`.
+    Only the arrays in ``names`` are read; optional arrays that the file lacks are left out. ``metadata`` is that of
+    :func:`read_metadata`. Raises FileNotFoundError, and :class:`DataFileError` when the file or its content cannot be
+    right (see :func:`check_arrays`).
     """
     with open_hdf5(path) as file:
         _check_names(path, file)
         arrays = {name: file[name][()] for name in names if name in file}
         if "next_observations" in names and FINAL in file:
             arrays["next_observations"] = _shifted(file)
-        metadata = {key: _plain(value) for key, value in file.attrs.items()}
-        if isinstance(file.get("metadata"), h5py.Group):
-            scalars = {key: item for key, item in file["metadata"].items() if isinstance(item, h5py.Dataset)}
-            metadata |= {key: _plain(item[()]) for key, item in scalars.items() if item.size == 1}
+        metadata = _metadata(file)
     return check_arrays(arrays, environment, path), metadata
 
 
-def write_d4rl_file(path, arrays, attributes):
-    """Write arrays (names may have a group, ``infos/qpos``) as compressed HDF5, whole or not at all."""
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a file says about itself: its attributes and the scalars of its ``metadata`` group. Reads no array.
 
-    def write(temporary):
+    Raises FileNotFoundError, and :class:`DataFileError` when the file cannot be opened or lacks a required array.
+    """
+    with open_hdf5(path) as file:
+        _check_names(path, file)
+        return _metadata(file)
+
+
+def write_d4rl_file(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+    """Write arrays (a name may have a group: ``infos/qpos``) as compressed HDF5, whole or not at all."""
+
+    def write(temporary: Path) -> None:
         with h5py.File(temporary, "w") as file:
             for name, array in arrays.items():
                 file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True)
@@ -80,15 +97,20 @@ def write_d4rl_file(path, arrays, attributes):
     write_atomically(path, write)
 
 
-def compact(arrays):
-    """The arrays without ``infos`` and with :data:`FINAL` for ``next_observations``; nothing else is lost."""
+def compact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a data set in less space: without ``infos``, and with :data:`FINAL` for ``next_observations``."""
     ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"])
     kept = {name: array for name, array in arrays.items() if name in REQUIRED or name == "timeouts"}
     return kept | {FINAL: arrays["next_observations"][ends]}
 
 
-def check_arrays(arrays, environment, where):
-    """The arrays in their standard shapes and types; :class:`DataFileError` naming ``where`` if they make no sense."""
+def check_arrays(arrays: Mapping[str, np.ndarray], environment: str, where: str | Path) -> dict[str, np.ndarray]:
+    """The arrays in their standard shapes and types: (N, O), (N, A) and (N,), float32, flags bool.
+
+    Raises :class:`DataFileError`, its message beginning with ``where``, when lengths differ, there are fewer than 2
+    transitions, a width is not the environment's, a number is NaN or infinite, a flag is not 0 or 1, or actions leave
+    [-1, 1].
+    """
     arrays = {name: _standard_shape(name, array, where) for name, array in arrays.items()}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
@@ -110,14 +132,24 @@ def check_arrays(arrays, environment, where):
     return arrays
 
 
-def _shifted(file):
-    """``next_observations`` of a compact file: the next row, and at episode ends what :data:`FINAL` says."""
+def _metadata(file: h5py.File) -> dict[str, Any]:
+    found = {key: _plain(value) for key, value in file.attrs.items()}
+    group = file.get("metadata")
+    if isinstance(group, h5py.Group):
+        scalars = {key: item for key, item in group.items() if isinstance(item, h5py.Dataset) and item.size == 1}
+        found |= {key: _plain(item[()]) for key, item in scalars.items()}
+    return found
+
+
+def _shifted(file: h5py.File) -> np.ndarray:
+    """``next_observations`` (N, O) of a compact file: the next row, and the rows of :data:`FINAL` at episode ends."""
     following = np.roll(file["observations"][()], -1, axis=0)
     following[np.flatnonzero(file["terminals"][()] | file["timeouts"][()])] = file[FINAL][()]
     return following
 
 
-def _check_names(path, file):
+def _check_names(path: Path, file: h5py.File) -> None:
+    """:class:`DataFileError` when a required array is missing, with a hint for known other layouts."""
     missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
     if not missing:
         return
@@ -129,7 +161,8 @@ def _check_names(path, file):
     raise DataFileError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(file)) or 'nothing'}. {hint}")
 
 
-def _standard_shape(name, array, where):
+def _standard_shape(name: str, array: np.ndarray, where: str | Path) -> np.ndarray:
+    """An array as float32 or bool, flags and rewards as (N,); :class:`DataFileError` when it is not numbers."""
     if name in ("observations", "next_observations", "actions"):
         if array.ndim != 2 or array.dtype.kind not in "fiu":
             raise DataFileError(f"{where}: {name} is {array.dtype} of shape {array.shape}, not real numbers (N, width)")
@@ -145,7 +178,8 @@ def _standard_shape(name, array, where):
     return np.ascontiguousarray(array, dtype=bool)
 
 
-def _with_width(name, array, environment, where):
+def _with_width(name: str, array: np.ndarray, environment: str, where: str | Path) -> np.ndarray:
+    """Observations (N, O), the ant's padded; :class:`DataFileError` when O is not the environment's."""
     try:
         return pad_observation(environment, array)
     except ValueError:
@@ -153,7 +187,7 @@ def _with_width(name, array, environment, where):
         raise DataFileError(_wrong_width(name, array, environment, wanted, where)) from None
 
 
-def _wrong_width(name, array, environment, wanted, where):
+def _wrong_width(name: str, array: np.ndarray, environment: str, wanted: int, where: str | Path) -> str:
     also = " (or 27, without the zeros)" if environment == "ant" and name != "actions" else ""
     return (
         f"{where}: {name} have width {array.shape[1]}, {environment} has {wanted}{also}; "
@@ -161,7 +195,7 @@ def _wrong_width(name, array, environment, wanted, where):
     )
 
 
-def _check_finite(name, array, where):
+def _check_finite(name: str, array: np.ndarray, where: str | Path) -> None:
     bad = ~np.isfinite(array)
     if bad.any():
         rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
@@ -170,7 +204,7 @@ def _check_finite(name, array, where):
         )
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """An HDF5 attribute or scalar as a plain Python value."""
     if isinstance(value, np.ndarray):
         value = value.item() if value.size == 1 else value.tolist()

@@ -1,13 +1,14 @@
 """To and from Minari, the maintained successor of D4RL's file format (needs ``pip install minari``).
 
 ``python -m synthlib.offline.minari read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
-layout, to be used with ``DATA=path:FOLDER``; ``write NAME ID`` makes a local Minari data set of one of ours. Minari's
-own ``mujoco/*`` sets come from v5 environments: other physics, and an ant of another width, which is refused.
+layout, to be used with ``DATA=path:FOLDER``; ``write NAME ID`` converts one of our data sets to a local Minari one.
+Minari's own ``mujoco/*`` sets come from v5 environments: other physics, and an ant of another width, which is refused.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
 from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 
 
-def read_minari(minari_id, name, folder):
+def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     """Write the local Minari data set ``minari_id`` as data set ``name`` into ``folder``; returns the file's path.
 
-    Raises ValueError when its shapes are not those of ``name`` and FileNotFoundError when Minari does not have it.
+    Raises ValueError when its widths are not those of ``name``'s environment, FileNotFoundError when Minari does not
+    have it, ModuleNotFoundError when Minari is not installed.
     """
     episodes = list(_minari().load_dataset(minari_id).iterate_episodes())
     join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
@@ -30,7 +32,7 @@ def read_minari(minari_id, name, folder):
         "next_observations": join(lambda episode: episode.observations[1:]),
         "actions": join(lambda episode: episode.actions),
         "rewards": join(lambda episode: episode.rewards),
-        # D4RL calls a step that is both a time-out (faithfulness 7.6).
+        # In D4RL, a step that is both terminal and timed out counts as timed out (faithfulness 7.6).
         "terminals": join(lambda episode: episode.terminations) & ~truncations,
         "timeouts": truncations,
     }
@@ -43,34 +45,35 @@ def read_minari(minari_id, name, folder):
     return path
 
 
-def write_minari(name, minari_id, source="replica"):
-    """Make a local Minari data set of the whole episodes of ``name``; returns how many there are.
+def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
+    """Make a local Minari data set of the whole episodes of ``name`` from the data source ``data``; returns how many.
 
-    Raises ValueError when the file cannot say what follows an episode's last step (no ``next_observations``).
+    Raises ValueError when the file has no ``next_observations``, and with them no state after an episode's last step;
+    ModuleNotFoundError when Minari is not installed; further errors as :func:`synthlib.offline.datasets.load`.
     """
     minari = _minari()
     from gymnasium.spaces import Box
     from minari.data_collector import EpisodeBuffer
 
-    data = load(name, source, next_observations=True)
-    if data.next_observations is None:
-        raise ValueError(f"{name} from {source} has no next_observations, and Minari needs every episode's last one")
+    dataset = load(name, data, next_observations=True)
+    if dataset.next_observations is None:
+        raise ValueError(f"{name} from {data} has no next_observations, and Minari needs every episode's last one")
     buffers, stop = [], 0
-    for number, episode in enumerate(trajectories(data)):
+    for number, episode in enumerate(trajectories(dataset)):
         stop += len(episode.rewards)
         truncations = np.zeros(len(episode.rewards), dtype=bool)
         truncations[-1] = not episode.terminals[-1]
         buffer = EpisodeBuffer(
             id=number,
-            observations=np.concatenate([episode.observations, data.next_observations[stop - 1 : stop]]),
+            observations=np.concatenate([episode.observations, dataset.next_observations[stop - 1 : stop]]),
             actions=np.asarray(episode.actions),
             rewards=list(episode.rewards),
             terminations=list(episode.terminals),
             truncations=list(truncations),
         )
         buffers.append(buffer)
-    observation_width, action_width = DIMENSIONS[data.environment]
-    low, high = REFERENCE_RETURNS[data.environment]
+    observation_width, action_width = DIMENSIONS[dataset.environment]
+    low, high = REFERENCE_RETURNS[dataset.environment]
     minari.create_dataset_from_buffers(
         minari_id,
         buffers,
@@ -78,12 +81,13 @@ def write_minari(name, minari_id, source="replica"):
         action_space=Box(-1, 1, (action_width,), np.float32),
         ref_min_score=low,
         ref_max_score=high,
-        description=f"{name} from {data.source}, SHA-256 {data.checksum}",
+        description=f"{name} from {dataset.data_source}, SHA-256 {dataset.checksum}",
     )
     return len(buffers)
 
 
-def _minari():
+def _minari() -> ModuleType:
+    """The package ``minari``; ModuleNotFoundError saying how to install it."""
     try:
         import minari
     except ImportError:
@@ -93,7 +97,8 @@ def _minari():
     return minari
 
 
-def main():
+def main() -> None:
+    """Command line of ``python -m synthlib.offline.minari``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     reading = commands.add_parser("read", help="from Minari to D4RL's layout")

@@ -1,12 +1,14 @@
 """Were these data made on this physics? Replays single stored transitions in MuJoCo and measures the difference.
 
-The state before a step is ``infos/qpos`` and ``infos/qvel`` where a file has them. Otherwise it is read off the
-observation, which lacks nothing but the root's place along the track, on which nothing depends; float32 observations
-make contacts differ a little, so errors are judged by their median. The masses of hopper and walker2d that D4RL was
-made with were never published: this check on the official files is how to know (``make doctor DATA=d4rl``).
+The state before a step is ``infos/qpos`` and ``infos/qvel`` where a file has them. Otherwise it is taken from the
+observation, which lacks only the root's position along the track; the physics does not depend on it. Observations are
+float32, and with that rounding a contact may come out differently, so the median of the errors counts, not the largest.
+The masses of hopper and walker2d that D4RL was made with were never published. Running this check on the official files
+is the way to find out (``make doctor DATA=d4rl``).
 """
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
@@ -17,22 +19,29 @@ from synthlib.offline.sources import find_files
 from synthlib.tasks import MASSES, environment_of
 
 BARE_WIDTHS = {"halfcheetah": 17, "hopper": 11, "walker2d": 17, "ant": 27}
-VELOCITY_CLIP = {"hopper": 10.0, "walker2d": 10.0}  # of the velocities in the observation, by the environment itself
+VELOCITY_CLIP = {"hopper": 10.0, "walker2d": 10.0}  # these environments clip the velocities in their observations
+
+if TYPE_CHECKING:
+    import mujoco
 
 
 class ReplayErrors(NamedTuple):
-    """Of R replayed rows: largest absolute difference of the next observation (R,), absolute difference of the reward
-    (R,), and whether the episode's end differs (R,) bool. All in the environment's own units."""
+    """Errors of R replayed rows, in the environment's own units.
+
+    ``observation`` (R,) is the largest absolute difference in the next observation, ``reward`` (R,) the absolute
+    difference of the rewards, ``termination`` (R,) bool whether the ends of the episode differ.
+    """
 
     observation: np.ndarray
     reward: np.ndarray
     termination: np.ndarray
 
 
-def replay(path, environment, masses="d4rl", rows=1000, seed=0):
-    """:class:`ReplayErrors` of ``rows`` transitions of a file, drawn with ``seed`` (all, if it has fewer).
+def replay(path: Path, environment: str, masses: str = "d4rl", rows: int = 1000, seed: int = 0) -> ReplayErrors:
+    """:class:`ReplayErrors` of ``rows`` transitions of a file, drawn with ``seed`` (all of them, if it has fewer).
 
-    Raises as ``read_d4rl_file``, and :class:`DataFileError` when stored states contradict the observations.
+    Raises as :func:`synthlib.offline.hdf5.read_d4rl_file`, and :class:`DataFileError` when the stored states contradict
+    the observations.
     """
     arrays, _ = read_d4rl_file(path, environment)
     env = make_environment(environment, masses).unwrapped
@@ -44,7 +53,7 @@ def replay(path, environment, masses="d4rl", rows=1000, seed=0):
     errors = []
     for row in chosen:
         env.reset_model()
-        env.data.qacc_warmstart[:] = 0  # of the step before, which is not stored; only a start value of the solver
+        env.data.qacc_warmstart[:] = 0  # the solver's start value comes from the step before, which is not stored
         env.set_state(qpos[row].astype(np.float64), qvel[row].astype(np.float64))
         observation, reward, terminal, _, _ = env.step(arrays["actions"][row])
         difference = np.abs(observation - following[row, : len(observation)]).max()
@@ -52,15 +61,15 @@ def replay(path, environment, masses="d4rl", rows=1000, seed=0):
     return ReplayErrors(*(np.array(column) for column in zip(*errors, strict=True)))
 
 
-def compare_masses(name, source, rows=1000):
-    """``{masses: ReplayErrors}`` of a data set's first file under every mass set."""
-    path = find_files(name, source)[0]
+def compare_masses(name: str, data: str, rows: int = 1000) -> dict[str, ReplayErrors]:
+    """``{masses: ReplayErrors}`` of a data set's first file, for every choice of body masses."""
+    path = find_files(name, data)[0]
     return {masses: replay(path, environment_of(name), masses, rows) for masses in MASSES}
 
 
-def report(name, source, rows=1000):
-    """One sentence on which mass set a data set fits."""
-    errors = compare_masses(name, source, rows)
+def report(name: str, data: str, rows: int = 1000) -> str:
+    """One sentence on which body masses a data set from the data source ``data`` fits."""
+    errors = compare_masses(name, data, rows)
     medians = {masses: float(np.median(error.observation)) for masses, error in errors.items()}
     best = min(medians, key=medians.get)
     numbers = ", ".join(f"{masses} {median:.1e}" for masses, median in medians.items())
@@ -69,8 +78,10 @@ def report(name, source, rows=1000):
     return f"{name}: median one-step error {numbers}; the data fit the {best} masses"
 
 
-def _states(path, environment, observations, model):
-    """``(qpos, qvel)`` before every step, stored or read off the observations."""
+def _states(
+    path: Path, environment: str, observations: np.ndarray, model: "mujoco.MjModel"
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(qpos, qvel)`` (N, .) before every step, as stored or taken from the observations (N, O)."""
     bare = observations[:, : BARE_WIDTHS[environment]]
     roots = model.nq + model.nv - bare.shape[1]
     positions = model.nq - roots
@@ -85,13 +96,13 @@ def _states(path, environment, observations, model):
     return qpos, qvel
 
 
-def _rows_with_known_next(environment, arrays, qvel):
-    """Rows whose true next observation is in the file and whose velocities were not clipped."""
+def _rows_with_known_next(environment: str, arrays: dict[str, np.ndarray], qvel: np.ndarray) -> np.ndarray:
+    """Indices of the rows whose true next observation is in the file and whose velocities were not clipped."""
     known = np.abs(qvel).max(axis=1) < VELOCITY_CLIP.get(environment, np.inf)
     timeouts = arrays.get("timeouts")
     if "next_observations" not in arrays:
         known[-1] = False
         known &= ~arrays["terminals"]
     if timeouts is not None:
-        known &= ~timeouts  # there the end of the episode says nothing about the body
+        known &= ~timeouts  # the end of the episode was the clock's, so it cannot be compared with the physics'
     return np.flatnonzero(known)

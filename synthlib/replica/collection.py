@@ -11,7 +11,6 @@ import argparse
 import importlib.metadata
 import itertools
 import multiprocessing
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthlib.machine.files import read_json, write_json
+from synthlib.machine.processors import usable_processors
 from synthlib.offline.cards import episode_statistics
 from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
@@ -40,7 +40,7 @@ def collect(policy, size, seed, processes=None, progress=False):
 
     Episode ``i`` depends on (seed, i) only, so the result is the same for any number of ``processes``.
     """
-    processes = processes or os.cpu_count()
+    processes = processes or usable_processors()
     jobs = ((seed, index) for index in itertools.count())
     episodes, count = [], 0
     environment, hidden = policy.facts["environment"], None if progress else True  # None: only on a terminal

@@ -6,7 +6,7 @@ from synthlib.report.authors_logs import labels_of
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
-from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.study.params import artefact_names, load_artefact
 from synthlib.tasks import DATASETS
 
 

@@ -23,7 +23,7 @@ from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.frames import strip
 from synthlib.replica.policies import load_policy
 from synthlib.report.figures import arm_styles, save_figure
-from synthlib.study.plan import ParameterError
+from synthlib.study.params import ParameterError
 from synthlib.tasks import ENVIRONMENTS, environment_of, normalised_score
 
 TIERS = ("medium", "medium-replay", "medium-expert")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from synthlib.paper import logged_scores
 from synthlib.report.verdicts import AVERAGE, power, power_of_cells, seeds_needed
-from synthlib.study.plan import can_train, left_out, load_artefact, load_preset, presets, seeds_of
+from synthlib.study.params import can_train, left_out, load_artefact, load_preset, number_of_seeds, presets
 
 
 def power_of_presets(artefact="table1"):
@@ -43,7 +43,7 @@ def _rows(scores, arm, baseline, settings):
     spreads = [(side["std"] * np.sqrt(side["n"] / (side["n"] - 1))).to_numpy() for side in sides]
     differences = (sides[0]["mean"] - sides[1]["mean"]).to_numpy()
     datasets = sides[0].index
-    seeds = np.array([seeds_of(settings, dataset) for dataset in datasets])
+    seeds = np.array([number_of_seeds(settings, dataset) for dataset in datasets])
 
     def row(dataset, difference, spreads, seeds, power):
         needed = seeds_needed(difference, *spreads)

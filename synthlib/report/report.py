@@ -42,7 +42,8 @@ from synthlib.report.verdicts import (
     against_paper,
     power_table,
 )
-from synthlib.study.plan import Artefact
+from synthlib.study.algorithms import algorithm
+from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS
 
 _PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
@@ -101,7 +102,7 @@ class Report:
             return relative_losses(evaluations, artefact.baseline)
         if artefact.metric != "updates":
             return seed_scores(evaluations, artefact.metric)
-        last = FINAL_EVALUATIONS if artefact.algorithm == "cql" else 1  # faithfulness 3.19, 6.8
+        last = algorithm(artefact.algorithm).target_over  # faithfulness 3.19, 6.8
         reached = updates_to_target(evaluations, artefact.baseline, last=last)
         return reached.assign(score=reached["updates"] / 1000)
 

@@ -14,7 +14,7 @@ from synthlib.paper import AVERAGE_ROWS, paper_claims, paper_costs, paper_seeds,
 from synthlib.paths import outputs
 from synthlib.report.figures import save_figure, verdict_board
 from synthlib.report.verdicts import judge_claim
-from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.study.params import artefact_names, load_artefact
 
 NO_RUNS = "no runs"
 _CELL = ["table", "arm", "dataset", "mean", "std", "n"]

@@ -9,7 +9,6 @@ written once.
 
 import json
 import math
-import os
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,23 +18,25 @@ import pandas as pd
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.machine import devices
+from synthlib.machine.description import describe_environment
+from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
 from synthlib.offline.sources import parse_source
-from synthlib.paths import outputs, store_root
+from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report.authors_logs import evaluations_of, find_logs, folder_of_run, labels_of, read_logs
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
-from synthlib.runs.store import Store, describe_environment
-from synthlib.study.engine import describe
-from synthlib.study.plan import (
-    LOSSES,
+from synthlib.runs.store import Store
+from synthlib.study.algorithms import algorithm, describe, training
+from synthlib.study.params import (
     ParameterError,
+    can_train,
     load_artefact,
     load_preset,
-    make_plan,
     presets,
     pretraining_updates,
 )
+from synthlib.study.plan import make_plan
 from synthlib.study.summary import PlanSummary, run_plan
 
 SOURCES = ("own", "authors")
@@ -51,11 +52,11 @@ def open_runs(source="own", preset="quick", data="replica", logs="", workers=0):
     """A source of runs: :class:`OwnRuns` or :class:`AuthorsRuns`. ParameterError for an unknown name, ValueError for
     a device that is not there.
 
-    ``preset``, ``data`` and ``workers`` (0: one per core) matter to our own runs, ``logs`` to the authors'.
+    ``preset``, ``data`` and ``workers`` (0: one per usable processor) matter to our own runs, ``logs`` to the authors'.
     """
     if source == "own":
         devices.chosen()  # a GPU that is not there is to be said before anything is trained
-        return OwnRuns(preset, data, workers or os.cpu_count())
+        return OwnRuns(preset, data, workers or usable_processors())
     if source == "authors":
         path = find_logs(logs)
         return AuthorsRuns(path, read_logs(path))
@@ -72,7 +73,7 @@ class OwnRuns:
 
     def prepare(self, name):
         """Have the data sets that artefact ``name`` wants: download official D4RL files that are not there yet."""
-        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data)
+        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data, data_cache())
 
     def plan(self, name):
         """What artefact ``name`` needs, has and lacks: a text to print."""
@@ -178,7 +179,7 @@ def runs_of_plan(plan):
             continue
         rows = store.evaluations(cell.job).rename(columns={"return_mean": "return"})
         losses = store.losses(cell.job)
-        if (column := LOSSES[plan.artefact.algorithm]) in losses:
+        if (column := algorithm(plan.artefact.algorithm).plotted_loss) in losses:
             rows = rows.merge(losses[["updates", column]].rename(columns={column: "loss"}), on="updates", how="left")
         which = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
         frames.append(rows.assign(**which))
@@ -213,9 +214,11 @@ def runs_of_plan(plan):
 
 
 def _is_reduced(plan):
-    """Whether the plan's runs are smaller than the paper's."""
+    """Whether the plan's runs are smaller than the paper's, False for an algorithm that the paper does not have."""
+    if not can_train("paper", plan.artefact.algorithm):
+        return False
     full = load_preset("paper", plan.artefact.algorithm)
-    return any(plan.settings[name] < full[name] for name in ("updates", "pretraining_scale"))
+    return any(plan.settings[name] < full[name] for name in ("updates", "pretraining_scale") if name in full)
 
 
 def runs_of_authors(artefact, logs):
@@ -223,7 +226,7 @@ def runs_of_authors(artefact, logs):
     evaluations = evaluations_of(logs, artefact).rename(columns={"train_loss": "loss"})
     records = evaluations[["arm", "dataset", "seed"]].drop_duplicates()
     labels = labels_of(artefact)
-    updates = {arm: pretraining_updates(artefact.algorithm, settings) for arm, settings in artefact.arms.items()}
+    updates = {arm: pretraining_updates(artefact, arm) for arm in artefact.arms}
     records = records.assign(
         run=[folder_of_run(labels[row.arm], row.dataset, row.seed) for row in records.itertuples()],
         physics=_AUTHORS_PHYSICS,
@@ -270,11 +273,7 @@ def _pretraining_losses(plan):
             rows = store.losses(job)
             if rows.empty or cell.seed != plan.cells[0].seed:
                 continue
-            if job.kind == "critic_pretraining":
-                scale = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
-                loss = rows["qf1_loss"] + rows["qf2_loss"]
-            else:
-                scale, loss = f"{job.config['gpt2']['vocabulary']} tokens", rows["loss"]
+            scale, loss = training(job).curve(job, rows)
             frames.append(rows[["updates"]].assign(loss=loss, arm=cell.arm, dataset=scale, seed=0, key=job.key))
     if not frames:
         raise RuntimeError("no pre-training of this plan is long enough to have logged a loss")

@@ -1,57 +1,60 @@
-"""What the trainings of CQL and of the Decision Transformer share: they advance, save and go on in the same way.
+"""The loops that advance a training, save it and go on with it.
 
-A pre-training passes through the numbers of updates whose weights are kept; a fine-tuning evaluates as it goes. Either
-saves its state at least every :data:`CHECKPOINT_SECONDS`, and one that goes on equals one that never stopped.
+A pre-training passes through the numbers of updates whose weights are kept; a fine-tuning evaluates as it goes. Both
+save their state at least every :data:`CHECKPOINT_SECONDS`. A training that goes on from a saved state equals a training
+that never stopped.
 """
 
 import time
-from functools import cache
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from synthlib.offline.datasets import load
-from synthlib.offline.evaluation import evaluation_seed
-from synthlib.paths import data_cache
-from synthlib.tasks import environment_of
+from synthlib.runs.job import Pretraining, Report, Run, StackableRun, Training, UpdateAll, one_by_one
+
+if TYPE_CHECKING:
+    from synthlib.runs.store import Session, Store
 
 CHECKPOINT_SECONDS = 60
 
 
-@cache
-def data_identity(dataset, source):
-    """Environment, content checksum and capsule masses of a data set; no checksum for a plan that is only counted."""
-    if source is None:
-        return environment_of(dataset), None, "d4rl"
-    data = load(dataset, source, cache=data_cache())
-    return data.environment, data.checksum, data.masses
+def train(training: Training, sessions: Sequence["Session"], store: "Store", report: Report) -> None:
+    """Train the jobs of ``sessions``, all of the kind of ``training``, to their length.
+
+    Several jobs are fine-tunings that differ in their seed alone, and are trained as one computation.
+    """
+    runs = [training.start(session.job, store) for session in sessions]
+    if training.weights is not None:
+        for run, session in zip(runs, sessions, strict=True):
+            pretrain(run, lambda run=run: training.weights(run), session, report, training.stride)
+    else:
+        finetune(runs, sessions, report, training.update_all if len(runs) > 1 else one_by_one)
 
 
-def planned_data(name, checksum, source):
-    """The data set of a fine-tuning job; ValueError when it is no longer the one that was planned with."""
-    data = load(name, source, cache=data_cache())
-    if data.checksum != checksum:
-        raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
-    return data
-
-
-def scaled_checkpoints(updates, checkpoints, scale):
+def scaled_checkpoints(updates: int, checkpoints: Sequence[int], scale: float) -> tuple[int, tuple[int, ...]]:
     """(``updates`` scaled, what a pre-training of that length keeps: it and the scaled ``checkpoints`` before)."""
     last = round(updates * scale)
     passed = {round(checkpoint * scale) for checkpoint in checkpoints}
     return last, tuple(sorted({last} | {checkpoint for checkpoint in passed if checkpoint < last}))
 
 
-def pretrain(training, weights, session, report, stride):
-    """Train through ``session.job.keep``, keeping ``weights()`` at each; saves are looked at every ``stride`` updates.
+def pretrain(
+    training: Pretraining,
+    weights: Callable[[], dict[str, Any]],
+    session: "Session",
+    report: Report | None,
+    stride: int,
+) -> None:
+    """Train through ``session.job.keep``, keeping ``weights()`` at each; every ``stride`` updates it may be saved.
 
-    ``training`` has ``updates``, ``losses`` (rows), ``run(until, report)``, ``state_dict()`` and ``load_state_dict()``.
-    Weights from before the saved state are trained again from the start; that state stays, and what comes after it goes
-    on from there.
+    Weights from before the saved state are trained again from the start. The saved state stays, and the weights after
+    it are trained from there.
     """
     saved = session.resume()
     missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
     longest = saved["updates"] if saved else -1
     last_save = time.monotonic()
 
-    def save():
+    def save() -> None:
         state = {"training": training.state_dict(), "updates": training.updates}
         session.save(state, training.updates, losses=training.losses)
 
@@ -68,50 +71,16 @@ def pretrain(training, weights, session, report, stride):
         session.save_weights(stop, weights())
 
 
-def finetune(run, session, report):
-    """Advance ``run`` to the length of its job, evaluating at every multiple of its ``every`` updates.
-
-    ``run`` has ``updates``, ``every``, ``evaluations`` and ``losses`` (rows), ``update()``, ``evaluate()``, ``state()``
-    and ``restore(state)``.
-    """
-    finetune_together([run], [session], lambda runs: run.update, report)
-
-
-def finetune_stack(runs, sessions, stacked, report):
-    """As :func:`finetune`, for runs that differ in their seed alone, as one computation.
-
-    A run further has ``draw()``, what its next update takes, and ``log(done)``; ``stacked(runs)`` is a
-    :mod:`synthlib.kernels.stacking` of their trainings.
-    """
-
-    def updates_of(runs):
-        if len({run.updates for run in runs}) > 1:  # a checkpoint that could not be read starts again from 0
-            raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
-        stack = stacked(runs)
-
-        def update():
-            drawn = zip(*(run.draw() for run in runs), strict=True)
-            for run, done in zip(runs, stack.update(*drawn), strict=True):
-                try:
-                    run.log(done)
-                except FloatingPointError as diverged:
-                    seed = run.config["seed"]
-                    where = f"seed {seed} of {len(runs)} stacked ones (without STACKED=1 the others go on)"
-                    raise FloatingPointError(f"{where}: {diverged}") from diverged
-
-        return update
-
-    finetune_together(runs, sessions, updates_of, report)
-
-
-def finetune_together(runs, sessions, updates_of, report):
-    """Restore ``runs``, then advance them by ``updates_of(runs)``, a function that makes one update of each."""
+def finetune(
+    runs: Sequence[Run], sessions: Sequence["Session"], report: Report | None, update_all: UpdateAll = one_by_one
+) -> None:
+    """Restore ``runs``, then advance them to the length of their jobs, evaluating at every multiple of ``every``."""
     for run, session in zip(runs, sessions, strict=True):
         run.restore(session.resume())
-    update, first, until = updates_of(runs), runs[0], sessions[0].job.updates
+    update, first, until = update_all(runs), runs[0], sessions[0].job.updates
     last_save = time.monotonic()
 
-    def save():
+    def save() -> None:
         for run, session in zip(runs, sessions, strict=True):
             session.save(run.state(), run.updates, run.evaluations, run.losses)
 
@@ -128,15 +97,27 @@ def finetune_together(runs, sessions, updates_of, report):
     save()
 
 
-def evaluated(run_seed, updates, evaluate):
-    """The row of ``evaluations.csv`` after ``updates`` updates; ``evaluate(seed)`` gives an Evaluation."""
-    seed = evaluation_seed(run_seed, updates)
-    result = evaluate(seed)
-    return {
-        "updates": updates,
-        "score": result.score,
-        "return_mean": float(result.returns.mean()),
-        "return_std": float(result.returns.std()),
-        "length_mean": float(result.lengths.mean()),
-        "environment_seed": seed,
-    }
+def batched(stack_of: Callable[[Sequence[Any]], Any]) -> UpdateAll:
+    """Updates several runs as one computation: ``stack_of(runs)`` is their :mod:`synthlib.kernels.stacking`.
+
+    Its ``update`` takes a list of each argument that the runs draw, and returns a list of what each run logs.
+    """
+
+    def update_all(runs: Sequence[StackableRun]) -> Callable[[], None]:
+        if len({run.updates for run in runs}) > 1:  # a checkpoint that could not be read starts again from 0
+            raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
+        stack = stack_of(runs)
+
+        def update() -> None:
+            drawn = zip(*(run.draw() for run in runs), strict=True)
+            for run, done in zip(runs, stack.update(*drawn), strict=True):
+                try:
+                    run.log(done)
+                except FloatingPointError as diverged:
+                    seed = run.config["seed"]
+                    where = f"seed {seed} of {len(runs)} stacked ones (without STACKED=1 the others go on)"
+                    raise FloatingPointError(f"{where}: {diverged}") from diverged
+
+        return update
+
+    return update_all

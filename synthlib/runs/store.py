@@ -20,48 +20,20 @@ they are done and read like any other, but a longer job starts from the beginnin
 """
 
 import contextlib
-import hashlib
-import json
-import platform
 import secrets
 import shutil
 import socket
 import time
 import traceback
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from synthlib.machine import devices
+from synthlib.machine.description import describe_environment
 from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
 from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training of ``kind`` with a full, JSON-able ``config``, wanted up to ``updates`` updates.
-
-    ``keep`` lists the numbers of updates whose weights others start from; ``requires`` are jobs that must be done first
-    (the pre-training that a fine-tuning starts from); ``context`` says where things lie on this machine. Only ``kind``
-    and ``config`` are the identity.
-    """
-
-    kind: str
-    config: dict
-    updates: int
-    keep: tuple = ()
-    requires: tuple = ()
-    context: dict = field(default_factory=dict)
-
-    @cached_property
-    def key(self):
-        """16 hex digits: what makes two jobs the same training, whatever their length."""
-        canonical = json.dumps([self.kind, self.config], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class Store:
@@ -269,27 +241,3 @@ def _is_done_in(folder, job):
 
 def weights_name(updates):
     return f"weights_{updates}.pt"
-
-
-def describe_environment():
-    """What a reader needs to know about where a run was made; no part of its identity."""
-    from importlib.metadata import version
-
-    packages = ("synthlib", "torch", "numpy", "gymnasium", "mujoco", "transformers")
-    return {
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "device": devices.describe(devices.chosen()),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **{package: version(package) for package in packages},
-    }
-
-
-def _processor():
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

@@ -12,27 +12,34 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from multiprocessing import get_context, parent_process
 
 from tqdm.auto import tqdm
 
-from synthlib.cql import jobs as cql_jobs
-from synthlib.dt import jobs as dt_jobs
-from synthlib.dt.pretraining_jobs import describe_pretraining, pretrain_gpt2
+from synthlib.errors import Failed
 from synthlib.machine.locks import ClaimLost
 from synthlib.machine.processes import prepare_process
+from synthlib.runs import loop
+from synthlib.runs.job import Job
+from synthlib.runs.store import Store
+from synthlib.study.algorithms import describe, training
 
-PRETRAINERS = {"critic_pretraining": cql_jobs.pretrain_critics, "gpt2_pretraining": pretrain_gpt2}
-TRAINERS = PRETRAINERS | {"cql": cql_jobs.finetune, "dt": dt_jobs.finetune}
-STACKED = {"cql": cql_jobs.finetune_stack, "dt": dt_jobs.finetune_stack}
 _WAIT_SECONDS = 0.5
 
 
-class JobsFailed(RuntimeError):
+class JobsFailed(Failed):
     """Some trainings did not finish; the message lists them with their last line and where the traceback lies."""
 
 
-def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1), stacked=False):
+def run_jobs(
+    jobs: Sequence[Job],
+    store: Store,
+    workers: int,
+    seconds: dict[str, float] | None = None,
+    shard: tuple[int, int] = (0, 1),
+    stacked: bool = False,
+) -> None:
     """Train every job that is not done, with a progress bar; returns when all are done.
 
     ``jobs`` come requirements first. ``seconds`` maps a job's key to its expected duration and weighs the bar.
@@ -42,7 +49,7 @@ def run_jobs(jobs, store, workers, seconds=None, shard=(0, 1), stacked=False):
     either way every training keeps its last checkpoint.
     """
     index, count = shard
-    ours = [job for place, job in enumerate(jobs) if job.kind in PRETRAINERS or place % count == index]
+    ours = [job for place, job in enumerate(jobs) if training(job).is_pretraining or place % count == index]
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
         return
@@ -102,20 +109,10 @@ def _raise_if_unfinished(jobs, store, killed):
     raise JobsFailed("\n".join(lines))
 
 
-def describe(job):
-    """One phrase that tells a person which training this is."""
-    if job.kind == "critic_pretraining":
-        mdp = job.config["mdp"]
-        return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
-    if job.kind == "gpt2_pretraining":
-        return f"GPT-2 pre-training ({describe_pretraining(job.config)}, {job.updates} updates)"
-    return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
-
-
 def _work(jobs, store, reports, started, stacked):
     """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
 
-    A job that failed before ``started`` is tried again; what needs one that has failed since then is left out.
+    A job that failed before ``started`` is tried again. A job that failed later is not, nor are the jobs that need it.
     """
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
@@ -136,7 +133,7 @@ def _stacks(jobs, store):
     """The jobs in groups that can be one computation: alike but for the seed, equally long and equally far."""
     stacks = {}
     for job in jobs:
-        alike = {name: value for name, value in job.config.items() if name != "seed" or job.kind in PRETRAINERS}
+        alike = {name: value for name, value in job.config.items() if name != "seed" or training(job).is_pretraining}
         key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
         stacks.setdefault(key, []).append(job)
     return list(stacks.values())
@@ -162,10 +159,7 @@ def _train(jobs, store, reports, tried):
         with contextlib.ExitStack() as failures:
             for session in left:
                 failures.enter_context(session.recording_failure())
-            if len(ours) == 1:
-                TRAINERS[ours[0].kind](ours[0], left[0], store, report)
-            else:
-                STACKED[ours[0].kind](ours, left, store, report)
+            loop.train(training(ours[0]), left, store, report)
         report(ours[0].updates)
     except ClaimLost as lost:
         print(lost)

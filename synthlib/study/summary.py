@@ -1,30 +1,22 @@
 """A plan against the store: what is wanted, done, shared and missing, how long it will take, and running it."""
 
-import math
+from collections.abc import Sequence
 
-import pandas as pd
-
+from synthlib.offline.identity import check_data
 from synthlib.paths import outputs, store_root
+from synthlib.runs.job import Job
 from synthlib.runs.store import Store
-from synthlib.study import operations
+from synthlib.study.algorithms import describe
 from synthlib.study.cost import seconds_of
-from synthlib.study.engine import describe, run_jobs
-from synthlib.study.plan import (
-    artefact_names,
-    can_train,
-    distinct_jobs,
-    left_out,
-    load_artefact,
-    make_plan,
-    presets,
-    seeds_of,
-)
+from synthlib.study.engine import run_jobs
+from synthlib.study.params import artefacts_of, left_out, number_of_seeds
+from synthlib.study.plan import Plan, make_plan
 
 
 class PlanSummary:
     """What ``make plan-<table>`` prints; as a notebook's value it is the same text."""
 
-    def __init__(self, plan, workers):
+    def __init__(self, plan: Plan, workers: int) -> None:
         self.plan = plan
         store = Store(store_root())
         jobs = plan.jobs()
@@ -37,12 +29,12 @@ class PlanSummary:
         self.workers = workers
         self.failures = [(job, store.failure(job)) for job in jobs if store.failure(job)]
 
-    def __str__(self):
+    def __str__(self) -> str:
         plan, lines = self.plan, []
         datasets = len(plan.settings["datasets"])
         sizes = f"{len(plan.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
-        seeds = sorted({seeds_of(plan.settings, dataset) for dataset in plan.settings["datasets"]})
+        seeds = sorted({number_of_seeds(plan.settings, dataset) for dataset in plan.settings["datasets"]})
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
         if absent := left_out(plan.artefact, plan.settings):
             lines.append(f"  not in this preset: {'; '.join(absent)}")
@@ -61,92 +53,21 @@ class PlanSummary:
     __repr__ = __str__
 
 
-def run_plan(plan, workers, shard=(0, 1), stacked=False):
-    """Train what the plan lacks; see :func:`synthlib.study.engine.run_jobs` for what is raised."""
+def run_plan(plan: Plan, workers: int, shard: tuple[int, int] = (0, 1), stacked: bool = False) -> None:
+    """Train what the plan lacks, after every data set that it needs has been loaded once.
+
+    Raises as :func:`synthlib.offline.identity.check_data` (nothing is trained then) and
+    :func:`synthlib.study.engine.run_jobs`.
+    """
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
+    check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
     jobs = plan.jobs()
     run_jobs(jobs, store, workers, seconds_of(jobs), shard, stacked)
 
 
-def plan_all(workers):
-    """How much every preset is, over all artefacts that can be trained: one row per preset and algorithm.
-
-    Columns ``artefacts``, ``run slots`` (arm x data set x seed, counted in every artefact), ``distinct runs`` and
-    ``pre-trainings`` after sharing, and hours from nothing on ``workers`` cores of this machine. Needs no data.
-    """
-    rows = {}
-    for preset in presets():
-        for algorithm in ("dt", "cql"):
-            if not can_train(preset, algorithm):
-                continue
-            plans = [make_plan(name, preset, source=None) for name in _names_of(algorithm)]
-            jobs = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
-            hours = sum(seconds_of(jobs).values()) / 3600 / workers
-            rows[preset, algorithm] = {
-                "artefacts": len(plans),
-                "run slots": sum(len(plan.cells) for plan in plans),
-                "distinct runs": sum(job.kind == algorithm for job in jobs),
-                "pre-trainings": sum(job.kind != algorithm for job in jobs),
-                f"hours on {workers} cores": f"{hours:,.1f}",
-            }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["preset", "algorithm"])
-
-
-def paper_totals(preset="paper"):
-    """All trainings behind the paper in sum: updates, floating-point operations and core-hours on this machine.
-
-    Three rows: every table and figure by itself, what remains after sharing runs and pre-trainings, and the same with
-    the fast versions. Operations are those of :mod:`synthlib.study.operations`, the same for plain and fast. Plain
-    hours are the fast ones times what ``make bench`` measured against the reference style, NaN where it has not been
-    run.
-    """
-    slower = _slower_in_reference_style()
-    plans = [make_plan(name, preset, source=None) for algorithm in ("dt", "cql") for name in _names_of(algorithm)]
-    shared = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
-    alone = [job for plan in plans for job in plan.jobs()]
-    seconds = seconds_of(shared)
-    # A longer run that serves a shorter one has its key, so time goes by the update.
-    per_update = {job.key: seconds[job.key] / max(job.updates, 1) for job in shared}
-
-    def row(jobs, is_plain):
-        hours = sum(
-            per_update[job.key] * job.updates * (slower.get(job.kind, math.nan) if is_plain else 1) for job in jobs
-        )
-        return {
-            "trainings": len(jobs),
-            "updates": sum(job.updates for job in jobs),
-            "operations": sum(map(operations.of_job, jobs)),
-            "core-hours": hours / 3600,
-        }
-
-    return pd.DataFrame.from_dict(
-        {
-            "each table by itself": row(alone, is_plain=True),
-            "shared": row(shared, is_plain=True),
-            "shared, fast versions": row(shared, is_plain=False),
-        },
-        orient="index",
-    )
-
-
-def _slower_in_reference_style():
-    """{kind of job: times that the reference style takes for ours to take one}, from ``make bench``; {} without it."""
-    path = outputs() / "bench" / "bench.csv"
-    if not path.exists():
-        return {}
-    rows = pd.read_csv(path)
-    ratios = rows[rows["contestant"] == "reference style"].set_index("line")["ratio"]
-    lines = {"cql": "cql-3", "critic_pretraining": "critics", "dt": "dt", "gpt2_pretraining": "gpt2"}
-    return {kind: ratios[line] for kind, line in lines.items() if line in ratios}
-
-
-def _names_of(algorithm):
-    return [name for name in artefact_names() if load_artefact(name).algorithm == algorithm]
-
-
-def _count_by_status(jobs, store):
-    counts = {}
+def _count_by_status(jobs: Sequence[Job], store: Store) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
     for job in jobs:
         status = store.status(job)
         counts.setdefault(job.kind, {}).setdefault(status, 0)
@@ -154,19 +75,19 @@ def _count_by_status(jobs, store):
     return counts
 
 
-def _columns_done(plan, store):
+def _columns_done(plan: Plan, store: Store) -> list[str]:
     """The arms of which every run is done, in printed order."""
     unfinished = {cell.arm for cell in plan.cells if not store.is_done(cell.job)}
     return [arm for arm in plan.arms if arm not in unfinished]
 
 
-def _shared_with(plan):
+def _shared_with(plan: Plan) -> dict[int, list[str]]:
     """How many of the plan's trainings other artefacts of the same algorithm would use: {number: their names}."""
     ours = {job.key for job in plan.jobs()}
-    shared = {}
-    for name in _names_of(plan.artefact.algorithm):
-        if name != plan.artefact.name:
-            theirs = distinct_jobs(cell.job for cell in make_plan(name, plan.preset, plan.source).cells)
+    shared: dict[int, list[str]] = {}
+    for other in artefacts_of(plan.artefact.algorithm):
+        if other.name != plan.artefact.name:
+            theirs = make_plan(other.name, plan.preset, plan.source).jobs()
             if common := len(ours & {job.key for job in theirs}):
-                shared.setdefault(common, []).append(name)
+                shared.setdefault(common, []).append(other.name)
     return shared

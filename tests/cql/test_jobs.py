@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from synthlib.cql import jobs as cql_jobs
-from synthlib.cql.jobs import finetune, finetuning_job, pretrain_critics, pretraining_job
+from synthlib.cql.jobs import finetuning_job, pretraining_job
 from synthlib.runs import loop
 from synthlib.runs.store import Store
+from tests.common import train
 
 SETTINGS = {
     "updates": 12,
@@ -17,19 +18,13 @@ SETTINGS = {
 }
 
 
-def train(job, store, trainer):
-    session = store.open(job)
-    with session.recording_failure():
-        trainer(job, session, store, lambda updates: None)
-
-
 def trained(arm, source, outputs, seed=42, settings=SETTINGS):
     store = Store(outputs / "store")
     job = finetuning_job(arm, "hopper-medium", seed, settings, source)
     for pretraining in job.requires:
         if not store.is_done(pretraining):
-            train(pretraining, store, pretrain_critics)
-    train(job, store, finetune)
+            train(pretraining, store)
+    train(job, store)
     return store, job
 
 
@@ -52,11 +47,11 @@ def test_one_pretraining_keeps_table_8s_checkpoints_on_its_way(outputs):
     store = Store(outputs / "store")
     job = pretraining_job("hopper", {}, SETTINGS)
     assert job.updates == 100 and job.keep == (1, 10, 40, 100)
-    train(job, store, pretrain_critics)
+    train(job, store)
     shorter = pretraining_job("hopper", {"pretraining_updates": 10_000}, SETTINGS)
     assert shorter.key == job.key and store.is_done(shorter)
     apart = Store(outputs / "apart")
-    train(shorter, apart, pretrain_critics)
+    train(shorter, apart)
     for name, weight in apart.weights(shorter)["q1"].items():
         assert torch.equal(weight, store.weights(shorter)["q1"][name])
 
@@ -64,10 +59,10 @@ def test_one_pretraining_keeps_table_8s_checkpoints_on_its_way(outputs):
 def test_a_shorter_pretraining_asked_for_later_leaves_the_longer_ones_state(outputs):
     store = Store(outputs / "store")
     job = pretraining_job("hopper", {}, SETTINGS)
-    train(job, store, pretrain_critics)
+    train(job, store)
     odd = pretraining_job("hopper", {"pretraining_updates": 7_000}, SETTINGS)
     assert odd.updates == 7 and not store.is_done(odd)
-    train(odd, store, pretrain_critics)
+    train(odd, store)
     assert store.is_done(odd) and store.is_done(job) and store.updates_done(job) == 100
 
 
@@ -79,7 +74,7 @@ def test_arms_start_from_what_they_say(random_hopper_data, outputs):
         return [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 1)]
 
     matched, baseline = two_seeds({"pretraining_updates": 0}), two_seeds({"pretraining": "none"})
-    train(matched[0].requires[0], store, pretrain_critics)
+    train(matched[0].requires[0], store)
     first = [cql_jobs.FineTuning(job, store).agent for job in (*matched, *baseline)]
     weights = [agent.state_dict()["weights"] for agent in first]
     q = next(name for name in weights[0] if name.startswith("q1"))
@@ -134,12 +129,11 @@ def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(random_hopper_data
             updates(run)
 
         monkeypatch.setattr(cql_jobs.FineTuning, "update", update_or_die)
-        session = broken.open(job)
-        with pytest.raises(Killed), session.recording_failure():
-            finetune(job, session, broken, lambda updates: None)
+        with pytest.raises(Killed):
+            train(job, broken)
         monkeypatch.setattr(cql_jobs.FineTuning, "update", updates)
         assert broken.updates_done(job) == stop
-    train(job, broken, finetune)
+    train(job, broken)
     pd.testing.assert_frame_equal(store.evaluations(job), broken.evaluations(job))
     pd.testing.assert_frame_equal(store.losses(job), broken.losses(job))
 
@@ -150,7 +144,7 @@ def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
     stepwise = Store(outputs / "stepwise")
     for updates in (4, 12):
         job = finetuning_job(arm, "hopper-medium", 42, SETTINGS | {"updates": updates}, random_hopper_data)
-        train(job, stepwise, finetune)
+        train(job, stepwise)
     pd.testing.assert_frame_equal(straight.evaluations(long_job), stepwise.evaluations(long_job))
 
 
@@ -159,5 +153,5 @@ def test_data_that_change_after_planning_are_refused(random_hopper_data, outputs
     job.config["dataset"]["checksum"] = "0" * 64
     store = Store(outputs / "store")
     with pytest.raises(ValueError, match="changed on disk"):
-        train(job, store, finetune)
+        train(job, store)
     assert store.status(job) == "failed"

@@ -5,16 +5,18 @@ import torch
 
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt import pretraining_jobs
+from synthlib.dt.algorithm import SEEDS
 from synthlib.dt.evaluation import TARGET_RETURNS
-from synthlib.dt.jobs import finetune, finetuning_job, loaded_model, untrained_model
+from synthlib.dt.jobs import finetuning_job, loaded_model, untrained_model
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig
-from synthlib.dt.pretraining_jobs import pretrain_gpt2, pretraining_job
+from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.dt.similarity import similarities_of_run
 from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
 from synthlib.runs import loop
 from synthlib.runs.store import Store
-from synthlib.study.plan import can_train, load_artefact, load_preset, presets
+from synthlib.study.params import can_train, load_artefact, load_preset, presets
+from tests.common import train
 
 SETTINGS = {
     "updates": 12,
@@ -36,13 +38,6 @@ BASELINE, MATCHED, CHAIN = {"pretraining": "none"}, {"pretraining_updates": 0}, 
 
 def job_of(arm, source, seed=42, **settings):
     return finetuning_job(SMALL | arm, "hopper-medium", seed, SETTINGS | settings, source)
-
-
-def train(job, store):
-    trainer = {"dt": finetune, "gpt2_pretraining": pretrain_gpt2}[job.kind]
-    session = store.open(job)
-    with session.recording_failure():
-        trainer(job, session, store, lambda updates: None)
 
 
 def trained(arm, source, outputs, **settings):
@@ -264,7 +259,7 @@ def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(arm, random_hopper
         train(pretraining, broken)
     for stop in (3, 9):  # between two evaluations, and again later
         with monkeypatch.context() as patched:
-            interrupted_at(stop, "update", dt_jobs._FineTuning, patched)
+            interrupted_at(stop, "update", dt_jobs.FineTuning, patched)
             with pytest.raises(Killed):
                 train(job, broken)
         assert broken.updates_done(job) == stop
@@ -326,7 +321,7 @@ def test_every_preset_is_valid_and_leaves_four_evaluations_for_the_final_score(p
 
 def test_the_paper_preset_is_the_papers():
     settings = load_preset("paper", "dt")
-    assert len(settings["datasets"]) == 12 and settings["seeds"] == len(set(dt_jobs.SEEDS)) == 20
+    assert len(settings["datasets"]) == 12 and settings["seeds"] == len(set(SEEDS)) == 20
     assert (settings["updates"], settings["evaluate_every"], settings["episodes"]) == (100_000, 5_000, 10)
     gpt2 = pretraining_job({"text": "wiki"}, settings).config["gpt2"]
     assert (gpt2["warmup_updates"], gpt2["schedule_updates"], gpt2["learning_rate"]) == (10_000, 80_000, 3e-4)

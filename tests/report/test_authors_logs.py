@@ -19,7 +19,7 @@ from synthlib.report.authors_logs import (
     read_logs,
 )
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
-from synthlib.study.plan import artefact_names, load_artefact
+from synthlib.study.params import artefact_names, load_artefact
 from synthlib.tasks import DATASETS
 from tests.common import AUTHORS_LOGS, needs_logs, small_logs
 

@@ -11,7 +11,7 @@ from synthlib.replica import policies as behaviour_policy
 from synthlib.replica.collection import collect
 from synthlib.report import data_page
 from synthlib.report.data_page import Effort, behaviour_policies, cards_of, find, summary
-from synthlib.study.plan import ParameterError, presets
+from synthlib.study.params import ParameterError, presets
 from synthlib.tasks import DATASETS
 from tests.common import random_policy, write_episodes
 

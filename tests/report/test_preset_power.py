@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthlib.dt import jobs as dt_jobs
+from synthlib.dt.algorithm import SEEDS
 from synthlib.paper import logged_scores
 from synthlib.report.preset_power import power_of_presets
 from synthlib.report.verdicts import AVERAGE, power_of_cells, seeds_needed
@@ -58,7 +58,7 @@ def test_presets_that_end_where_nothing_is_logged_are_left_out(table):
 
 
 def test_the_authors_seeds_are_ours(table):
-    assert (logged_scores()["n"] == len(dt_jobs.SEEDS)).all()
+    assert (logged_scores()["n"] == len(SEEDS)).all()
 
 
 def test_more_seeds_than_ten_thousand_are_no_number(table):

@@ -10,7 +10,7 @@ from synthlib.report.authors_logs import labels_of
 from synthlib.report.report import Report, Runs
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import AVERAGE
-from synthlib.study.plan import load_artefact
+from synthlib.study.params import load_artefact
 from synthlib.tasks import DATASETS
 from tests.common import small_logs
 

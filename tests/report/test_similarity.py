@@ -10,7 +10,8 @@ from synthlib.report.report import Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.report.sources import runs_of_plan
 from synthlib.runs.store import Store
-from synthlib.study.plan import load_artefact, make_plan
+from synthlib.study.params import load_artefact
+from synthlib.study.plan import make_plan
 
 ARTEFACT = load_artefact("figure12")
 DATASETS = ("hopper-medium", "ant-medium")

@@ -3,8 +3,9 @@
 import pytest
 
 from synthlib.runs import loop, store
+from synthlib.runs.job import Job
 from synthlib.runs.loop import pretrain
-from synthlib.runs.store import Job, Store
+from synthlib.runs.store import Store
 
 
 class Counting:

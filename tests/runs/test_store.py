@@ -5,8 +5,9 @@ import torch
 
 from synthlib.machine.locks import ClaimLost
 from synthlib.runs import store
+from synthlib.runs.job import Job
 from synthlib.runs.publish import publish
-from synthlib.runs.store import Job, Store
+from synthlib.runs.store import Store
 from tests.common import job, save
 
 

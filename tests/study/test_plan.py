@@ -1,33 +1,22 @@
 import math
-import shutil
 
 import pytest
 import yaml
 
-from synthlib.cql.agent import SEEDS
+from synthlib.cql.algorithm import SEEDS
 from synthlib.paper import paper_arms, paper_costs
-from synthlib.runs.store import Job
-from synthlib.study import plan as study
-from synthlib.study.plan import (
+from synthlib.runs.job import Job
+from synthlib.study.params import (
     ParameterError,
     artefact_names,
     can_train,
-    distinct_jobs,
     load_artefact,
     load_preset,
-    make_plan,
     presets,
     pretraining_updates,
 )
-from synthlib.study.summary import paper_totals
-
-
-@pytest.fixture
-def own_params(tmp_path, monkeypatch):
-    """A copy of params/ that a test may spoil."""
-    shutil.copytree(study.PARAMS, tmp_path / "params")
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
-    return tmp_path / "params"
+from synthlib.study.plan import distinct_jobs, make_plan
+from synthlib.study.totals import paper_totals
 
 
 def spoil(path, change):
@@ -56,7 +45,7 @@ def test_every_score_table_of_the_paper_is_there_in_the_papers_order():
 @pytest.mark.parametrize("name", artefact_names())
 def test_figures_show_arms_that_their_description_has(name):
     artefact = load_artefact(name)
-    arms = {arm.split(" @ ")[0] for arm in artefact.arms}
+    arms = {artefact.ratios.get(arm, (arm, 1.0))[0] for arm in artefact.arms}
     for figure in artefact.figures.values():
         panels = figure.get("panels") or {"": figure.get("arms", {})}
         assert {arm for names in panels.values() for arm in names.values()} <= arms
@@ -74,13 +63,18 @@ def test_data_ratios_repeat_every_arm_and_the_whole_data_are_the_usual_arm():
     assert len(few) == 6 * len(arms)
     assert few["S10 @ 1.0"] == arms["S10"]
     assert few["S10 @ 0.2"] == arms["S10"] | {"data_ratio": 0.2}
+    ratios = load_artefact("figure11").ratios
+    assert list(ratios) == list(few) and ratios["S10 @ 0.2"] == ("S10", 0.2) and ratios["S10 @ 1.0"] == ("S10", 1.0)
+    assert load_artefact("figure10").ratios == {}
+    shares = {cell.arm: cell.data_ratio for cell in make_plan("figure11", "smoke", None).cells}
+    assert shares == {arm: ratio for arm, (_, ratio) in ratios.items()}
 
 
 def test_pretraining_updates_are_those_that_the_papers_curves_are_shifted_by():
-    of = {name: load_artefact(name).arms for name in ("table1", "table5", "table7")}
-    assert [pretraining_updates("dt", settings) for settings in of["table1"].values()] == [0, 0, 80_000, 20_000]
-    assert pretraining_updates("dt", of["table5"]["1k"]) == 1000
-    assert pretraining_updates("cql", of["table7"]["CQL+IID"]) == 100_000
+    table1, table5, table7 = map(load_artefact, ("table1", "table5", "table7"))
+    assert [pretraining_updates(table1, arm) for arm in table1.arms] == [0, 0, 80_000, 20_000]
+    assert pretraining_updates(table5, "1k") == 1000
+    assert pretraining_updates(table7, "CQL+IID") == 100_000
 
 
 def test_a_longer_arm_is_longer_in_every_preset(random_hopper_data, outputs):
@@ -126,6 +120,11 @@ def test_a_misspelt_or_missing_setting_is_refused(own_params):
         load_preset("smoke", "cql")
     spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=21))
     with pytest.raises(ParameterError, match="seeds must be 1 to 20, not 21"):
+        load_preset("overnight", "cql")
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 7]))
+    assert {cell.seed for cell in make_plan("cql_start", "overnight", None).cells} == {666, 7}
+    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 43]))
+    with pytest.raises(ParameterError, match=r"seeds must be different ones of 42, 666, .*, not \[666, 43\]"):
         load_preset("overnight", "cql")
     spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["dt"]["seeds"].pop("walker2d-medium-expert"))
     with pytest.raises(ParameterError, match=r"one number, or one for each of .*walker2d-medium-expert"):

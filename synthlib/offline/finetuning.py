@@ -1,0 +1,36 @@
+"""What every fine-tuning on offline data shares, whatever its algorithm: it is evaluated in its environment as it goes.
+
+Its job's ``config`` names the data set (``dataset: {name, ...}``), the ``seed``, and ``evaluation: {every, episodes}``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from synthlib.offline.evaluation import Evaluation, evaluation_seed
+from synthlib.runs.job import Job
+from synthlib.tasks import MAX_EPISODE_STEPS
+
+
+def describe_finetuning(job: Job) -> str:
+    """For example "cql on hopper-medium, seed 3, 40 updates"."""
+    return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
+
+
+def evaluation_steps(job: Job) -> int:
+    """Environment steps of all evaluations of a job, if no episode ends early."""
+    evaluation = job.config["evaluation"]
+    return job.updates // evaluation["every"] * evaluation["episodes"] * MAX_EPISODE_STEPS
+
+
+def evaluated(run_seed: int, updates: int, evaluate: Callable[[int], Evaluation]) -> dict[str, Any]:
+    """The row of ``evaluations.csv`` after ``updates`` updates; ``evaluate(seed)`` gives an Evaluation."""
+    seed = evaluation_seed(run_seed, updates)
+    result = evaluate(seed)
+    return {
+        "updates": updates,
+        "score": result.score,
+        "return_mean": float(result.returns.mean()),
+        "return_std": float(result.returns.std()),
+        "length_mean": float(result.lengths.mean()),
+        "environment_seed": seed,
+    }

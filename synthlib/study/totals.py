@@ -1,0 +1,89 @@
+"""How much everything is: every preset over all artefacts, and the paper's whole grid."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from synthlib.paths import outputs
+from synthlib.runs.job import Job
+from synthlib.study.algorithms import ALGORITHMS, algorithm, training
+from synthlib.study.cost import seconds_of
+from synthlib.study.params import artefacts_of, can_train, presets
+from synthlib.study.plan import Plan, distinct_jobs, make_plan
+
+
+def totals_of_presets(workers: int) -> pd.DataFrame:
+    """How much every preset is, over all artefacts that can be trained: one row per preset and algorithm.
+
+    Columns ``artefacts``, ``run slots`` (arm x data set x seed, counted in every artefact), ``distinct runs`` and
+    ``pre-trainings`` after sharing, and hours from nothing on ``workers`` processors of this machine. Needs no data.
+    """
+    rows = {}
+    for preset in presets():
+        for name in ALGORITHMS:
+            if not can_train(preset, name):
+                continue
+            plans = _counted_plans(name, preset)
+            jobs = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+            pretrainings = sum(training(job).is_pretraining for job in jobs)
+            rows[preset, name] = {
+                "artefacts": len(plans),
+                "run slots": sum(len(plan.cells) for plan in plans),
+                "distinct runs": len(jobs) - pretrainings,
+                "pre-trainings": pretrainings,
+                f"hours on {workers} cores": f"{sum(seconds_of(jobs).values()) / 3600 / workers:,.1f}",
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["preset", "algorithm"])
+
+
+def paper_totals(preset: str = "paper") -> pd.DataFrame:
+    """All trainings behind the paper in sum: updates, floating-point operations and core-hours on this machine.
+
+    Three rows: every table and figure by itself, what remains after sharing runs and pre-trainings, and the same with
+    the fast versions. Operations are the matrix products that no version can do without, the same for plain and fast.
+    Plain hours are the fast ones times what ``make bench`` measured against the reference style, NaN where it has not
+    been run.
+    """
+    slower = _slower_in_reference_style()
+    plans = [plan for name in ALGORITHMS for plan in _counted_plans(name, preset)]
+    shared = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+    alone = [job for plan in plans for job in plan.jobs()]
+    seconds = seconds_of(shared)
+    # A longer run that serves a shorter one has its key, so time goes by the update.
+    per_update = {job.key: seconds[job.key] / max(job.updates, 1) for job in shared}
+
+    def row(jobs: Sequence[Job], is_plain: bool) -> dict[str, float]:
+        hours = sum(
+            per_update[job.key] * job.updates * (slower.get(job.kind, math.nan) if is_plain else 1) for job in jobs
+        )
+        return {
+            "trainings": len(jobs),
+            "updates": sum(job.updates for job in jobs),
+            "operations": sum(training(job).operations(job) for job in jobs),
+            "core-hours": hours / 3600,
+        }
+
+    return pd.DataFrame.from_dict(
+        {
+            "each table by itself": row(alone, is_plain=True),
+            "shared": row(shared, is_plain=True),
+            "shared, fast versions": row(shared, is_plain=False),
+        },
+        orient="index",
+    )
+
+
+def _counted_plans(algorithm_name: str, preset: str) -> list[Plan]:
+    return [make_plan(artefact.name, preset, source=None) for artefact in artefacts_of(algorithm_name)]
+
+
+def _slower_in_reference_style() -> dict[str, float]:
+    """{kind of job: times that the reference style takes for ours to take one}, from ``make bench``; {} without it."""
+    path = outputs() / "bench" / "bench.csv"
+    if not path.exists():
+        return {}
+    rows = pd.read_csv(path)
+    ratios = rows[rows["contestant"] == "reference style"].set_index("line")["ratio"]
+    kinds = [one for name in ALGORITHMS for one in algorithm(name).trainings]
+    return {one.kind: ratios[one.bench_line] for one in kinds if one.bench_line in ratios}

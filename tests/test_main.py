@@ -1,0 +1,57 @@
+"""The command line itself: what it must not load, and where it is found."""
+
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from synthlib.machine import processors
+from synthlib.report.sources import open_runs
+from tests.common import ROOT
+
+HEAVY = {"torch", "pandas", "matplotlib", "mujoco", "numba", "papermill", "numpy"}
+HELP = """
+import sys
+from synthlib.__main__ import main
+try:
+    main([*sys.argv[1:], "--help"])
+except SystemExit as ended:
+    print(*sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+    sys.exit(ended.code)
+"""
+
+
+@pytest.mark.parametrize("command", [[], ["plan"], ["reproduce"]])
+def test_the_help_text_loads_nothing_that_takes_long(command):
+    done = subprocess.run([sys.executable, "-c", HELP, *command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "usage: synthlib" in done.stdout
+    loaded = set(done.stderr.split())
+    assert "argparse" in loaded and not loaded & HEAVY
+
+
+def test_reading_and_checking_params_loads_neither_torch_nor_mujoco():
+    code = (
+        "import sys; from synthlib.study.params import *; load_preset('quick', 'cql');"
+        "[load_artefact(name) for name in artefact_names()]; print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    loaded = set(done.stdout.split())
+    assert "yaml" in loaded and not loaded & {"torch", "pandas", "mujoco"}
+
+
+def test_the_console_script_is_this_command():
+    (target,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
+    module, _, name = target.partition(":")
+    assert getattr(importlib.import_module(module), name) is importlib.import_module("synthlib.__main__").main
+
+
+def test_workers_are_the_processors_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert processors.usable_processors() == 3 and open_runs("own", "smoke").workers == 3
+    assert open_runs("own", "smoke", workers=7).workers == 7
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processors.usable_processors() == 1
