@@ -13,11 +13,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2PretrainingConfig, shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
@@ -88,13 +89,13 @@ def random_batch(observation_width=5, action_width=3, size=16, seed=0, dtype=tor
     def normal(*shape):
         return torch.randn(shape, generator=generator).to(dtype)
 
-    dones = (torch.rand(size, generator=generator) < 0.2).to(dtype)
-    return Batch(
+    terminals = (torch.rand(size, generator=generator) < 0.2).to(dtype)
+    return Transitions(
         normal(size, observation_width),
         normal(size, action_width).tanh(),
         normal(size),
         normal(size, observation_width),
-        dones,
+        terminals,
     )
 
 

@@ -21,7 +21,7 @@ from synthlib.bench import peer_jax as bench_jax
 from synthlib.bench import reference_loops as bench_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import flops as cql_flops
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
@@ -34,9 +34,11 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, hugg
 from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
 from synthlib.generators import mdp, mdp_fast
-from synthlib.generators.markov_chain import ChainConfig, sequence, stream
+from synthlib.generators.markov_chain import ChainConfig, sequence
+from synthlib.generators.markov_chain_fast import fast_stream
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import CPU, chosen, put
-from synthlib.offline.datasets import Trajectory
+from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
 
@@ -160,7 +162,7 @@ def cql(observation_width, action_width, sampled_actions):
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
     columns = states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256)
-    batch = Batch(*put(device, *columns))
+    batch = Transitions(*put(device, *columns))
 
     def noise():
         return Noise(*put(device, *draw_noise(generator, 256, action_width, sampled_actions)))
@@ -177,15 +179,15 @@ def cql(observation_width, action_width, sampled_actions):
         REFERENCE: updates(ReferenceCQL(readable)),
     }
     if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Batch(*columns), sampled_actions, device))
+        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
     if bench_jax.is_there() and device == CPU and not AVX2:
-        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Batch(*columns)))
+        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Transitions(*columns)))
     return Work(contestants, cql_flops.update(*widths, sampled_actions))
 
 
 def critic_pretraining():
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
-    data = mdp.generate(config.mdp)
+    data = best(mdp.generate, config.mdp)(config.mdp)
     fast, readable = (CriticPretraining(config, fast=fast, transitions=data, device=chosen()) for fast in (True, False))
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
     contestants = {
@@ -243,7 +245,7 @@ def dt():
 
 def gpt2(sequences=4):
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
-    tokens = stream(ChainConfig(), 0, range(sequences))
+    tokens = fast_stream(ChainConfig(), 0, range(sequences))
     as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
     fast = GPT2Pretraining(config, batches=None, device=chosen())
 
@@ -278,7 +280,7 @@ def chain(states):
     sequences, slow = 8192, max(3, 20_000 // states)
     place = {"iteration": 0, "worker": 0, "workers": 1}
     contestants = {
-        OURS: Contestant(lambda: stream(config, 0, range(sequences)), sequences * config.length),
+        OURS: Contestant(lambda: fast_stream(config, 0, range(sequences)), sequences * config.length),
         REFERENCE: Contestant(
             lambda: bench_loops.chain_tokens(config, **place, sequences=4, positions=slow // 4 + 2), 4 * (slow // 4 + 2)
         ),
@@ -293,8 +295,8 @@ def mdp_data():
     config = mdp.MDPConfig()
     few = mdp.MDPConfig(trajectories=1, length=300)
     contestants = {
-        OURS: Contestant(lambda: mdp.generate(config), config.trajectories * config.length),
-        READABLE: Contestant(lambda: mdp.generate_readable(few), 300),
+        OURS: Contestant(lambda: mdp_fast.fast_generate(config), config.trajectories * config.length),
+        READABLE: Contestant(lambda: mdp.generate(few), 300),
         REFERENCE: Contestant(lambda: bench_loops.mdp_transitions(config, 1, 300), 300),
         # All draws are by generators freshly seeded with 42 or 666 + 1000 j + 333 t.
         "limit: the seeds alone": Contestant(

@@ -80,7 +80,7 @@ def cql_update(agent):
 
     def objectives(trained, targets, batch, noise):
         """The sum of the three losses, each a function of its own weights: others are held by stop_gradient."""
-        states, actions, rewards, next_states, dones = batch
+        states, actions, rewards, next_states, terminals = batch
         weights, held = trained | targets, jax.lax.stop_gradient(trained)
         action, log_pi = sample(weights, states, noise[0])
         alpha_loss = -(weights["log_alpha"] * (jax.lax.stop_gradient(log_pi) - action_width)).mean()
@@ -88,7 +88,7 @@ def cql_update(agent):
         policy_loss = (jnp.exp(held["log_alpha"]) * log_pi - value).mean()
         next_action, _ = sample(held, next_states, noise[1])
         next_value = jnp.minimum(*(q(targets, name, next_states, next_action) for name in ("target_q1", "target_q2")))
-        y = rewards + config.discount * (1 - dones) * jnp.minimum(next_value, q_max)
+        y = rewards + config.discount * (1 - terminals) * jnp.minimum(next_value, q_max)
         following, following_log_pi = sample(held, repeat(next_states), noise[4])
         current, current_log_pi = sample(held, repeat(states), noise[3])
         sampled = jnp.concatenate([noise[2], following, current], axis=1)

@@ -19,7 +19,7 @@ from synthlib.dt.windows import (
     Batch,
 )
 from synthlib.generators.markov_chain import initial_distribution
-from synthlib.generators.mdp import Transitions
+from synthlib.generators.mdp import IndexTransitions
 from synthlib.tasks import MAX_EPISODE_STEPS, pad_observation
 
 
@@ -58,7 +58,7 @@ def mdp_transitions(config, trajectories, length):
             actions.append(action)
             next_observations.append(next_state)
             state = next_state
-    return Transitions(*(np.array(column) for column in (observations, actions, next_observations)))
+    return IndexTransitions(*(np.array(column) for column in (observations, actions, next_observations)))
 
 
 def _row(seed, width, temperature):

@@ -22,6 +22,7 @@ import torch
 from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
 from synthlib.kernels.adam import start_moments
 from synthlib.machine.devices import CPU
+from synthlib.offline.datasets import Transitions
 
 NETWORKS = ("policy", "q1", "q2", "target_q1", "target_q2")
 SAFE_Q = ("next_value", "target", "off")
@@ -61,16 +62,6 @@ class CQLConfig:
             raise ValueError(f"sampled_actions is {self.sampled_actions}; at least 1 is needed")
         if self.temperature <= 0:
             raise ValueError(f"temperature is {self.temperature}; it must be positive")
-
-
-class Batch(NamedTuple):
-    """A minibatch of B transitions in the agent's dtype; actions in [-1, 1], dones 1 at a terminal step, else 0."""
-
-    observations: torch.Tensor  # (B, S)
-    actions: torch.Tensor  # (B, A)
-    rewards: torch.Tensor  # (B,)
-    next_observations: torch.Tensor  # (B, S)
-    dones: torch.Tensor  # (B,)
 
 
 class Noise(NamedTuple):
@@ -143,6 +134,8 @@ class CQL:
 
     def update(self, batch, noise):
         """One update in place; returns its losses as detached scalars, all taken at the weights before the update.
+
+        ``batch`` holds B :class:`Transitions` as tensors in the agent's dtype, actions in [-1, 1].
 
         Names as in the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
@@ -313,15 +306,15 @@ def bellman_target(batch, next_value, config, q_max):
     """y (B,) from the uncapped value of s' (B,); ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
     if config.safe_q == "next_value":
         next_value = next_value.clamp(max=q_max)
-    y = batch.rewards + config.discount * (1 - batch.dones) * next_value
+    y = batch.rewards + config.discount * (1 - batch.terminals) * next_value
     return y.clamp(max=q_max) if config.safe_q == "target" else y
 
 
 def check_shapes(batch, noise, observation_width, action_width, sampled_actions):
-    """Raises ValueError unless shapes are as :class:`Batch` and :class:`Noise` say: (B, 1) for (B,) would broadcast."""
+    """Raises ValueError unless shapes are as :class:`Transitions` and :class:`Noise` say: (B, 1) would broadcast."""
     size = batch.observations.shape[0]
     state, action, several = (size, observation_width), (size, action_width), (size, sampled_actions, action_width)
-    expected = Batch(state, action, (size,), state, (size,)), Noise(action, action, several, several, several)
+    expected = Transitions(state, action, (size,), state, (size,)), Noise(action, action, several, several, several)
     for given, shapes in zip((batch, noise), expected, strict=True):
         for name, tensor, shape in zip(given._fields, given, shapes, strict=True):
             if tensor.shape != shape:

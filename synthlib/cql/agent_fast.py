@@ -21,10 +21,9 @@ from typing import NamedTuple
 
 import torch
 
-from synthlib.cql import steps as cql_steps
-from synthlib.cql import steps_fast as cql_steps_compiled
+from synthlib.cql import steps_fast as steps
 from synthlib.cql.agent import CQL, bellman_target, check_shapes
-from synthlib.cql.networks import backward_by_hand, forward_by_hand
+from synthlib.kernels import mlp
 from synthlib.kernels.adam import FusedAdam, flatten, views
 from synthlib.kernels.products import add_weight_gradient, product, weight_gradient
 
@@ -41,24 +40,24 @@ class FastCQL(CQL):
             raise ValueError(f"hidden is {tuple(config.hidden)}: FastCQL needs two layers; use CQL for other depths")
         super().__init__(observation_width, action_width, config, **options)
         self._memory = None
-        self._steps = cql_steps_compiled if self.log_alpha.device.type == "cpu" else cql_steps
+        self._policy_layers = mlp.linear_layers(self.policy)
+        self._target_layers = [mlp.linear_layers(q.trunk, q.q_head) for q in (self.target_q1, self.target_q2)]
 
     @torch.inference_mode()
     def update(self, batch, noise):
         """As :meth:`CQL.update`."""
         check_shapes(batch, noise, self.observation_width, self.action_width, self.config.sampled_actions)
-        size, n, steps = len(batch.actions), self.config.sampled_actions, self._steps
+        size, n = len(batch.actions), self.config.sampled_actions
         new, policy = self.log_alpha.new_empty, self.policy
         scalars = policy.log_std_multiplier.detach(), policy.log_std_offset.detach()
         states = torch.cat([batch.observations, batch.next_observations])
-        outputs, kept = forward_by_hand(policy.trunk, policy.head, states)
+        outputs, activations = mlp.forward(self._policy_layers, states)
         actions, log_densities = new(3 * n + 2, *batch.actions.shape), new(3 * n, size)
         target_action, log_pi = torch.empty_like(batch.actions), new(size)
         given = outputs, *scalars, *noise, batch.actions
         steps.sample(*given, actions, log_densities, target_action, log_pi)
         next_pairs = torch.cat([batch.next_observations, target_action], dim=1)
-        targets = (self.target_q1, self.target_q2)
-        next_value = torch.minimum(*(forward_by_hand(q.trunk, q.q_head, next_pairs)[0] for q in targets)).squeeze(1)
+        next_value = torch.minimum(*(mlp.forward(q, next_pairs)[0] for q in self._target_layers)).squeeze(1)
         y = bellman_target(batch, next_value, self.config, self.q_max)
         blocks = _blocks(actions, log_densities, y)
         self._critics.grad.zero_()
@@ -68,7 +67,7 @@ class FastCQL(CQL):
         gradient, of_scalars = new(size, outputs.shape[1]), (policy.log_std_multiplier.grad, policy.log_std_offset.grad)
         given = outputs[:size], *scalars, noise.policy, actions[-1], alpha, q1, of_q1, q2, of_q2
         steps.policy_gradient(*given, gradient, *of_scalars)
-        backward_by_hand(policy.trunk, policy.head, [tensor[:size] for tensor in kept], gradient)
+        mlp.backward(self._policy_layers, [tensor[:size] for tensor in activations], gradient)
         losses = {
             "alpha_loss": -self.log_alpha * (log_pi - self.action_width),
             "policy_loss": alpha * log_pi - torch.minimum(q1, q2).mean(),
@@ -94,12 +93,12 @@ class FastCQL(CQL):
         expected at zero, the others are written.
 
         Returns Q of the policy's actions (B,), its gradient for them (B, A), and the losses (6,) of
-        :func:`synthlib.cql.steps.learn_`.
+        :func:`synthlib.cql.steps_fast.learn_`.
 
         With delta_2 = dq head [h_2 > 0], the factor head is taken out of each product with delta_2: put into W_2 on the
         way down, applied to the gradients at the end. Activations are overwritten by what comes back.
         """
-        steps, of_action, weight_2 = self._steps, weights.of_action.t(), weights.weight_2.t()
+        of_action, weight_2 = weights.of_action.t(), weights.weight_2.t()
         head_times_weight_2 = weights.head.unsqueeze(1) * weights.weight_2
         state_part = product(states, weights.of_state.t(), weights.bias_1)
         state_delta, action_part = torch.empty_like(state_part), of_action.new_zeros(of_action.shape)

@@ -3,12 +3,13 @@
 import numpy as np
 import torch
 
-from synthlib.cql.agent import Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.generators.mdp import MDPConfig
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.speed import measured, median_seconds, seconds_per_step
+from synthlib.offline.datasets import Transitions
 from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import evaluation_steps
 from synthlib.runs.job import Job
@@ -39,7 +40,7 @@ def _update(observation_width: int, action_width: int, sampled_actions: int) -> 
     states = torch.randn(2, 256, observation_width, generator=generator)
     actions = torch.rand(256, action_width, generator=generator) * 2 - 1
     columns = (states[0], actions, torch.ones(256), states[1], torch.zeros(256))
-    batch = Batch(*put(chosen(), *columns))
+    batch = Transitions(*put(chosen(), *columns))
     noise = Noise(*put(chosen(), *draw_noise(generator, 256, action_width, sampled_actions)))
     return median_seconds(lambda: agent.update(batch, noise))
 

@@ -14,15 +14,16 @@ import numpy as np
 import torch
 
 from synthlib.cql import cost, flops
-from synthlib.cql.agent import Batch, CQLConfig, Noise, check_finite, draw_noise
+from synthlib.cql.agent import CQLConfig, Noise, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
-from synthlib.generators.mdp import MDPConfig, Transitions, generate
+from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen, put
 from synthlib.machine.files import write_atomically
-from synthlib.offline.datasets import cql_data
+from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
@@ -91,10 +92,10 @@ def _mdp_data(config):
     path = data_cache() / "mdp" / f"{digest}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        columns = {name: column.astype(np.int32) for name, column in generate(config)._asdict().items()}
+        columns = {name: column.astype(np.int32) for name, column in best(generate, config)(config)._asdict().items()}
         write_atomically(path, lambda temporary: _save_columns(temporary, columns))
     with np.load(path) as columns:
-        return Transitions(**{name: columns[name].astype(np.int64) for name in Transitions._fields})
+        return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})
 
 
 def _save_columns(path, columns):
@@ -136,11 +137,11 @@ class FineTuning:
         """One update of the agent."""
         self.log(self.agent.update(*self.draw()))
 
-    def draw(self) -> tuple[Batch, Noise]:
+    def draw(self) -> tuple[Transitions, Noise]:
         """What the next update takes: its minibatch and its noise, on the agent's device."""
-        drawn = self.data.draw(self.config["batch_size"])
-        columns = (drawn.observations, drawn.actions, drawn.rewards, drawn.next_observations, drawn.terminals)
-        return Batch(*put(self.device, *columns)), Noise(*put(self.device, *draw_noise(self.noise, *self.noise_shape)))
+        batch = put(self.device, *self.data.draw(self.config["batch_size"]))
+        noise = put(self.device, *draw_noise(self.noise, *self.noise_shape))
+        return Transitions(*batch), Noise(*noise)
 
     def log(self, losses: dict[str, torch.Tensor]) -> None:
         """Take note of what an update returned; one row of losses per evaluation (faithfulness 6.6)."""

@@ -11,9 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib.kernels import compiled
-from synthlib.kernels.products import product, through_relu_, weight_gradient
-
 LOG_STD_RANGE = (-20.0, 2.0)
 HEAD_GAIN = 0.01
 
@@ -115,46 +112,12 @@ def copy_weights(own, given, what):
         own[name].copy_(tensor)
 
 
-def forward_by_hand(trunk, head, inputs):
-    """(outputs of two hidden layers and a head, what :func:`backward_by_hand` needs), where nothing is recorded."""
-    layer_1, _, layer_2, _ = trunk
-    hidden_1 = _affine(layer_1, inputs, relu=True)
-    hidden_2 = _affine(layer_2, hidden_1, relu=True)
-    return _affine(head, hidden_2), (inputs, hidden_1, hidden_2)
-
-
-def backward_by_hand(trunk, head, kept, delta):
-    """Write into the weights' ``grad`` what the gradient ``delta`` for the outputs gives them; overwrites ``kept``."""
-    inputs, hidden_1, hidden_2 = kept
-    layer_1, _, layer_2, _ = trunk
-    weight_gradient(delta, hidden_2, out=head.weight.grad)
-    torch.sum(delta, dim=0, out=head.bias.grad)
-    delta = _below_relu(product(delta, head.weight), hidden_2, layer_2.bias.grad)
-    weight_gradient(delta, hidden_1, out=layer_2.weight.grad)
-    delta = _below_relu(product(delta, layer_2.weight), hidden_1, layer_1.bias.grad)
-    weight_gradient(delta, inputs, out=layer_1.weight.grad)
-
-
-def _below_relu(delta, output, bias_gradient):
-    """The gradient below a ReLU that gave ``output`` (which may be overwritten); its sum goes to ``bias_gradient``."""
-    if delta.device.type == "cpu":
-        compiled.back_through_relu_(delta, output, bias_gradient)
-    else:
-        delta = through_relu_(delta, output)
-        torch.sum(delta, dim=0, out=bias_gradient)
-    return delta
-
-
 def _hidden_layers(inputs, hidden):
     layers = []
     for outputs in hidden:
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         inputs = outputs
     return nn.Sequential(*layers)
-
-
-def _affine(layer, inputs, relu=False):
-    return product(inputs, layer.weight.t(), layer.bias, relu)
 
 
 def _redraw_small(head):

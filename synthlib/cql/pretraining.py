@@ -12,14 +12,12 @@ from torch.nn import functional as F
 
 from synthlib.cql.networks import (
     QNetwork,
-    backward_by_hand,
     copy_weights,
-    forward_by_hand,
     initial_weights,
 )
 from synthlib.generators.mdp import MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.kernels import mlp
 from synthlib.kernels.adam import FusedAdam, flatten
-from synthlib.kernels.compiled import mean_squared_error_
 from synthlib.machine.devices import CPU, put
 
 LOG_EVERY = 100
@@ -169,12 +167,9 @@ def _gradients(critic, inputs, wanted):
 @torch.inference_mode()
 def _gradients_by_hand(critic, inputs, wanted):
     """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
-    predicted, kept = forward_by_hand(critic.trunk, critic.prediction_head, inputs)
-    if predicted.device.type == "cpu":
-        loss, delta = predicted.new_tensor(mean_squared_error_(predicted, wanted)), predicted
-    else:
-        error = predicted.sub_(wanted)
-        loss = torch.dot(error.view(-1), error.view(-1)) / error.numel()
-        delta = error.mul_(2 / error.numel())
-    backward_by_hand(critic.trunk, critic.prediction_head, kept, delta)
+    layers = mlp.linear_layers(critic.trunk, critic.prediction_head)
+    predicted, activations = mlp.forward(layers, inputs)
+    loss = inputs.new_empty(())
+    mlp.mean_squared_error_(predicted, wanted, loss)
+    mlp.backward(layers, activations, predicted)
     return loss

@@ -25,6 +25,7 @@ from synthlib.generators.text import (
     token_rows,
     train_tokenizer,
 )
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
@@ -134,7 +135,7 @@ def _tokens(config, gpt2):
     chain = ChainConfig(**data["chain"])
 
     def sequences(first, count):
-        return stream(chain, data["seed"], range(first, first + count))
+        return best(stream, chain)(chain, data["seed"], range(first, first + count))
 
     # As in the authors' file, the sequences after those that are trained on are held out (faithfulness 1.7).
     rows = data["sequences"]

@@ -5,20 +5,25 @@ S uniforms u from a generator seeded by the context, so no table of S**n rows ex
 
 Three ways to draw from one and the same chain: :func:`sequence` says how, one token after the other;
 :func:`authors_block` repeats the authors' own random numbers, for comparison with their files; :func:`stream` is what
-trainings read: quick, seedable, and the same whoever asks for which part of it.
+trainings read. A part of the stream is the same in whatever order and by however many processes the parts are read;
+:mod:`synthlib.generators.markov_chain_fast` gives the same tokens in less time.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.generators import markov_chain_fast
-
 KINDS = ("chain", "iid")
 INITIALS = ("authors", "uniform")
+TABLE_ENTRIES = 2**21  # of all rows together; holds 1000 states, order 2 with 100 and order 5 with 10
+WINDOW = 64  # tries between two looks whether a sequence is stuck
+GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's step
+_WORD = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class ChainConfig:
     seed: int = 666  # of the rows, not of the draws: another seed is another chain
     initial: str = "authors"  # the first token's row is a softmax too (as executed), or "uniform" (the paper's text)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(KINDS)}")
         if self.initial not in INITIALS:
@@ -53,14 +58,14 @@ class ChainConfig:
             raise ValueError("order, temperature and initial mean nothing for kind='iid'; leave them out")
 
 
-def initial_distribution(config):
+def initial_distribution(config: ChainConfig) -> np.ndarray:
     """Distribution of the first token, float64 (S,). The authors' is not uniform: it is a row seeded by the seed."""
     if config.kind == "iid" or config.initial == "uniform":
         return np.full(config.states, 1 / config.states)
     return _softmax(np.random.default_rng(config.seed).random(config.states) / config.temperature)
 
 
-def row(config, context):
+def row(config: ChainConfig, context: Sequence[int]) -> np.ndarray:
     """Distribution of the token after ``context``, tokens with the oldest first: float64 (S,).
 
     Uses the last ``order`` tokens; a shorter context has a row of its own. Raises ValueError for an empty context
@@ -71,8 +76,18 @@ def row(config, context):
         raise ValueError(f"a context is one or more tokens from 0 to {config.states - 1}, not {context}")
     if config.kind == "iid":
         return initial_distribution(config)
-    entropy = [token + 1 + config.seed for token in context]
-    return _softmax(np.random.default_rng(entropy).random(config.states) / config.temperature)
+    return _row(config, tuple(context)).copy()
+
+
+@lru_cache(maxsize=128)  # 100 MB with 100,000 states
+def _row(config, context):
+    return _softmax(_row_uniforms(config, context) / config.temperature)
+
+
+@lru_cache(maxsize=128)
+def _row_uniforms(config, context):
+    """The uniforms (S,) behind the row of ``context``."""
+    return np.random.default_rng([token + 1 + config.seed for token in context]).random(config.states)
 
 
 def _softmax(logits):
@@ -81,7 +96,7 @@ def _softmax(logits):
     return weights / weights.sum()
 
 
-def sequence(config, generator):
+def sequence(config: ChainConfig, generator: np.random.Generator) -> np.ndarray:
     """One sequence, int64 (length,), drawn with NumPy's ``generator``."""
     tokens = [generator.choice(config.states, p=initial_distribution(config))]
     while len(tokens) < config.length:
@@ -89,20 +104,123 @@ def sequence(config, generator):
     return np.array(tokens)
 
 
-def stream(config, seed, sequences):
+def stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.ndarray:
     """Sequences of the stream ``seed``, int32 (len(sequences), length); ``sequences`` holds their numbers from 0 on.
 
     A sequence depends on the configuration, the seed and its number only: not on which others are asked for, how
-    many at a time, or by how many processes. Nothing is stored, and there is no end.
+    many at a time, or by how many processes. Nothing is stored, and there is no end. Each sequence has a generator of
+    its own (:func:`uniforms`). One uniform x serves a try: the whole part of x S proposes a token, the rest decides
+    about it, by alias tables (Walker, 1977) where those of all rows fit :data:`TABLE_ENTRIES`, else by rejection.
     """
+    check_request(seed, sequences)
+    draw = _independent if config.kind == "iid" else _by_alias if has_tables(config) else _by_rejection
+    drawn = [draw(config, uniforms(seed, int(number))) for number in sequences]
+    return np.array(drawn, dtype=np.int32).reshape(len(drawn), config.length)
+
+
+def check_request(seed: int, sequences: Sequence[int]) -> None:
+    """Raises ValueError unless there is a stream of this seed with these sequences."""
     if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
     if len(sequences) and min(sequences) < 0:
         raise ValueError(f"sequences are numbered from 0 on, not from {min(sequences)}")
-    return markov_chain_fast.tokens(config, initial_distribution(config), int(seed), sequences)
 
 
-def authors_block(config, iteration, worker, workers, sequences, positions=None):
+def has_tables(config: ChainConfig) -> bool:
+    """Whether the alias tables of all rows have at most :data:`TABLE_ENTRIES` entries."""
+    return sum(config.states ** (known + 1) for known in range(1, config.order + 1)) <= TABLE_ENTRIES
+
+
+def uniforms(seed: int, number: int) -> Iterator[float]:
+    """The numbers in [0, 1), multiples of 2**-53, that sequence ``number`` of stream ``seed`` is made of.
+
+    A counter-based generator for each sequence: SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    counter = _scramble(_scramble(seed + GAMMA & _WORD) + number * GAMMA & _WORD)
+    while True:
+        counter = counter + GAMMA & _WORD
+        yield (_scramble(counter) >> 11) * 2.0**-53
+
+
+def _scramble(z):
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _WORD
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & _WORD
+    return z ^ z >> 31
+
+
+def _independent(config, uniforms):
+    return [int(next(uniforms) * config.states) for _ in range(config.length)]
+
+
+def _first(config, uniforms):
+    sums = initial_distribution(config).cumsum()
+    return int((sums / sums[-1]).searchsorted(next(uniforms), side="right"))
+
+
+def _by_alias(config, uniforms):
+    tokens = [_first(config, uniforms)]
+    while len(tokens) < config.length:
+        threshold, alias = _alias_table(config, tuple(tokens[-config.order :]))
+        token, decision = divmod(next(uniforms) * config.states, 1)
+        tokens.append(int(token) if decision < threshold[int(token)] else alias[int(token)])
+    return tokens
+
+
+@lru_cache(maxsize=1024)
+def _alias_table(config, context):
+    return alias_table(row(config, context))
+
+
+def alias_table(probabilities: np.ndarray) -> tuple[list[float], list[int]]:
+    """(threshold, alias) of a distribution (S,): Walker's table, by which one uniform draws a token.
+
+    Entry j stands for j below its threshold and for alias[j] above. The large entry at hand fills up one small entry
+    after the other; when it has become small itself, the next large entry fills it.
+    """
+    weight = (probabilities * len(probabilities)).tolist()
+    order = np.argsort(probabilities * len(probabilities)).tolist()
+    count = min(sum(share < 1 for share in weight), len(weight) - 1)
+    small, large = iter(order[:count]), iter(order[count:])
+    threshold, alias = [1.0] * len(weight), list(range(len(weight)))
+    at_hand = next(large)
+    left = weight[at_hand]
+    while True:
+        if left >= 1 and (filled := next(small, None)) is not None:
+            threshold[filled], alias[filled] = weight[filled], at_hand
+            left -= 1 - weight[filled]
+        elif (following := next(large, None)) is not None:
+            threshold[at_hand], alias[at_hand] = min(left, 1.0), following
+            at_hand, left = following, weight[following] - (1 - left)
+        else:
+            return threshold, alias
+
+
+def _by_rejection(config, uniforms):
+    """Entry j of a row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with probability exp((u_j - 1) / T).
+
+    After as many tries in vain as the row has entries, the row itself gives the token. The refused proposals say
+    nothing about it, so this changes no probability. After each window of tries one uniform is kept free for that.
+    """
+    tokens, in_vain = [_first(config, uniforms)], 0
+    while True:
+        before = len(tokens)
+        for _ in range(WINDOW):
+            if len(tokens) == config.length:
+                return tokens
+            proposal, decision = divmod(next(uniforms) * config.states, 1)
+            u = _row_uniforms(config, tuple(tokens[-config.order :]))[int(proposal)]
+            if decision < math.exp((u - 1) / config.temperature):
+                tokens.append(int(proposal))
+        spare = next(uniforms)
+        in_vain = 0 if len(tokens) > before else in_vain + WINDOW
+        if in_vain >= config.states and len(tokens) < config.length:
+            sums = row(config, tokens).cumsum()
+            tokens.append(int((sums <= spare * sums[-1]).sum()))
+
+
+def authors_block(
+    config: ChainConfig, iteration: int, worker: int, workers: int, sequences: int, positions: int | None = None
+) -> np.ndarray:
     """The authors' own tokens: what ``worker`` of ``workers`` writes in ``iteration``, int64 (sequences, positions).
 
     ``sequences`` is the worker's share of the iteration (1.6: 256 / 8 for 100 states). ``positions`` cuts the
@@ -128,8 +246,8 @@ def authors_block(config, iteration, worker, workers, sequences, positions=None)
         if t == 0:
             tokens[:, 0] = generator.choice(config.states, size=sequences, p=initial_distribution(config))
         else:
-            context = tokens[:, max(0, t - config.order) : t].T
-            tokens[:, t] = generator.multinomial(1, markov_chain_fast.rows(config, context)).argmax(axis=1)
+            rows = [row(config, context) for context in tokens[:, :t]]
+            tokens[:, t] = generator.multinomial(1, rows).argmax(axis=1)
     return tokens
 
 
@@ -141,11 +259,11 @@ class Information(NamedTuple):
     mutual_information: float
 
 
-def information(config):
+def information(config: ChainConfig) -> Information:
     """What there is to learn in a chain of order 1 (faithfulness 1.10). Solves S equations: for S up to about 5000."""
     if config.kind != "chain" or config.order != 1:
         raise ValueError(f"only a chain of order 1 has one stationary row, not {config.kind} of order {config.order}")
-    matrix = markov_chain_fast.rows(config, np.arange(config.states)[None])
+    matrix = np.stack([row(config, [token]) for token in range(config.states)])
     equations = matrix.T - np.eye(config.states)
     equations[-1] = 1  # one of the equations follows from the others; the shares must add up instead
     stationary = np.linalg.solve(equations, np.eye(config.states)[-1])

@@ -1,58 +1,60 @@
-"""The quick stream of :mod:`synthlib.generators.markov_chain`: exactly the authors' chain, drawn by other random
-numbers.
+"""The stream of :mod:`synthlib.generators.markov_chain` in less time: the same tokens, of thousands of sequences side
+by side.
 
-Every sequence has its own counter-based generator (SplitMix64; Steele, Lea and Flood, 2014), so its tokens depend on
-the stream's seed and the sequence's number alone, and thousands of sequences are drawn side by side. One 53-bit
-number x in [0, 1) serves a try: the whole part of x S proposes a token, the rest decides about it.
+* Few contexts: the alias tables of all rows are made at once. One look per token whatever the temperature.
+* Many contexts: by rejection. :mod:`synthlib.kernels.pcg64` gives the one uniform u_j of a row that a try asks for,
+  without the rest of the row. A token takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled
+  by Numba.
 
-* Few contexts (:data:`TABLE_ENTRIES`): alias tables (Walker, 1977). One look per token whatever the temperature.
-* Many contexts: no table. Entry j of the authors' row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with
-  probability exp((u_j - 1) / T), and :mod:`synthlib.kernels.pcg64` gives u_j alone, without the rest of the row. A
-  token takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled by Numba.
+Exponentials here are NumPy's, whose last bit differs from libm's on some processors. A token differs only where a
+uniform falls between the two: once in about 10**14 tokens.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
+from synthlib.generators.markov_chain import (
+    GAMMA,
+    WINDOW,
+    ChainConfig,
+    check_request,
+    has_tables,
+    initial_distribution,
+    stream,
+)
 from synthlib.kernels import pcg64
 from synthlib.kernels.compiled import exact
+from synthlib.kernels.twins import twin_of
 
-TABLE_ENTRIES = 2**21  # 24 MB; holds 1000 states, order 2 with 100 and order 5 with 10
 _SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache
-_WINDOW = 64  # tries between two looks whether a sequence is stuck
-_GAMMA = 0x9E3779B97F4A7C15
+_ENTRIES_AT_ONCE = 2**21  # of written-out rows: 16 MB
 
 
-def tokens(config, initial, seed, sequences):
-    """Tokens of the ``sequences`` (their numbers, integers >= 0) of stream ``seed``: int32 (len(sequences), length).
-
-    ``initial`` (S,) is the distribution of the first token.
-    """
+@twin_of(stream)
+def fast_stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.ndarray:
+    """As :func:`synthlib.generators.markov_chain.stream`."""
+    check_request(seed, sequences)
     numbers = np.asarray(sequences, dtype=np.uint64)
     if not len(numbers):
         return np.empty((0, config.length), dtype=np.int32)
-    if config.kind == "iid":
-        draw = _independent
-    elif sum(config.states ** (k + 1) for k in range(1, config.order + 1)) <= TABLE_ENTRIES:
-        draw = _by_alias
-    else:
-        draw = _by_rejection
-    first = initial.cumsum()
+    draw = _independent if config.kind == "iid" else _by_alias if has_tables(config) else _by_rejection
+    first = initial_distribution(config).cumsum()
     first /= first[-1]
     parts = [numbers[i : i + _SEQUENCES_AT_ONCE] for i in range(0, len(numbers), _SEQUENCES_AT_ONCE)]
-    return np.concatenate([draw(config, first, keys(seed, part)) for part in parts])
+    return np.concatenate([draw(config, first, keys(int(seed), part)) for part in parts])
 
 
-def keys(seed, numbers):
+def keys(seed: int, numbers: np.ndarray) -> np.ndarray:
     """Where the counters of the sequences ``numbers`` (n,) of stream ``seed`` start: uint64 (n,)."""
-    stream = _scramble(np.array([seed], dtype=np.uint64) + np.uint64(_GAMMA))
-    return _scramble(stream + numbers * np.uint64(_GAMMA))
+    stream = _scramble(np.array([seed], dtype=np.uint64) + np.uint64(GAMMA))
+    return _scramble(stream + numbers * np.uint64(GAMMA))
 
 
-def uniforms(keys, number):
+def uniforms(keys: np.ndarray, number: int) -> np.ndarray:
     """Number ``number`` (0, 1, ...) of every sequence's generator: float64 in [0, 1), multiples of 2**-53."""
-    return _unit(keys + np.uint64((number + 1) * _GAMMA % 2**64))
+    return _unit(keys + np.uint64((number + 1) * GAMMA % 2**64))
 
 
 @exact
@@ -100,7 +102,7 @@ def _alias_tables(config):
     return tables
 
 
-def rows(config, contexts):
+def rows(config: ChainConfig, contexts: np.ndarray) -> np.ndarray:
     """Next-token distributions of the ``contexts`` (k, n), oldest token first, k <= order: float64 (n, S)."""
     logits = pcg64.doubles(pcg64.seeded(_entropy(config, contexts)), pcg64.jumps(config.states)) / config.temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -111,11 +113,10 @@ def _entropy(config, contexts):
     return np.asarray(contexts, dtype=np.int64) + (1 + config.seed)
 
 
-def alias_tables(probabilities):
+def alias_tables(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Alias tables of the rows (R, S): threshold float64 (R, S) and alias int32 (R, S).
 
-    A uniform entry j stands for j below its threshold and for alias[j] above. All rows advance together: at each step
-    either the large entry at hand fills up the next small one, or, having become small, is filled by the next large.
+    As :func:`synthlib.generators.markov_chain.alias_table`; all rows advance together.
     """
     count, states = probabilities.shape
     row = np.arange(count)
@@ -146,7 +147,7 @@ def alias_tables(probabilities):
 def _by_rejection(config, first, keys):
     tokens = np.empty((len(keys), config.length), dtype=np.int32)
     tokens[:, 0] = first.searchsorted(uniforms(keys, 0), side="right")
-    place, counters = np.ones(len(keys), dtype=np.int64), keys + np.uint64(_GAMMA)
+    place, counters = np.ones(len(keys), dtype=np.int64), keys + np.uint64(GAMMA)
     waited = np.zeros(len(keys), dtype=np.int64)
     started = _started(config) if config.order == 1 else np.empty((0, 4), dtype=np.uint64)
     jumps = pcg64.jumps(config.states)
@@ -180,8 +181,8 @@ def _advance(tokens, place, counters, waited, started, jumps, order, offset, tem
         is_made = False
         while at < length:
             before = at
-            for _ in range(_WINDOW):
-                counter += np.uint64(_GAMMA)
+            for _ in range(WINDOW):
+                counter += np.uint64(GAMMA)
                 x = _unit(counter) * states
                 token = np.int64(x)
                 x -= token
@@ -204,8 +205,8 @@ def _advance(tokens, place, counters, waited, started, jumps, order, offset, tem
                     is_made = False
                     if at == length:
                         break
-            waited[sequence] = 0 if at > before else waited[sequence] + _WINDOW
-            counter += np.uint64(_GAMMA)
+            waited[sequence] = 0 if at > before else waited[sequence] + WINDOW
+            counter += np.uint64(GAMMA)
             if waited[sequence] >= states:
                 break
         place[sequence], counters[sequence] = at, counter
@@ -213,7 +214,7 @@ def _advance(tokens, place, counters, waited, started, jumps, order, offset, tem
 
 def _draw_from_rows(config, contexts, counters):
     draws, found = _unit(counters), []
-    at_once = max(1, TABLE_ENTRIES // config.states)
+    at_once = max(1, _ENTRIES_AT_ONCE // config.states)
     for i in range(0, len(draws), at_once):
         sums = rows(config, contexts[:, i : i + at_once]).cumsum(axis=1)
         found.append((sums <= (draws[i : i + at_once] * sums[:, -1])[:, None]).sum(axis=1))

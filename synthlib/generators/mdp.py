@@ -3,23 +3,22 @@
 A transition is three indices: state, action, next state. Every index has a fixed random vector as wide as the
 environment's observation or action, so one data set serves all environments. No table of rows is stored: a row is
 softmax(u / temperature) with u drawn from a generator seeded by the state (policy) or by state and action
-(transitions). :func:`generate_readable` says it step by step, :func:`generate` gives the same integers quickly.
+(transitions). :func:`generate` says it step by step; :mod:`synthlib.generators.mdp_fast` gives the same integers in a
+hundredth of the time.
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 
-from synthlib.generators import mdp_fast
-
 KINDS = ("mdp", "iid", "identity", "mapping")
 ROWS = ("authors", "independent")
 _LARGEST_SEED = 2**32 - 1  # of NumPy's legacy generator
 _LEGACY_GENERATOR = np.random.RandomState()
+Indices = int | np.ndarray
 _ONLY_MDP = {"policy_temperature": 1.0, "transition_temperature": 1.0, "random_start": False, "rows": "authors"}
 
 
@@ -43,7 +42,7 @@ class MDPConfig:
     # It also seeds independent rows. The authors' MDP has no free seed.
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.actions is None:
             object.__setattr__(self, "actions", self.states)
         if self.kind not in KINDS:
@@ -75,8 +74,8 @@ class MDPConfig:
         if math.isinf(self.policy_temperature) and math.isinf(self.transition_temperature):
             raise ValueError("both temperatures are infinite: that data set is kind='iid'")
         largest = max(
-            _next_state_seed(self.trajectories - 1, self.length - 1),
-            111 * _transition_row(self, self.states - 1, self.actions - 1) if self.rows == "authors" else 0,
+            next_state_seed(self.trajectories - 1, self.length - 1),
+            111 * transition_row(self, self.states - 1, self.actions - 1) if self.rows == "authors" else 0,
         )
         if largest > _LARGEST_SEED:
             raise ValueError(
@@ -85,7 +84,7 @@ class MDPConfig:
             )
 
 
-class Transitions(NamedTuple):
+class IndexTransitions(NamedTuple):
     """Indices, each int64 of shape (M,), M = trajectories * length, trajectories one after the other."""
 
     observations: np.ndarray
@@ -93,86 +92,74 @@ class Transitions(NamedTuple):
     next_observations: np.ndarray
 
 
-def generate(config):
-    """The data set of ``config``: :class:`Transitions`, the same integers as :func:`generate_readable`.
-
-    Never holds a table of all rows unless it fits :data:`mdp_fast.TABLE_BYTES`.
-    """
-    if config.kind != "mdp":
-        return _generate_iid(config)
-    time = np.arange(config.length)
-    trajectory = np.arange(config.trajectories)[:, None]
-    last_row = _transition_row(config, config.states - 1, config.actions - 1)
-    draw_action, draw_next_state = mdp_fast.samplers(
-        mdp_fast.Rows(config.states, config.actions, config.policy_temperature, partial(_policy_uniforms, config)),
-        mdp_fast.Rows(
-            last_row + 1, config.states, config.transition_temperature, partial(_transition_uniforms, config)
-        ),
-        _action_seed(trajectory, time),
-        _next_state_seed(trajectory, time),
-    )
-    observations = np.empty((config.length + 1, config.trajectories), dtype=np.int64)
-    actions = np.empty((config.length, config.trajectories), dtype=np.int64)
-    observations[0] = _start_states(config)
-    for t in range(config.length):
-        actions[t] = draw_action(observations[t], t)
-        observations[t + 1] = draw_next_state(_transition_row(config, observations[t], actions[t]), t)
-    return Transitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
-
-
-def generate_readable(config):
-    """The data set of ``config`` one step at a time, as the paper's A.2 tells it: :class:`Transitions`."""
+def generate(config: MDPConfig) -> IndexTransitions:
+    """The data set of ``config``, for kind "mdp" one step at a time, as the paper's A.2 tells it."""
     if config.kind != "mdp":
         return _generate_iid(config)
     observations, actions, next_observations = [], [], []
-    for j, state in enumerate(_start_states(config)):
+    for j, state in enumerate(start_states(config)):
         for t in range(config.length):
-            action = _draw(_action_seed(j, t), config.actions, policy_probabilities(config, state))
-            next_state = _draw(_next_state_seed(j, t), config.states, transition_probabilities(config, state, action))
+            action = _draw(action_seed(j, t), config.actions, policy_probabilities(config, state))
+            next_state = _draw(next_state_seed(j, t), config.states, transition_probabilities(config, state, action))
             observations.append(state)
             actions.append(action)
             next_observations.append(next_state)
             state = next_state
-    return Transitions(*(np.array(x, dtype=np.int64) for x in (observations, actions, next_observations)))
+    return IndexTransitions(*(np.array(x, dtype=np.int64) for x in (observations, actions, next_observations)))
 
 
-def policy_probabilities(config, state):
+def policy_probabilities(config: MDPConfig, state: int) -> np.ndarray | None:
     """pi(. | state), float32 of shape (A,), or None where the temperature is infinite (uniform)."""
     if math.isinf(config.policy_temperature):
         return None
-    return mdp_fast.softmax(_policy_uniforms(config, state, config.actions), config.policy_temperature)
+    return softmax(policy_uniforms(config, state, config.actions), config.policy_temperature)
 
 
-def transition_probabilities(config, state, action):
+def transition_probabilities(config: MDPConfig, state: int, action: int) -> np.ndarray | None:
     """p(. | state, action), float32 of shape (S,), or None where the temperature is infinite (uniform)."""
     if math.isinf(config.transition_temperature):
         return None
-    row = _transition_row(config, state, action)
-    return mdp_fast.softmax(_transition_uniforms(config, row, config.states), config.transition_temperature)
+    row = transition_row(config, state, action)
+    return softmax(transition_uniforms(config, row, config.states), config.transition_temperature)
 
 
-def _policy_uniforms(config, state, count):
+def softmax(uniforms: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(uniforms / temperature), float32, same shape.
+
+    The authors round u / T to float32 and take a float32 softmax, whose last bits depend on the processor. Here the
+    exponential and the sum are taken in float64 and then rounded, so that any processor gives the golden transitions.
+    """
+    logits = (uniforms / temperature).astype(np.float32)
+    weights = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
+    return weights * (1 / weights.sum(dtype=np.float64).astype(np.float32))
+
+
+def policy_uniforms(config: MDPConfig, state: int, count: int) -> np.ndarray:
     """The first ``count`` uniforms behind pi(. | state), float64; the authors seed them with the state (A.2)."""
     if config.rows == "independent":
         return np.random.default_rng([config.seed, 0, state]).random(count)
     return _seeded(state).random_sample(count)
 
 
-def _transition_row(config, state, action):
-    """Number of the row that serves (state, action). The authors' seed 888 s + 777 a is 111 times theirs."""
+def transition_row(config: MDPConfig, state: Indices, action: Indices) -> Indices:
+    """Number of the row that serves (state, action); for arrays element by element.
+
+    The authors seed a row with 888 s + 777 a: 111 times this number.
+    """
     if config.rows == "independent":
         return state * config.actions + action
     return 8 * state + 7 * action
 
 
-def _transition_uniforms(config, row, count):
+def transition_uniforms(config: MDPConfig, row: int, count: int) -> np.ndarray:
     """The first ``count`` uniforms behind the transition row of that number, float64."""
     if config.rows == "independent":
         return np.random.default_rng([config.seed, 1, *divmod(row, config.actions)]).random(count)
     return _seeded(111 * row).random_sample(count)
 
 
-def _start_states(config):
+def start_states(config: MDPConfig) -> list[int]:
+    """The first state of each trajectory."""
     if config.random_start:
         return [_seeded(j).randint(config.states) for j in range(config.trajectories)]
     # As executed: the seed is the number of trajectories, for every one of them.
@@ -185,11 +172,13 @@ def _seeded(seed):
     return _LEGACY_GENERATOR
 
 
-def _action_seed(trajectory, time):
+def action_seed(trajectory: Indices, time: Indices) -> Indices:
+    """Seed of the legacy generator that draws the action of a step; for arrays element by element."""
     return 42 + 1000 * trajectory + 333 * time
 
 
-def _next_state_seed(trajectory, time):
+def next_state_seed(trajectory: Indices, time: Indices) -> Indices:
+    """Seed of the legacy generator that draws the next state of a step; for arrays element by element."""
     return 666 + 1000 * trajectory + 333 * time
 
 
@@ -203,10 +192,10 @@ def _generate_iid(config):
     size = config.trajectories * config.length
     states = generator.randint(config.states, size=size)
     next_states = np.append(states[1:], generator.randint(config.states, size=1))
-    return Transitions(states, generator.randint(config.actions, size=size), next_states)
+    return IndexTransitions(states, generator.randint(config.actions, size=size), next_states)
 
 
-def vectors(config, observation_width, action_width):
+def vectors(config: MDPConfig, observation_width: int, action_width: int) -> tuple[np.ndarray, np.ndarray]:
     """The vectors that stand for states and actions: float32 tables, entries in [-1, 1) (faithfulness 4.6).
 
     Shapes (S, observation_width) and (A, action_width). Mapping has 2S and 2A rows, whose second halves are targets.
@@ -218,12 +207,18 @@ def vectors(config, observation_width, action_width):
     return state_table.astype(np.float32), action_table.astype(np.float32)
 
 
-def prediction_width(config, observation_width, action_width):
+def prediction_width(config: MDPConfig, observation_width: int, action_width: int) -> int:
     """Width of what the critics predict: a state, or state and action (identity, mapping)."""
     return observation_width if config.kind in ("mdp", "iid") else observation_width + action_width
 
 
-def targets(config, transitions, state_table, action_table, rows):
+def targets(
+    config: MDPConfig,
+    transitions: IndexTransitions,
+    state_table: np.ndarray,
+    action_table: np.ndarray,
+    rows: np.ndarray,
+) -> np.ndarray:
     """What the critics must predict for the transitions ``rows``: float32 (len(rows), prediction_width).
 
     The next state (mdp, iid; paper 4.1); the input itself (identity) or the vectors of state i + S and action
@@ -237,7 +232,7 @@ def targets(config, transitions, state_table, action_table, rows):
     return np.concatenate([state_table[states], action_table[actions]], axis=1)
 
 
-def distinct_transition_rows(states, actions):
+def distinct_transition_rows(states: int, actions: int) -> int:
     """How many different transition rows the authors' seeding gives: the number of values of 8s + 7a.
 
     Actions with the same remainder r modulo 8 give 8 (s + 7 q) + 7 r, different for every r; so count s + 7 q.

@@ -17,16 +17,55 @@ extrapolated from 30,000 of them.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from synthlib.generators.mdp import (
+    IndexTransitions,
+    MDPConfig,
+    action_seed,
+    generate,
+    next_state_seed,
+    policy_uniforms,
+    softmax,
+    start_states,
+    transition_row,
+    transition_uniforms,
+)
 from synthlib.kernels.compiled import exact
+from synthlib.kernels.twins import twin_of
 
 TABLE_BYTES = 256 * 2**20  # for each of policy and transitions; S = A = 1000 needs 120 MB
 _WORDS = (0, 1, 2, 397, 398)  # of the Mersenne Twister's state: those that the first double is made of
 _LANES = 256  # seeds that the processor works on side by side
 _BLOCK = 1000
+Sampler = Callable[[np.ndarray, int], np.ndarray]
+
+
+@twin_of(generate, when=lambda config: config.kind == "mdp")
+def fast_generate(config: MDPConfig) -> IndexTransitions:
+    """As :func:`synthlib.generators.mdp.generate`, the same integers, for kind "mdp".
+
+    Never holds a table of all rows unless it fits :data:`TABLE_BYTES`.
+    """
+    time = np.arange(config.length)
+    trajectory = np.arange(config.trajectories)[:, None]
+    last_row = transition_row(config, config.states - 1, config.actions - 1)
+    draw_action, draw_next_state = samplers(
+        Rows(config.states, config.actions, config.policy_temperature, partial(policy_uniforms, config)),
+        Rows(last_row + 1, config.states, config.transition_temperature, partial(transition_uniforms, config)),
+        action_seed(trajectory, time),
+        next_state_seed(trajectory, time),
+    )
+    observations = np.empty((config.length + 1, config.trajectories), dtype=np.int64)
+    actions = np.empty((config.length, config.trajectories), dtype=np.int64)
+    observations[0] = start_states(config)
+    for t in range(config.length):
+        actions[t] = draw_action(observations[t], t)
+        observations[t + 1] = draw_next_state(transition_row(config, observations[t], actions[t]), t)
+    return IndexTransitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
 
 
 class Rows(NamedTuple):
@@ -38,24 +77,15 @@ class Rows(NamedTuple):
     uniforms: Callable[[int, int], np.ndarray]  # (row, n) -> the row's first n uniforms, float64 (n,)
 
 
-def softmax(uniforms, temperature):
-    """softmax(uniforms / temperature), float32, same shape.
-
-    The authors round u / T to float32 and take a float32 softmax, whose last bits depend on the processor. Here the
-    exponential and the sum are taken in float64 and then rounded, so that any processor gives the golden transitions.
-    """
-    logits = (uniforms / temperature).astype(np.float32)
-    weights = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
-    return weights * (1 / weights.sum(dtype=np.float64).astype(np.float32))
-
-
-def cumulative(uniforms, temperature):
-    """Running sums of :func:`softmax` as ``RandomState.choice`` compares them with its uniform, float64."""
+def cumulative(uniforms: np.ndarray, temperature: float) -> np.ndarray:
+    """Running sums of the row's softmax as ``RandomState.choice`` compares them with its uniform, float64."""
     sums = softmax(uniforms, temperature).astype(np.float64).cumsum()
     return sums / sums[-1]
 
 
-def samplers(policy, transition, action_seeds, next_state_seeds):
+def samplers(
+    policy: Rows, transition: Rows, action_seeds: np.ndarray, next_state_seeds: np.ndarray
+) -> tuple[Sampler, Sampler]:
     """Two functions (rows (J,), time t) -> drawn indices (J,), one for each of the two :class:`Rows`.
 
     ``action_seeds``, ``next_state_seeds`` (J, L) hold the legacy generator's seed for every draw.
@@ -76,7 +106,7 @@ def _sampler(rows, draws, seeds):
 
 
 @exact
-def search_table(table, rows, draws):
+def search_table(table: np.ndarray, rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """For each i the number of entries of ``table[rows[i]]`` that are <= draws[i], int64; the last is above all."""
     found, left = np.zeros(len(rows), dtype=np.int64), table.shape[1]  # where and in how many places it may be
     while left > 1:
@@ -87,7 +117,7 @@ def search_table(table, rows, draws):
     return found
 
 
-def row_search(rows):
+def row_search(rows: Rows) -> Callable[[int, float], int]:
     """A function (row, draw in [0, 1)) -> ``searchsorted(cumulative(row), draw, "right")``."""
     starts = np.arange(0, rows.width, _BLOCK)
     sums_of_row = {}
@@ -122,7 +152,7 @@ def row_search(rows):
     return search
 
 
-def first_doubles(seeds):
+def first_doubles(seeds: np.ndarray) -> np.ndarray:
     """``RandomState(seed).random_sample()`` of every seed, int64 (n,) in [0, 2**32): float64 (n,)."""
     low, high = int(seeds.min()), int(seeds.max())
     if high - low < len(seeds):  # then seeds repeat: an action's of trajectory j + 42 is a next state's of j
@@ -131,7 +161,7 @@ def first_doubles(seeds):
 
 
 @exact
-def first_doubles_in_bulk(seeds):
+def first_doubles_in_bulk(seeds: np.ndarray) -> np.ndarray:
     """As :func:`first_doubles`, each seed on its own.
 
     MT19937 (Matsumoto and Nishimura, 1998): the first two outputs need state words 0, 1, 2, 397 and 398.

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)
 Q_MAX_REWARDS = 100  # 1 / (1 - 0.99): a discounted return cannot exceed this many times the largest reward
+Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class OfflineDataset:
         return len(self.rewards)
 
 
-class Transitions(NamedTuple):
-    """(s, a, s', r, d): float32 (M, O), (M, A), (M, O), (M,), and bool (M,)."""
+class Transitions(NamedTuple, Generic[Array]):
+    """M transitions (s, a, r, s', d), float32; a data set's d is bool, and a minibatch's is 1 at a terminal step."""
 
-    observations: np.ndarray
-    actions: np.ndarray
-    next_observations: np.ndarray
-    rewards: np.ndarray
-    terminals: np.ndarray
+    observations: Array  # (M, O)
+    actions: Array  # (M, A)
+    rewards: Array  # (M,)
+    next_observations: Array  # (M, O)
+    terminals: Array  # (M,)
 
 
 class Trajectory(NamedTuple):
@@ -169,7 +170,7 @@ def _transition_rows(
 def _transitions(dataset: OfflineDataset, rows: np.ndarray) -> Transitions:
     columns = dataset.observations, dataset.actions, dataset.rewards, dataset.terminals
     observations, actions, rewards, terminals = map(np.asarray, columns)  # views without memmap's slow indexing
-    return Transitions(observations[rows], actions[rows], observations[rows + 1], rewards[rows], terminals[rows])
+    return Transitions(observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminals[rows])
 
 
 def trajectories(dataset: OfflineDataset, max_episode_steps: int = MAX_EPISODE_STEPS) -> list[Trajectory]:

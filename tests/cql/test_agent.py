@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise, bellman_target, check_finite, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.algorithm import SEEDS
 from synthlib.cql.networks import QNetwork
+from synthlib.offline.datasets import Transitions
 from tests.common import golden, noise_for, random_batch, small_agent
 
 GOLDEN = golden("cql_update")
@@ -56,10 +57,10 @@ class GoldenCase:
         return weights
 
     def inputs(self, update):
-        batch = [self[f"batch/{name}"][update] for name in Batch._fields]
+        batch = [self[f"batch/{name}"][update] for name in (*Transitions._fields[:-1], "dones")]
         names = ("eps_pi", "eps_target", "uniform_actions", "eps_cql_current", "eps_cql_next")
         noise = [self[f"noise/{name}"][update] for name in names]
-        return Batch(*map(torch.tensor, batch)), Noise(*map(torch.tensor, noise))
+        return Transitions(*map(torch.tensor, batch)), Noise(*map(torch.tensor, noise))
 
 
 @pytest.mark.parametrize("kind", AGENTS)
@@ -157,7 +158,8 @@ def test_critics_of_other_widths_are_refused():
 
 
 def test_safe_q_in_the_code_and_in_the_text_differ():
-    batch = Batch(None, None, torch.tensor([1.0, -1.0, 2.0, 1.0]), None, torch.tensor([0.0, 0.0, 1.0, 0.0]))
+    rewards, terminals = torch.tensor([1.0, -1.0, 2.0, 1.0]), torch.tensor([0.0, 0.0, 1.0, 0.0])
+    batch = Transitions(None, None, rewards, None, terminals)
     next_value = torch.tensor([200.0, 200.0, 200.0, 50.0])
     bounds = {
         "next_value": [100.0, 98.0, 2.0, 50.5],
@@ -178,7 +180,7 @@ def test_y_never_exceeds_its_bound(safe_q, bound):
         weights["q_head.weight"].zero_()
     config = CQLConfig(hidden=(32, 32), safe_q=safe_q)
     agent = small_agent(config=config, q_max=0.5, critics=critics)
-    batch = random_batch()._replace(rewards=torch.linspace(-1, 1, 16), dones=torch.zeros(16))
+    batch = random_batch()._replace(rewards=torch.linspace(-1, 1, 16), terminals=torch.zeros(16))
     y, next_value = agent.td_target(batch, noise_for(agent).target)
     assert (next_value == 3.0).all()
     assert float(y.max()) == pytest.approx(bound)
@@ -262,7 +264,7 @@ def test_act_is_the_deterministic_tanh_of_the_mean(kind):
 def test_wrong_shapes_are_refused(kind):
     agent = small_agent(kind)
     batch, noise = random_batch(), noise_for(agent)
-    with pytest.raises(ValueError, match=r"rewards of the Batch has shape \(16, 1\)"):
+    with pytest.raises(ValueError, match=r"rewards of the Transitions has shape \(16, 1\)"):
         agent.update(batch._replace(rewards=batch.rewards[:, None]), noise)
     with pytest.raises(ValueError, match=r"uniform of the Noise has shape \(16, 2, 3\)"):
         agent.update(batch, noise._replace(uniform=noise.uniform[:, :2]))

@@ -6,8 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from synthlib.bench.reference_style import ReferenceCQL
 from synthlib.cql import flops
-from synthlib.cql.agent import CQL, Batch, CQLConfig, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, draw_noise
 from synthlib.cql.networks import QNetwork
+from synthlib.offline.datasets import Transitions
 
 
 def test_a_critics_update_needs_what_autograd_does_on_its_prediction():
@@ -22,7 +23,7 @@ def test_a_critics_update_needs_what_autograd_does_on_its_prediction():
 def test_cql_needs_less_than_the_reference_does(widths, sampled_actions):
     reference = ReferenceCQL(CQL(*widths, CQLConfig(sampled_actions=sampled_actions), q_max=1.0, seed=0))
     states = torch.randn(256, widths[0])
-    batch = Batch(states, torch.zeros(256, widths[1]), torch.zeros(256), states, torch.zeros(256))
+    batch = Transitions(states, torch.zeros(256, widths[1]), torch.zeros(256), states, torch.zeros(256))
     noise = draw_noise(torch.Generator().manual_seed(0), 256, widths[1], sampled_actions)
     with FlopCounterMode(display=False) as counter:
         reference.update(batch, noise)

@@ -19,6 +19,8 @@ from synthlib.generators.markov_chain import (
     sequence,
     stream,
 )
+from synthlib.generators.markov_chain_fast import fast_stream
+from synthlib.kernels.twins import best
 from tests.common import golden
 
 GOLDEN = golden("mc_data")
@@ -39,7 +41,7 @@ def golden_config(case):
 @pytest.fixture(params=["alias", "rejection"])
 def method(request, monkeypatch):
     if request.param == "rejection":
-        monkeypatch.setattr(markov_chain_fast, "TABLE_ENTRIES", 0)
+        monkeypatch.setattr(markov_chain, "TABLE_ENTRIES", 0)
     return request.param
 
 
@@ -158,7 +160,7 @@ def transition_p_value(config, tokens):
     ids=lambda config: f"S{config.states}-T{config.temperature}-n{config.order}",
 )
 def test_the_stream_is_the_chain(config, method):
-    tokens = stream(config, 1, range(2000))
+    tokens = fast_stream(config, 1, range(2000))
     assert tokens.shape == (2000, config.length) and tokens.dtype == np.int32
     assert transition_p_value(config, tokens) > ERROR_RATE
     assert transition_p_value(dataclasses.replace(config, seed=667), tokens) < 1e-9  # the test sees another chain
@@ -179,30 +181,29 @@ def integral_p_value(config, tokens):
 
 @pytest.mark.parametrize("config", [ChainConfig(states=3500, length=6), ChainConfig(order=5, length=12)])
 def test_the_stream_is_the_chain_where_no_table_fits(config):
-    tokens = stream(config, 2, range(500))
+    tokens = fast_stream(config, 2, range(500))
     assert integral_p_value(config, tokens) > ERROR_RATE
     assert integral_p_value(config, tokens[:, ::-1]) < 1e-9  # the test sees another chain
 
 
-@pytest.mark.parametrize("config", [ChainConfig(states=11, length=90), ChainConfig(states=11, length=90, order=3)])
-def test_rejection_is_what_it_says(config, monkeypatch):
-    """The same tokens, one try after the other, with NumPy's own generators."""
-    monkeypatch.setattr(markov_chain_fast, "TABLE_ENTRIES", 0)
-    for number, tokens in zip((0, 5), stream(config, 3, [0, 5]), strict=True):
-        key = markov_chain_fast.keys(3, np.array([number], dtype=np.uint64))
-        tries = iter(range(10**6))
-        first = initial_distribution(config).cumsum()
-        expected = [int(first.searchsorted(markov_chain_fast.uniforms(key, next(tries))[0] * first[-1], side="right"))]
-        while len(expected) < config.length:
-            number_of_try = next(tries)
-            if number_of_try and number_of_try % (markov_chain_fast._WINDOW + 1) == 0:
-                continue  # kept free for a sequence that is stuck
-            proposal, decision = divmod(markov_chain_fast.uniforms(key, number_of_try)[0] * config.states, 1)
-            entropy = [token + 1 + config.seed for token in expected[-config.order :]]
-            u = np.random.default_rng(entropy).random(config.states)[int(proposal)]
-            if decision < math.exp((u - 1) / config.temperature):
-                expected.append(int(proposal))
-        assert tokens.tolist() == expected
+@pytest.mark.parametrize(
+    "config",
+    [
+        ChainConfig(kind="iid", states=11, length=90),
+        ChainConfig(states=11, length=90),
+        ChainConfig(states=11, length=90, order=3),
+        ChainConfig(states=10, length=40, temperature=0.02, initial="uniform"),  # by rejection mostly whole rows
+        ChainConfig(states=100, length=40, temperature=0.01, order=2),
+    ],
+    ids=lambda config: f"{config.kind}-S{config.states}-T{config.temperature}-n{config.order}",
+)
+def test_the_fast_stream_is_the_readable_one(config, method):
+    """One try after the other, with NumPy's own generators and one row's table at a time."""
+    numbers = [0, 5, 2**40]
+    tokens = stream(config, 3, numbers)
+    assert tokens.shape == (3, config.length) and tokens.dtype == np.int32
+    np.testing.assert_array_equal(fast_stream(config, 3, numbers), tokens)
+    assert best(stream, config) is fast_stream
 
 
 def test_alias_tables_hold_the_rows():
@@ -213,23 +214,27 @@ def test_alias_tables_hold_the_rows():
     held = threshold.copy()
     np.add.at(held, (np.arange(32)[:, None], alias), 1 - threshold)
     np.testing.assert_allclose(held / 30, matrix, atol=1e-14)
+    for one, own_threshold, own_alias in zip(matrix, threshold, alias, strict=True):
+        readable = markov_chain.alias_table(one)
+        np.testing.assert_allclose(readable[0], own_threshold, atol=1e-14)
+        assert readable[1] == own_alias.tolist()
 
 
 @pytest.mark.parametrize("kind", markov_chain.KINDS)
 def test_a_sequence_does_not_depend_on_what_else_is_asked_for(kind, method, monkeypatch):
     config = ChainConfig(kind=kind, states=20, length=150)
-    whole = stream(config, 9, range(40))
+    whole = fast_stream(config, 9, range(40))
     monkeypatch.setattr(markov_chain_fast, "_SEQUENCES_AT_ONCE", 7)
-    np.testing.assert_array_equal(stream(config, 9, range(40)), whole)
-    np.testing.assert_array_equal(stream(config, 9, range(13, 17)), whole[13:17])
-    np.testing.assert_array_equal(stream(config, 9, [31, 2]), whole[[31, 2]])
+    np.testing.assert_array_equal(fast_stream(config, 9, range(40)), whole)
+    np.testing.assert_array_equal(fast_stream(config, 9, range(13, 17)), whole[13:17])
+    np.testing.assert_array_equal(fast_stream(config, 9, [31, 2]), whole[[31, 2]])
     assert len({sequence.tobytes() for sequence in whole}) == 40
-    assert not np.array_equal(stream(config, 10, range(40)), whole)
-    assert stream(config, 9, []).shape == (0, 150)
+    assert not np.array_equal(fast_stream(config, 10, range(40)), whole)
+    assert fast_stream(config, 9, []).shape == (0, 150)
 
 
 def test_iid_tokens_are_uniform_and_independent():
-    tokens = stream(ChainConfig(kind="iid", states=10, length=500), 4, range(200))
+    tokens = fast_stream(ChainConfig(kind="iid", states=10, length=500), 4, range(200))
     pairs = np.bincount((tokens[:, :-1] * 10 + tokens[:, 1:]).reshape(-1), minlength=100)
     assert stats.chisquare(pairs).pvalue > ERROR_RATE
 
@@ -243,7 +248,7 @@ def test_the_readable_sequence_is_the_chain():
 def test_the_first_token_may_be_uniform():
     config = ChainConfig(initial="uniform", temperature=0.01, states=10, length=2)
     assert initial_distribution(config).tolist() == [0.1] * 10
-    assert stats.chisquare(np.bincount(stream(config, 0, range(1000))[:, 0], minlength=10)).pvalue > ERROR_RATE
+    assert stats.chisquare(np.bincount(fast_stream(config, 0, range(1000))[:, 0], minlength=10)).pvalue > ERROR_RATE
     with pytest.raises(ValueError, match="initial"):
         authors_block(config, 0, 0, 1, 1)
 
@@ -265,10 +270,11 @@ def test_bad_requests_are_refused():
         row(ChainConfig(), [100])
     with pytest.raises(ValueError, match="context"):
         row(ChainConfig(), [])
-    with pytest.raises(ValueError, match="seed"):
-        stream(ChainConfig(), -1, range(2))
-    with pytest.raises(ValueError, match="from 0 on"):
-        stream(ChainConfig(), 1, [-1])
+    for version in (stream, fast_stream):
+        with pytest.raises(ValueError, match="seed"):
+            version(ChainConfig(), -1, range(2))
+        with pytest.raises(ValueError, match="from 0 on"):
+            version(ChainConfig(), 1, [-1])
     with pytest.raises(ValueError, match="worker 8 of 8"):
         authors_block(ChainConfig(), 0, 8, 8, 1)
     with pytest.raises(ValueError, match="order 2"):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from synthlib.generators import mdp, mdp_fast
-from synthlib.generators.mdp import MDPConfig, generate, generate_readable
+from synthlib.generators.mdp import MDPConfig, generate
+from synthlib.generators.mdp_fast import fast_generate
+from synthlib.kernels.twins import best
 from tests.common import golden
 
 GOLDEN = golden("mdp_data")
@@ -34,13 +36,13 @@ def assert_same(transitions, expected):
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-@pytest.mark.parametrize("version", [generate, generate_readable])
+@pytest.mark.parametrize("version", [generate, fast_generate])
 @pytest.mark.parametrize("random_start", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_transitions_equal_the_golden_ones(case, random_start, version):
     group = f"{case}/random_start_{'on' if random_start else 'off'}"
     config = golden_config(case, **temperatures(case), random_start=random_start)
-    assert_same(version(config), {name: GOLDEN[f"{group}/{name}"] for name in mdp.Transitions._fields})
+    assert_same(version(config), {name: GOLDEN[f"{group}/{name}"] for name in mdp.IndexTransitions._fields})
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -58,7 +60,7 @@ def test_rows_equal_the_golden_ones(case):
 
 
 def test_a_million_transitions_have_the_golden_digests():
-    for name, array in generate(golden_config("paper_scale"))._asdict().items():
+    for name, array in fast_generate(golden_config("paper_scale"))._asdict().items():
         group = f"paper_scale/{name}"
         np.testing.assert_array_equal(np.bincount(array), GOLDEN[f"{group}_histogram"])
         assert hashlib.sha256(array.astype("<i8").tobytes()).hexdigest() == str(GOLDEN[f"{group}_sha256_int64le"])
@@ -67,18 +69,18 @@ def test_a_million_transitions_have_the_golden_digests():
 @pytest.mark.parametrize("case", ["iid_s10", "iid_s100"])
 def test_iid_equals_the_golden_one(case):
     config = golden_config(case, kind="iid", seed=int(GOLDEN[f"{case}/numpy_seed"]))
-    assert_same(generate(config), {name: GOLDEN[f"{case}/{name}"] for name in mdp.Transitions._fields})
+    assert_same(generate(config), {name: GOLDEN[f"{case}/{name}"] for name in mdp.IndexTransitions._fields})
 
 
 def test_first_transitions_of_other_sizes():
     """Faithfulness 4.2 and 4.4, computed from the authors' formulas by others."""
-    starts = [mdp._start_states(MDPConfig(states=n))[0] for n in (10, 100, 1000, 10**4, 10**5)]
+    starts = [mdp.start_states(MDPConfig(states=n))[0] for n in (10, 100, 1000, 10**4, 10**5)]
     assert starts == [3, 51, 435, 9651, 70231]
     for config, expected in (
         (MDPConfig(states=1000, length=2), [(435, 383, 702), (702, 204, 805)]),
         (MDPConfig(policy_temperature=0.1, transition_temperature=0.1, length=2), [(51, 35, 60), (60, 25, 64)]),
     ):
-        assert list(zip(*(array[:2] for array in generate(config)), strict=True)) == expected
+        assert list(zip(*(array[:2] for array in fast_generate(config)), strict=True)) == expected
 
 
 @pytest.mark.parametrize("rows", mdp.ROWS)
@@ -86,14 +88,19 @@ def test_first_transitions_of_other_sizes():
 def test_fast_equals_readable_with_and_without_tables(rows, table_bytes, monkeypatch):
     monkeypatch.setattr(mdp_fast, "TABLE_BYTES", table_bytes)
     config = MDPConfig(states=37, actions=23, trajectories=7, length=11, random_start=True, rows=rows)
-    assert_same(generate(config), generate_readable(config)._asdict())
+    assert_same(fast_generate(config), generate(config)._asdict())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", mdp.ROWS)
 def test_fast_equals_readable_at_the_paper_s_largest_size(rows):
     config = MDPConfig(states=100_000, trajectories=20, length=10, rows=rows)
-    assert_same(generate(config), generate_readable(config)._asdict())
+    assert_same(fast_generate(config), generate(config)._asdict())
+
+
+@pytest.mark.parametrize("kind", mdp.KINDS)
+def test_only_a_walk_needs_a_fast_version(kind):
+    assert best(generate, MDPConfig(kind=kind)) is (fast_generate if kind == "mdp" else generate)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 1.0, 100.0])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.clusters import ClusterTerm
@@ -15,6 +15,7 @@ from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_genera
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.stacked import StackedDT
 from synthlib.machine import devices
+from synthlib.offline.datasets import Transitions
 from synthlib.runs import loop
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
@@ -199,7 +200,7 @@ def test_a_stacked_update_stays_on_the_device_and_asks_for_no_number():
     ]
     agents = cql_agents(FastCQL, device=META, dtype=torch.float32)
     batches, noises = zip(*[transition(agent, seed) for seed, agent in zip(SEEDS, agents, strict=True)], strict=True)
-    batches = [Batch(*devices.put(META, *batch)) for batch in batches]
+    batches = [Transitions(*devices.put(META, *batch)) for batch in batches]
     noises = [Noise(*devices.put(META, *noise)) for noise in noises]
     stacked_dt, stacked_cql = StackedDT(trainings), StackedCQL(agents)
     with OnePlace():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synthlib.__main__ import main
-from synthlib.cql.agent import CQL, Batch, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.clusters import ClusterTerm
@@ -18,6 +18,7 @@ from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_c
 from synthlib.dt.pretraining import GPT2Pretraining
 from synthlib.generators.mdp import MDPConfig
 from synthlib.machine import devices
+from synthlib.offline.datasets import Transitions
 from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 
@@ -38,11 +39,11 @@ def test_an_update_of_a_decision_transformer_stays_on_the_device_and_asks_for_no
 @pytest.mark.parametrize("kind", [CQL, FastCQL])
 def test_an_update_of_cql_stays_on_the_device_and_asks_for_no_number(kind):
     agent = kind(5, 3, CQLConfig(hidden=(32, 32)), q_max=10.0, seed=0, device=META)
-    batch = Batch(torch.ones(16, 5), torch.ones(16, 3), torch.ones(16), torch.ones(16, 5), torch.zeros(16))
+    batch = Transitions(torch.ones(16, 5), torch.ones(16, 3), torch.ones(16), torch.ones(16, 5), torch.zeros(16))
     noise = draw_noise(torch.Generator(), 16, 3, 3)
     with OnePlace():
         for _ in range(2):
-            losses = agent.update(Batch(*devices.put(META, *batch)), Noise(*devices.put(META, *noise)))
+            losses = agent.update(Transitions(*devices.put(META, *batch)), Noise(*devices.put(META, *noise)))
     assert {value.device for value in losses.values()} == {META}
 
 
