@@ -97,10 +97,10 @@ data: .venv/installed
 	@$(BIN)/python -m synthlib.offline.download --data $(DATA)
 
 replica: .venv/installed
-	@$(BIN)/python -m synthlib.replica.collection --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
+	@$(BIN)/python -m synthlib.replica collect --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
 behaviour-policies: .venv/installed
-	@$(BIN)/python -m synthlib.replica.selection train halfcheetah hopper walker2d ant
+	@$(BIN)/python -m synthlib.replica train $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
 crosscheck-d4rl: .venv/installed
 	$(PYTHON) -m venv build/d4rl
