@@ -2,7 +2,7 @@
 
 collect   roll out the committed policies to any size (``make replica SIZE=n``)
 train     train behaviour policies by TD3; goes on where an earlier training stopped (hours)
-pick      choose the medium and the expert policy of each training, and commit them to the embedded data
+pick      choose the medium and the expert policy of each training for the embedded data
 embed     make the embedded files anew from the committed policies and the trainings' replay buffers
 """
 
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("--environments", nargs="+", default=ENVIRONMENTS, choices=ENVIRONMENTS)
         trainings = outputs() / "behaviour"
-        command.add_argument("--trainings", type=Path, default=trainings, help="a folder each in here (%(default)s)")
+        command.add_argument("--trainings", type=Path, default=trainings, help="their folder (%(default)s)")
         if name in ("collect", "embed"):
             size = "transitions per tier (%(default)s)"
             command.add_argument("--size", type=_transitions, default=EMBEDDED_SIZE, help=size)
