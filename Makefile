@@ -1,7 +1,7 @@
 # Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 and a package registry.
 #   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
-#   WORKERS=n                            processes, default one per core
+#   WORKERS=n                            processes, default one per processor that may be used
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            all seeds of an arm and data set as one computation: for a GPU
