@@ -14,7 +14,6 @@ from synthlib.dt.windows import (
     ACTION_PADDING,
     CONTEXT,
     DONE_PADDING,
-    MAX_TIMESTEP,
     RETURN_SCALE,
     Batch,
 )
@@ -68,7 +67,7 @@ def _row(seed, width, temperature):
 
 
 def window_batch(data, rows, starts):
-    """As :func:`synthlib.dt.windows.readable_batch`; the returns of each window are summed in a loop to the end."""
+    """As :class:`synthlib.dt.windows.BatchBuilder`; the returns of each window are summed in a loop to the end."""
     lists = [[] for _ in Batch._fields]
     for row, start in zip(rows, starts, strict=True):
         trajectory = data.trajectories[row]
@@ -80,7 +79,7 @@ def window_batch(data, rows, starts):
             remaining = np.concatenate([remaining, np.zeros((1, 1))])
         actions = trajectory.actions[start : start + CONTEXT]
         timesteps = np.arange(start, start + steps)
-        timesteps[timesteps > MAX_TIMESTEP] = MAX_TIMESTEP
+        timesteps[timesteps > MAX_EPISODE_STEPS - 1] = MAX_EPISODE_STEPS - 1
         observations = np.concatenate([np.zeros((missing, width)), observations])
         parts = (
             (observations - data.mean) / data.std,
@@ -152,7 +151,7 @@ def transformer_return(model, env, mean, std, target_return, seed, max_steps=MAX
         observations = torch.cat([observations, torch.from_numpy(observation)[None].float()])
         rewards[-1] = reward
         target = torch.cat([target, target[-1:] - reward / RETURN_SCALE])
-        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_TIMESTEP))])
+        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_EPISODE_STEPS - 1))])
         if terminal:
             break
     return float(rewards.sum())
