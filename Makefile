@@ -1,7 +1,7 @@
 # Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 and a package registry.
 #   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
-#   WORKERS=n                            processes, default one per core
+#   WORKERS=n                            processes, default one per processor that may be used
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            all seeds of an arm and data set as one computation: for a GPU
@@ -97,10 +97,10 @@ data: .venv/installed
 	@$(BIN)/python -m synthlib.offline.download --data $(DATA)
 
 replica: .venv/installed
-	@$(BIN)/python -m synthlib.replica.collection --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
+	@$(BIN)/python -m synthlib.replica collect --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
 behaviour-policies: .venv/installed
-	@$(BIN)/python -m synthlib.replica.selection train halfcheetah hopper walker2d ant
+	@$(BIN)/python -m synthlib.replica train $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
 crosscheck-d4rl: .venv/installed
 	$(PYTHON) -m venv build/d4rl
@@ -108,13 +108,13 @@ crosscheck-d4rl: .venv/installed
 	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
 
 bench: .venv/installed
-	@$(BIN)/python -m synthlib.bench.measure
+	@$(BIN)/python -m synthlib.bench
 
 # The goals were set on a processor without AVX-512. These are the switches of torch and its MKL; JAX has none.
 bench-avx2: export ATEN_CPU_CAPABILITY := avx2
 bench-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
 bench-avx2: .venv/installed
-	@$(BIN)/python -m synthlib.bench.measure
+	@$(BIN)/python -m synthlib.bench
 
 # d3rlpy pins another gymnasium, and JAX is only compared with, so both live in a folder of their own.
 bench-peers: .venv/installed

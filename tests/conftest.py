@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from synthlib.offline.environments import make_environment
+from synthlib.replica.collection import collect
+from tests.common import random_policy, write_episodes
 
 # As in every worker: on a busy machine two threads are many times slower than one.
 torch.set_num_threads(1)
@@ -28,6 +30,16 @@ def random_hopper_data(tmp_path_factory):
         with h5py.File(folder / f"hopper_{tier}-v2.hdf5", "w") as file:
             for name, values in rows.items():
                 file[name] = np.array(values, dtype=bool if name in ("terminals", "timeouts") else np.float32)
+    return f"path:{folder}"
+
+
+@pytest.fixture(scope="session")
+def two_tiers(tmp_path_factory):
+    """hopper-medium and hopper-medium-expert of a random policy, as a replica in a folder of its own."""
+    folder = tmp_path_factory.mktemp("data")
+    episodes = collect(random_policy(), size=600, seed=0, processes=1)
+    write_episodes(folder, episodes, whole=True)
+    write_episodes(folder, episodes[:3], whole=True, tier="expert")
     return f"path:{folder}"
 
 

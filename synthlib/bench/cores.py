@@ -1,34 +1,43 @@
-"""Several trainings side by side: how they scale, what memory each takes, how soon a run makes its first update.
+"""Several trainings side by side: how they scale, how much memory each takes, how soon a run makes its first update.
 
-Each process is started as the engine starts its workers and makes CQL updates on a data set, alone and then two at a
-time. Here the clock decides, not processor time: what is asked is how much gets done.
+Each process starts as a worker of the engine does, and makes CQL updates on a data set: one process alone, then two at
+the same time. Rates are by the clock, not by processor time, as the question is how much gets done.
 """
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 NAME = "cores"
 DATASET, SOURCE = "halfcheetah-medium-expert", "replica"
+Report = dict[str, Any]
+"""What one process measured."""
 
 
-def measure_apart(seconds=8):
-    """:func:`measure` in a process of its own: whoever is started begins by importing what its starter began with."""
+def measure_apart(seconds: float = 8) -> dict[str, Any]:
+    """:func:`measure`, from a new Python process: its children import as little as the children of ``synthlib run``.
+
+    A spawned process first imports the main module of its parent, and for ``synthlib.bench`` that is a lot.
+    """
     command = [sys.executable, "-m", "synthlib.bench.cores", str(seconds)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def measure(seconds=8):
+def measure(seconds: float = 8) -> dict[str, Any]:
     """{"processes": {"1": {...}, "2": {...}}, "scaling", "start_seconds", "start_cpu_seconds"}.
 
-    Per number of processes: ``updates_per_second`` of all together, ``private_mb`` and ``shared_mb`` of memory per
-    process (the kernel's Private and Shared of it; None where /proc does not say). ``start_seconds`` run from the
-    start of the first process alone to the end of its first update, on data that are unpacked already.
+    For each number of processes: ``updates_per_second`` of all of them together; ``private_mb`` and ``shared_mb``,
+    megabytes of memory per process as the kernel counts them, None where /proc does not say. ``start_seconds``: from
+    the start of a process alone to the end of its first update, on data that are unpacked already.
     """
-    _run(1, 0.1)  # unpacks the data set, and reads torch from the disk
+    _run(1, 0.1)  # so that the data set is unpacked, and torch is in the disk's cache
     found = {count: _run(count, seconds) for count in (1, 2)}
     processes = {str(count): _together(reports) for count, reports in found.items()}
     (alone,) = found[1]
@@ -40,8 +49,8 @@ def measure(seconds=8):
     }
 
 
-def _run(count, seconds):
-    """Reports of ``count`` processes that make updates at the same time, for ``seconds`` from when all are ready."""
+def _run(count: int, seconds: float) -> list[Report]:
+    """The reports of ``count`` processes that make updates at the same time, for ``seconds`` once all are ready."""
     context = get_context("spawn")
     reports, ready = context.SimpleQueue(), context.Barrier(count)
     processes = [
@@ -57,7 +66,7 @@ def _run(count, seconds):
     return [reports.get() for _ in processes]
 
 
-def _together(reports):
+def _together(reports: Sequence[Report]) -> Report:
     return {
         "updates_per_second": sum(report["rate"] for report in reports),
         "private_mb": _mean(report["private_mb"] for report in reports),
@@ -65,13 +74,13 @@ def _together(reports):
     }
 
 
-def _mean(values):
+def _mean(values: Iterable[float | None]) -> float | None:
     values = list(values)
     return None if None in values else sum(values) / len(values)
 
 
-def _updates(seconds, started, ready, reports):
-    # As in a worker, everything is imported by the new process itself.
+def _updates(seconds: float, started: float, ready: Barrier, reports: SimpleQueue) -> None:
+    # As in a worker of the engine, the new process itself imports everything.
     from synthlib.cql.jobs import FineTuning, finetuning_job
     from synthlib.machine.processes import prepare_process
 
@@ -86,7 +95,7 @@ def _updates(seconds, started, ready, reports):
         run.update()
         updates += 1
     rate = updates / (time.perf_counter() - began)
-    ready.wait(120)  # memory is shared with the other process only while it is there
+    ready.wait(120)  # memory is shared only while the other process is alive
     private, shared = _memory()
     ready.wait(120)
     reports.put(
@@ -100,8 +109,8 @@ def _updates(seconds, started, ready, reports):
     )
 
 
-def _memory():
-    """(private, shared) megabytes of this process, or (None, None) where the kernel does not say."""
+def _memory() -> tuple[float, float] | tuple[None, None]:
+    """(private, shared) megabytes of this process, (None, None) where the kernel does not say."""
     path = Path("/proc/self/smaps_rollup")
     if not path.exists():
         return None, None

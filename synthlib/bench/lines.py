@@ -1,7 +1,8 @@
-"""The lines of ``make bench``: what is measured, against whom, and what was aimed at.
+"""The lines of ``make bench``: what is measured, against which peers, with which goals.
 
-Every contestant of a line does the same work; the first is ours. Goals are times faster than ``reference``, or a rate.
-Contestants called a limit do only a part of it, which no version can do without. Networks live on the chosen device.
+All contestants of a line do the same work; the first one is ours. A goal is a number of times faster than the
+contestant ``reference``, or a rate. A contestant called a limit does only the part of the work that every version must
+do. Networks are on the chosen device.
 """
 
 import copy
@@ -16,9 +17,7 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib.bench import peer_d3rlpy as bench_d3rlpy
-from synthlib.bench import peer_jax as bench_jax
-from synthlib.bench import reference_loops as bench_loops
+from synthlib.bench import peer_d3rlpy, peer_jax, reference_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import flops as cql_flops
 from synthlib.cql.agent import CQL, CQLConfig
@@ -28,13 +27,12 @@ from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt import flops as dt_flops
-from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
+from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned, readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
-from synthlib.dt.model import DecisionTransformer, baseline_config
-from synthlib.dt.model_fast import LastAction
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
+from synthlib.dt.model import DecisionTransformer, LastAction, baseline_config, predict_actions
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate, logits
 from synthlib.dt.stacked import StackedDT
-from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
+from synthlib.dt.windows import BatchBuilder, draw, prepare, update_generators
 from synthlib.generators import mdp, mdp_fast
 from synthlib.generators.markov_chain import ChainConfig, sequence
 from synthlib.generators.markov_chain_fast import fast_stream
@@ -46,91 +44,71 @@ from synthlib.offline.evaluation import Evaluator
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
 LIMIT = "limit: the physics alone"
-STACK = 4  # seeds trained as one computation, on a processor; a GPU is not busy before
-STACK_ON_GPU = 20
-AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch is not to use what came after that
+STACK = 4  # seeds trained as one computation, on a processor
+STACK_ON_GPU = 20  # fewer leave a GPU idle
+AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch must not use newer instructions
 
 
 class Contestant(NamedTuple):
     """``run()`` does ``units`` of the line's unit of work."""
 
-    run: Callable
+    run: Callable[[], object]
     units: int = 1
 
 
 class Work(NamedTuple):
-    """``contestants`` by name; ``operations`` that one unit cannot do without, if counted, and the shape (m, k, n) of
-    a matrix product like the work's."""
+    """What a line measures.
 
-    contestants: dict
+    ``contestants`` by name. ``operations``: floating-point operations that one unit needs at least, None where they are
+    not counted. ``product``: the shape (m, k, n) of a matrix product that is typical of the work.
+    """
+
+    contestants: dict[str, Contestant]
     operations: float | None = None
-    product: tuple = (1408, 256, 256)
+    product: tuple[int, int, int] = (1408, 256, 256)
 
 
 @dataclass(frozen=True)
 class Line:
+    """One kind of work with its goals: ``must`` be reached, ``aim`` is better.
+
+    ``must`` and ``aim``: times faster than ``reference``. ``..._rate``: units per second instead. ``..._of_floor``: the
+    least possible time, at the rate of torch's own matrix product, over the time taken.
+    """
+
     name: str
     title: str
     unit: str
-    build: Callable  # () -> Work
-    must: float | None = None  # times faster than the reference
+    build: Callable[[], Work]
+    must: float | None = None
     aim: float | None = None
     reference: str = REFERENCE
     must_of_floor: float | None = None
     aim_of_floor: float | None = None
-    must_rate: float | None = None  # units per second, where the goal is no ratio
+    must_rate: float | None = None
     aim_rate: float | None = None
-    on_gpu: bool = False  # whether there is something to be measured on a GPU
+    on_gpu: bool = False  # whether a GPU does a part of the work
 
 
-def lines():
-    """All lines, in the order of the goals; those of networks only where the chosen device is a GPU."""
+def lines() -> list[Line]:
+    """The lines for the chosen device, in the order of the goals: all of them, on a GPU those of networks."""
     chosen_ones = all_lines()
     return chosen_ones if chosen() == CPU else [line for line in chosen_ones if line.on_gpu]
 
 
-def all_lines():
-    cql_line = partial(Line, unit="update", on_gpu=True)
+def all_lines() -> list[Line]:
+    """The lines for a processor, in the order of the goals."""
+    network = partial(Line, on_gpu=True)
+    limit = {"must_of_floor": 0.73, "aim_of_floor": 0.88}
+    update = "CQL update, 3 sampled actions, halfcheetah's widths"
+    play = "evaluation of a Decision Transformer, halfcheetah"
     return [
-        cql_line(
-            "cql-3",
-            "CQL update, 3 sampled actions, halfcheetah's widths",
-            build=partial(cql, 17, 6, 3),
-            must=1.45,
-            aim=1.75,
-            must_of_floor=0.73,
-            aim_of_floor=0.88,
-        ),
-        Line(
-            "cql-10",
-            "CQL update, 10 sampled actions",
-            "update",
-            partial(cql, 17, 6, 10),
-            must=1.35,
-            aim=1.6,
-            on_gpu=True,
-        ),
-        Line(
-            "cql-ant",
-            "CQL update, the ant's widths",
-            "update",
-            partial(cql, 111, 8, 3),
-            must=1.65,
-            aim=2.0,
-            on_gpu=True,
-        ),
-        Line("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6, on_gpu=True),
-        Line("dt", "Decision Transformer update with its batch", "update", dt, must=1.35, aim=1.75, on_gpu=True),
-        Line(
-            "gpt2",
-            "GPT-2 pre-training, 1024 tokens a sequence",
-            "token",
-            gpt2,
-            must=1.3,
-            aim=1.7,
-            reference="Hugging Face, sdpa",
-            on_gpu=True,
-        ),
+        network("cql-3", update, "update", partial(cql, 17, 6, 3), must=1.45, aim=1.75, **limit),
+        network("cql-10", "CQL update, 10 sampled actions", "update", partial(cql, 17, 6, 10), must=1.35, aim=1.6),
+        network("cql-ant", "CQL update, the ant's widths", "update", partial(cql, 111, 8, 3), must=1.65, aim=2.0),
+        network("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6),
+        network("dt", "Decision Transformer update with its batch", "update", dt, must=1.35, aim=1.75),
+        network("gpt2", "GPT-2 pre-training, 1024 tokens a sequence", "token", gpt2, 1.3, 1.7, "Hugging Face, sdpa"),
         *(
             Line(
                 f"chain-{states}",
@@ -144,18 +122,12 @@ def all_lines():
         ),
         Line("mdp", "MDP data, 100 states and actions", "transition", mdp_data, must=100, aim=400),
         Line("evaluation", "evaluation of a CQL policy, halfcheetah", "step", evaluation, must=3, aim=5),
-        Line(
-            "dt-evaluation",
-            "evaluation of a Decision Transformer, halfcheetah",
-            "step",
-            dt_evaluation,
-            must=3.5,
-            aim=5,
-        ),
+        Line("dt-evaluation", play, "step", dt_evaluation, must=3.5, aim=5),
     ]
 
 
-def cql(observation_width, action_width, sampled_actions):
+def cql(observation_width: int, action_width: int, sampled_actions: int) -> Work:
+    """CQL updates with 256 transitions."""
     widths, config = (observation_width, action_width), CQLConfig(sampled_actions=sampled_actions)
     device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
     readable, fast = (kind(*widths, config, q_max=1000.0, seed=0, device=device) for kind in (CQL, FastCQL))
@@ -180,14 +152,15 @@ def cql(observation_width, action_width, sampled_actions):
         ),
         REFERENCE: updates(ReferenceCQL(readable)),
     }
-    if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
-    if bench_jax.is_there() and device == CPU and not AVX2:
-        contestants["JAX, compiled by XLA"] = Contestant(bench_jax.cql_updates(readable, Transitions(*columns)))
+    if peer_d3rlpy.is_there():
+        contestants["d3rlpy"] = Contestant(peer_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
+    if peer_jax.is_there() and device == CPU and not AVX2:
+        contestants["JAX, compiled by XLA"] = Contestant(peer_jax.cql_updates(readable, Transitions(*columns)))
     return Work(contestants, cql_flops.update(*widths, sampled_actions))
 
 
-def critic_pretraining():
+def critic_pretraining() -> Work:
+    """Updates of critic pre-training on MDP data."""
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
     data = best(mdp.generate, config.mdp)(config.mdp)
     kinds = FastCriticPretraining, CriticPretraining
@@ -201,7 +174,8 @@ def critic_pretraining():
     return Work(contestants, cql_flops.pretraining_update(17, 6), (256, 256, 256))
 
 
-def dt():
+def dt() -> Work:
+    """Decision Transformer updates with 64 windows, which are drawn and cut as well."""
     rng = np.random.default_rng(0)
     floats = ((100, 1000, width) for width in (17, 6, 1))
     observations, actions, rewards = (rng.standard_normal(shape, dtype=np.float32) for shape in floats)
@@ -209,7 +183,7 @@ def dt():
     episodes = zip(observations, np.tanh(actions), rewards[:, :, 0], strict=True)
     data = prepare([Trajectory(*episode, ends) for episode in episodes])
     device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
-    builder, settings = BatchBuilder(data), baseline_training()
+    builder, settings = best(BatchBuilder)(data), baseline_training()
     model = DecisionTransformer(baseline_config(17, 6), 0).to(device)
 
     def inputs(seed, updates, batch_of):
@@ -226,31 +200,33 @@ def dt():
     def reference(training):
         np.random.seed(training.schedule.last_epoch)
         random.seed(training.schedule.last_epoch)
-        training.update(bench_loops.window_batch(data, *bench_loops.draw_windows(data, 64)))
+        training.update(reference_loops.window_batch(data, *reference_loops.draw_windows(data, 64)))
 
-    fast, readable = (DTTraining(copy.deepcopy(model), settings, fast=fast) for fast in (True, False))
+    predict = best(predict_actions, model.config)
+    fast, readable = (DTTraining(copy.deepcopy(model), settings, one) for one in (predict, predict_actions))
     eager, sdpa = (
         ReferenceDTTraining(ReferenceDT(model.config, attention).load(model).to(device), settings)
         for attention in ("eager", "sdpa")
     )
-    stack = StackedDT([DTTraining(copy.deepcopy(model), settings) for _ in range(stacked)])
+    stack = StackedDT([DTTraining(copy.deepcopy(model), settings, predict) for _ in range(stacked)])
     contestants = {
         OURS: Contestant(lambda: ours(fast, builder.batch)),
-        READABLE: Contestant(lambda: ours(readable, partial(readable_batch, data))),
+        READABLE: Contestant(lambda: ours(readable, BatchBuilder(data).batch)),
         f"ours, {stacked} seeds stacked": Contestant(lambda: together(stack), stacked),
         REFERENCE: Contestant(lambda: reference(eager)),
         "Hugging Face, sdpa": Contestant(lambda: reference(sdpa)),
     }
-    if bench_d3rlpy.is_there():
-        contestants["d3rlpy"] = Contestant(bench_d3rlpy.dt_updates(data.trajectories, 64, device))
+    if peer_d3rlpy.is_there():
+        contestants["d3rlpy"] = Contestant(peer_d3rlpy.dt_updates(data.trajectories, 64, device))
     return Work(contestants, dt_flops.update(17, 6), (3840, 128, 512))
 
 
-def gpt2(sequences=4):
+def gpt2(sequences: int = 4) -> Work:
+    """GPT-2 pre-training updates on ``sequences`` sequences of a Markov chain."""
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
     tokens = fast_stream(ChainConfig(), 0, range(sequences))
     as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
-    fast = GPT2Pretraining(config, batches=None, device=chosen())
+    fast = GPT2Pretraining(config, batches=None, logits=best(logits, config), device=chosen())
 
     def plain(attention):
         model = GPT2LMHeadModel._from_config(huggingface_config(config), attn_implementation=attention).train()
@@ -278,14 +254,16 @@ def gpt2(sequences=4):
     return Work(contestants, dt_flops.gpt2_update(100, batch_size=sequences) / units, (4096, 128, 512))
 
 
-def chain(states):
+def chain(states: int) -> Work:
+    """Tokens of a Markov chain with ``states`` states."""
     config = ChainConfig(states=states)
     sequences, slow = 8192, max(3, 20_000 // states)
     place = {"iteration": 0, "worker": 0, "workers": 1}
     contestants = {
         OURS: Contestant(lambda: fast_stream(config, 0, range(sequences)), sequences * config.length),
         REFERENCE: Contestant(
-            lambda: bench_loops.chain_tokens(config, **place, sequences=4, positions=slow // 4 + 2), 4 * (slow // 4 + 2)
+            lambda: reference_loops.chain_tokens(config, **place, sequences=4, positions=slow // 4 + 2),
+            4 * (slow // 4 + 2),
         ),
     }
     short = ChainConfig(states=states, length=max(3, slow // 4))
@@ -294,13 +272,14 @@ def chain(states):
     return Work(contestants)
 
 
-def mdp_data():
+def mdp_data() -> Work:
+    """Transitions of the MDP."""
     config = mdp.MDPConfig()
     few = mdp.MDPConfig(trajectories=1, length=300)
     contestants = {
         OURS: Contestant(lambda: mdp_fast.fast_generate(config), config.trajectories * config.length),
         READABLE: Contestant(lambda: mdp.generate(few), 300),
-        REFERENCE: Contestant(lambda: bench_loops.mdp_transitions(config, 1, 300), 300),
+        REFERENCE: Contestant(lambda: reference_loops.mdp_transitions(config, 1, 300), 300),
         # All draws are by generators freshly seeded with 42 or 666 + 1000 j + 333 t.
         "limit: the seeds alone": Contestant(
             lambda: mdp_fast.first_doubles(np.arange(42, 666 + 1333 * 999 + 1)), config.trajectories * config.length
@@ -309,7 +288,8 @@ def mdp_data():
     return Work(contestants)
 
 
-def evaluation(steps=200):
+def evaluation(steps: int = 200) -> Work:
+    """The first ``steps`` steps of ten episodes of a CQL policy."""
     agent = FastCQL(17, 6, CQLConfig(), q_max=1.0, seed=0)
     evaluator = Evaluator("halfcheetah", episodes=10, max_steps=steps)
     single = Evaluator("halfcheetah", episodes=1, max_steps=steps)
@@ -318,31 +298,39 @@ def evaluation(steps=200):
         OURS: Contestant(lambda: evaluator.evaluate(agent.act, seed=0), 10 * steps),
         "ours, one episode at a time": Contestant(lambda: single.evaluate(agent.act, seed=0), steps),
         REFERENCE: Contestant(
-            lambda: bench_loops.policy_returns(reference.act, "halfcheetah", [env], seed=0, max_steps=steps), steps
+            lambda: reference_loops.policy_returns(reference.act, "halfcheetah", [env], seed=0, max_steps=steps), steps
         ),
         LIMIT: physics_alone(evaluator),
     }
     return Work(contestants)
 
 
-def physics_alone(evaluator):
-    """The same episodes with an action that costs nothing."""
+def physics_alone(evaluator: Evaluator) -> Contestant:
+    """The limit of an evaluation: ten episodes with an action that costs nothing."""
     still = np.zeros((10, 6), dtype=np.float32)
     return Contestant(lambda: evaluator.evaluate(lambda observations: still, seed=0), 10 * evaluator.max_steps)
 
 
-def dt_evaluation(steps=200):
-    """The first 19 of the 200 steps have shorter windows, which only ours makes use of: 2 % of a whole episode's."""
+def dt_evaluation(steps: int = 200) -> Work:
+    """The first ``steps`` steps of ten episodes of a Decision Transformer.
+
+    The windows of the first 19 steps are shorter, which only our version makes use of: 2 % of a complete episode.
+    """
     model = DecisionTransformer(baseline_config(17, 6), seed=0).eval()
-    evaluator = DTEvaluator("halfcheetah", episodes=10, max_steps=steps)
+    last_action = best(LastAction, model.config)
+    evaluator = Evaluator("halfcheetah", episodes=10, max_steps=steps)
     env = make_environment("halfcheetah").unwrapped
     mean, std, target = np.zeros(17, dtype=np.float32), np.ones(17, dtype=np.float32), TARGET_RETURNS["halfcheetah"]
     one = {"env": env, "mean": mean, "std": std, "target_return": target, "seed": 0, "max_steps": steps}
     reference = ReferenceDT(model.config).load(model).eval()
+
+    def ours():
+        evaluator.play(ReturnConditioned(last_action(model), model.config, mean, std, target), seed=0)
+
     contestants = {
-        OURS: Contestant(lambda: evaluator.evaluate(LastAction(model), mean, std, seed=0), 10 * steps),
+        OURS: Contestant(ours, 10 * steps),
         READABLE: Contestant(lambda: readable_episode(model, **one), steps),
-        REFERENCE: Contestant(lambda: bench_loops.transformer_return(reference, **one), steps),
+        REFERENCE: Contestant(lambda: reference_loops.transformer_return(reference, **one), steps),
         LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),
     }
     return Work(contestants, dt_flops.action(17, 6), (590, 128, 512))

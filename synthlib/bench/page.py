@@ -1,17 +1,21 @@
-"""What ``make bench`` leaves behind: a table for machines, one for people, and a picture with its description."""
+"""The files of ``make bench``: a table for programs, a table for people, and a picture with its description."""
 
 import textwrap
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from synthlib.machine.files import write_text
 
 OURS_COLOUR, OTHERS_COLOUR, MARK_COLOUR = "#0173b2", "#949494", "#1a1a1a"
 
 
-def summary(rows):
-    """One line's result in one line of text."""
+def summary(rows: pd.DataFrame) -> str:
+    """The result of one line (:func:`synthlib.bench.measure.measure`) in one line of text."""
     ours = rows.iloc[0]
     reference = rows[rows["is_reference"]].iloc[0]
     others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
@@ -20,8 +24,8 @@ def summary(rows):
     return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}{goal if reference['verdict'] else ''}"
 
 
-def cores_summary(cores):
-    """What :func:`synthlib.bench_cores.measure` found, in sentences."""
+def cores_summary(cores: dict[str, Any]) -> str:
+    """The result of :func:`synthlib.bench.cores.measure` in sentences."""
     sentences = []
     for count, found in cores["processes"].items():
         memory = (
@@ -39,8 +43,8 @@ def cores_summary(cores):
     return "\n".join(sentences)
 
 
-def write(folder, rows, machine, cores):
-    """``bench.csv``, ``bench.md`` and ``bench.png`` in ``folder``."""
+def write(folder: Path, rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | None) -> None:
+    """Write ``bench.csv``, ``bench.md`` and ``bench.png`` to ``folder``."""
     rows.to_csv(folder / "bench.csv", index=False, float_format="%.6g")
     figure, description = picture(rows)
     figure.savefig(folder / "bench.png", dpi=110, metadata={"Description": description})
@@ -48,8 +52,8 @@ def write(folder, rows, machine, cores):
     write_text(folder / "bench.md", page(rows, machine, cores, description))
 
 
-def page(rows, machine, cores, description):
-    """The table as Markdown, with what it was measured on and how to read it."""
+def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | None, description: str) -> str:
+    """The table as Markdown, with the machine that it was measured on, and how to read it."""
     lines = [
         "# How fast",
         "",
@@ -84,13 +88,13 @@ def page(rows, machine, cores, description):
     return "\n".join(lines) + "\n"
 
 
-def _goal(reference, name):
+def _goal(reference: pd.Series, name: str) -> str:
     share = reference[f"{name}_of_floor"]
     return f"{reference[name]:.3g}x" + (f" and limit {share:.2f}" if np.isfinite(share) else "")
 
 
-def picture(rows):
-    """(figure, description): a bar per peer, marks for must and aim beside the peer that they are measured against."""
+def picture(rows: pd.DataFrame) -> tuple[Figure, str]:
+    """(figure, description): a bar per peer, and marks for the goals at the peer to which they refer."""
     peers = rows[rows["contestant"] != rows.groupby("line")["contestant"].transform("first")]
     figure, axis = plt.subplots(figsize=(9, 0.32 * len(peers) + 1.2), layout="constrained")
     places = np.arange(len(peers))[::-1]
@@ -121,8 +125,8 @@ def picture(rows):
     return figure, textwrap.shorten("Bars of how many times faster ours is. " + "; ".join(words) + ".", 2000)
 
 
-def _rate(ours):
-    """Time per unit, or units per second where that is the larger number."""
+def _rate(ours: pd.Series) -> str:
+    """Milliseconds per unit; units per second when a unit takes less than one millisecond."""
     seconds = ours["seconds"]
     if seconds >= 1e-3:
         return f"{seconds * 1e3:.3g} ms per {ours['unit']}"

@@ -1,28 +1,33 @@
 """d3rlpy's own CQL and Decision Transformer as peers of ``make bench``.
 
-d3rlpy 2.8.1 asks for gymnasium 1.0.0 and gym, so it is no dependency. ``make bench-peers`` puts it, without its
-requirements' versions of what is here already, into a folder of its own; the little of gymnasium that its updates
-use (spaces) is the same in 1.4.0. Its CQL is not quite the paper's: no cap on Q, a policy with other bounds.
+d3rlpy 2.8.1 requires gymnasium 1.0.0 and gym, so it cannot be a dependency. ``make bench-peers`` puts it into a folder
+of its own, without the packages that are installed here in other versions. Of gymnasium its updates use the spaces
+only, which are the same in 1.4.0. Its CQL differs from the paper's: Q has no cap, and the policy has other bounds.
 """
 
 import contextlib
 import io
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import torch
 
+from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.paths import ROOT
 
 FOLDER = ROOT / "build" / "bench-peers"
 
 
-def is_there():
+def is_there() -> bool:
     """Whether ``make bench-peers`` has been run."""
     return (FOLDER / "d3rlpy").is_dir()
 
 
-def cql_updates(batch, sampled_actions, device):
-    """A function that makes one update of d3rlpy's CQL on 256 of ``batch``'s transitions, drawn from 256."""
+def cql_updates(batch: Transitions, sampled_actions: int, device: torch.device) -> Callable[[], object]:
+    """A function that makes one update of d3rlpy's CQL, on as many transitions as ``batch`` has, drawn from it."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.CQLConfig(
         batch_size=len(batch.rewards),
@@ -41,7 +46,7 @@ def cql_updates(batch, sampled_actions, device):
     return lambda: algorithm.update(drawn)
 
 
-def dt_updates(trajectories, batch_size, device):
+def dt_updates(trajectories: Sequence[Trajectory], batch_size: int, device: torch.device) -> Callable[[], object]:
     """A function that draws windows of 20 steps from ``trajectories`` and makes one update of d3rlpy's DT."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.DecisionTransformerConfig(batch_size=batch_size).create(device=_name(device))
@@ -55,26 +60,26 @@ def dt_updates(trajectories, batch_size, device):
     return lambda: algorithm.update(replay.sample_trajectory_batch(batch_size, 20))
 
 
-def _name(device):
+def _name(device: torch.device) -> str:
     return f"cuda:{device.index or 0}" if device.type == "cuda" else "cpu"
 
 
-def _d3rlpy():
+def _d3rlpy() -> ModuleType:
     if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))  # last: whatever is installed here already comes first
-    with _silence():  # gym says at import that it is no longer maintained
+        sys.path.append(str(FOLDER))  # at the end: packages that are installed here come first
+    with _silence():  # gym prints at its import that it is no longer maintained
         import d3rlpy
 
     return d3rlpy
 
 
-def _replay(d3rlpy, columns, ends):
+def _replay(d3rlpy: ModuleType, columns: Sequence[np.ndarray], ends: np.ndarray) -> Any:
     with _silence():
         return d3rlpy.dataset.MDPDataset(*columns, ends.astype(np.float32))
 
 
 @contextlib.contextmanager
-def _silence():
-    """d3rlpy tells in colour what it found out about the data."""
+def _silence() -> Iterator[None]:
+    """Drop what is printed: d3rlpy describes the data in colour."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,25 +1,30 @@
 """The CQL update in JAX, compiled as a whole by XLA: a peer of ``make bench``.
 
-As today's JAX codebases write it: pure functions of dictionaries of arrays, one ``jit`` around gradients, Adam and
-target networks, noise drawn inside. JAX is no dependency: ``make bench-peers`` puts it into a folder of its own.
+It is written as JAX codebases write it today: pure functions of dictionaries of arrays, and one ``jit`` around noise,
+gradients, Adam and target networks. JAX is no dependency: ``make bench-peers`` puts it into a folder of its own.
 """
 
 import os
 import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from synthlib.bench.peer_d3rlpy import FOLDER
+from synthlib.cql.agent import CQL
 from synthlib.cql.networks import LOG_STD_RANGE
+from synthlib.offline.datasets import Transitions
 
 
-def is_there():
+def is_there() -> bool:
     """Whether ``make bench-peers`` has been run."""
     return (FOLDER / "jax").is_dir()
 
 
-def cql_updates(agent, batch):
-    """A function that makes one update of the agent's CQL on ``batch``, noise drawn, and waits for its loss."""
+def cql_updates(agent: CQL, batch: Transitions) -> Callable[[], None]:
+    """A function that draws noise, makes one update of the agent's CQL on ``batch``, and waits for the loss."""
     jax = _jax()
     update, draw = cql_update(agent)
     state, batch = cql_state(agent), tuple(map(jax.numpy.asarray, map(np.asarray, batch)))
@@ -39,19 +44,19 @@ def cql_updates(agent, batch):
     return run
 
 
-def cql_state(agent):
-    """{"weights", "first", "second"} of dictionaries of arrays, and "updates", from where ``agent`` stands."""
+def cql_state(agent: CQL) -> dict[str, Any]:
+    """The agent's weights as arrays, and moments of Adam at zero: {"weights", "first", "second", "updates"}."""
     jnp = _jax().numpy
     weights = {name: jnp.asarray(weight.detach().numpy()) for name, weight in agent.weights().items()}
     moments = {name: jnp.zeros_like(weight) for name, weight in weights.items() if not name.startswith("target_")}
     return {"weights": weights, "first": moments, "second": moments, "updates": jnp.zeros((), int)}
 
 
-def cql_update(agent):
-    """(update, draw) for the agent's sizes and configuration, pure functions to be compiled.
+def cql_update(agent: CQL) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(update, draw), pure functions to be compiled, for the agent's sizes and configuration.
 
-    ``update(state, batch, noise)`` gives (state, losses by the names of :meth:`synthlib.cql.agent.CQL.update`); batch
-    and noise are the tuples of arrays that it takes there. ``draw(key, size)`` gives the noise.
+    ``update(state, batch, noise)`` returns (state, losses). Its batch, noise and names of losses are as in
+    :meth:`synthlib.cql.agent.CQL.update`. ``draw(key, size)`` returns the noise.
     """
     jax = _jax()
     jnp = jax.numpy
@@ -79,7 +84,7 @@ def cql_update(agent):
         return jnp.broadcast_to(states[:, None], (len(states), config.sampled_actions, states.shape[1]))
 
     def objectives(trained, targets, batch, noise):
-        """The sum of the three losses, each a function of its own weights: others are held by stop_gradient."""
+        """The sum of the three losses. Each is a function of its own weights; stop_gradient holds all others."""
         states, actions, rewards, next_states, terminals = batch
         weights, held = trained | targets, jax.lax.stop_gradient(trained)
         action, log_pi = sample(weights, states, noise[0])
@@ -132,11 +137,11 @@ def cql_update(agent):
     return update, draw
 
 
-def _jax():
+def _jax() -> ModuleType:
     if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))  # last: whatever is installed here already comes first
+        sys.path.append(str(FOLDER))  # at the end: packages that are installed here come first
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-        # One thread, as everyone else here has; read when XLA starts.
+        # One thread, as all contestants have. XLA reads this when it starts.
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     import jax

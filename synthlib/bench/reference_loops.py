@@ -1,31 +1,38 @@
-"""What ``make bench`` compares with, second part: data drawn and episodes played one step at a time.
+"""Peers of ``make bench``, second part: data drawn, and episodes played, one step at a time.
 
-As the public reference programs do it, written here from their description (faithfulness, the sections named below);
-``tests/bench/test_measure.py`` proves that each gives what ours gives.
+So do the public reference programs. The loops are written here from the description of those programs, in the sections
+of faithfulness.md that are named below; ``tests/bench/test_reference_style.py`` shows that they give what ours give.
 """
 
 import random
+from collections.abc import Callable, Sequence
 
+import gymnasium
 import numpy as np
 import torch
 from scipy.special import softmax
 
+from synthlib.bench.reference_style import ReferenceDT
 from synthlib.dt.windows import (
     ACTION_PADDING,
     CONTEXT,
     DONE_PADDING,
-    MAX_TIMESTEP,
     RETURN_SCALE,
     Batch,
+    SequenceData,
 )
-from synthlib.generators.markov_chain import initial_distribution
-from synthlib.generators.mdp import IndexTransitions
+from synthlib.generators.markov_chain import ChainConfig, initial_distribution
+from synthlib.generators.mdp import IndexTransitions, MDPConfig
 from synthlib.tasks import MAX_EPISODE_STEPS, pad_observation
 
 
-def chain_tokens(config, iteration, worker, workers, sequences, positions):
-    """As :func:`synthlib.generators.markov_chain.authors_block`, every row by a new generator (faithfulness 1.2 to
-    1.4)."""
+def chain_tokens(
+    config: ChainConfig, iteration: int, worker: int, workers: int, sequences: int, positions: int
+) -> np.ndarray:
+    """Tokens (sequences, positions) as of :func:`synthlib.generators.markov_chain.authors_block`.
+
+    Each row of the transition matrix comes from a new generator (faithfulness 1.2 to 1.4).
+    """
     tokens = []
     for t in range(positions):
         generator = np.random.default_rng(config.seed + iteration * config.length * workers + workers * t + worker)
@@ -41,7 +48,7 @@ def chain_tokens(config, iteration, worker, workers, sequences, positions):
     return np.stack(tokens, axis=1)
 
 
-def mdp_transitions(config, trajectories, length):
+def mdp_transitions(config: MDPConfig, trajectories: int, length: int) -> IndexTransitions:
     """The first ``length`` steps of the first ``trajectories`` of ``mdp.generate(config)`` (faithfulness 4.2)."""
     observations, actions, next_observations = [], [], []
     for j in range(trajectories):
@@ -61,14 +68,14 @@ def mdp_transitions(config, trajectories, length):
     return IndexTransitions(*(np.array(column) for column in (observations, actions, next_observations)))
 
 
-def _row(seed, width, temperature):
+def _row(seed: int, width: int, temperature: float) -> np.ndarray:
     np.random.seed(seed)
     uniforms = np.random.rand(width)
     return torch.softmax(torch.tensor(uniforms / temperature, dtype=torch.float32), dim=0).numpy()
 
 
-def window_batch(data, rows, starts):
-    """As :func:`synthlib.dt.windows.readable_batch`; the returns of each window are summed in a loop to the end."""
+def window_batch(data: SequenceData, rows: Sequence[int], starts: Sequence[int]) -> Batch:
+    """As :class:`synthlib.dt.windows.BatchBuilder`; each window sums its returns in a loop to the episode's end."""
     lists = [[] for _ in Batch._fields]
     for row, start in zip(rows, starts, strict=True):
         trajectory = data.trajectories[row]
@@ -80,7 +87,7 @@ def window_batch(data, rows, starts):
             remaining = np.concatenate([remaining, np.zeros((1, 1))])
         actions = trajectory.actions[start : start + CONTEXT]
         timesteps = np.arange(start, start + steps)
-        timesteps[timesteps > MAX_TIMESTEP] = MAX_TIMESTEP
+        timesteps[timesteps > MAX_EPISODE_STEPS - 1] = MAX_EPISODE_STEPS - 1
         observations = np.concatenate([np.zeros((missing, width)), observations])
         parts = (
             (observations - data.mean) / data.std,
@@ -102,14 +109,14 @@ def window_batch(data, rows, starts):
     )
 
 
-def draw_windows(data, size):
+def draw_windows(data: SequenceData, size: int) -> tuple[list[int], list[int]]:
     """(trajectories, start steps) of ``size`` windows, drawn by the two global generators (faithfulness 3.11)."""
     slots = np.random.choice(len(data.drawable), size=size, replace=True, p=data.probabilities)
     rows = [int(data.drawable[slot]) for slot in slots]
     return rows, [random.randint(0, len(data.trajectories[row].rewards) - 1) for row in rows]
 
 
-def _summed_from_the_end(rewards):
+def _summed_from_the_end(rewards: np.ndarray) -> np.ndarray:
     sums = np.zeros_like(rewards)
     sums[-1] = rewards[-1]
     for step in reversed(range(len(rewards) - 1)):
@@ -117,10 +124,17 @@ def _summed_from_the_end(rewards):
     return sums
 
 
-def policy_returns(act, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
-    """Raw return of one deterministic episode in each of the ``envs`` of environment ``name``, one after the other.
+def policy_returns(
+    act: Callable[[np.ndarray], np.ndarray],
+    name: str,
+    envs: Sequence[gymnasium.Env],
+    seed: int,
+    max_steps: int = MAX_EPISODE_STEPS,
+) -> np.ndarray:
+    """Raw returns (len(envs),) of one episode in each of the ``envs``, one after the other.
 
     ``act`` maps one observation (S,) to one action (A,): :meth:`synthlib.bench.reference_style.ReferenceCQL.act`.
+    ``name`` is the environment's.
     """
     returns = []
     for i, env in enumerate(envs):
@@ -134,10 +148,18 @@ def policy_returns(act, name, envs, seed, max_steps=MAX_EPISODE_STEPS):
     return np.array(returns)
 
 
-def transformer_return(model, env, mean, std, target_return, seed, max_steps=MAX_EPISODE_STEPS):
-    """Raw return of one episode of a :class:`synthlib.bench.reference_style.ReferenceDT` (faithfulness 3.14).
+def transformer_return(
+    model: ReferenceDT,
+    env: gymnasium.Env,
+    mean: np.ndarray,
+    std: np.ndarray,
+    target_return: float,
+    seed: int,
+    max_steps: int = MAX_EPISODE_STEPS,
+) -> float:
+    """Raw return of one episode of a Decision Transformer (faithfulness 3.14).
 
-    The whole history is kept as tensors that grow by a row per step, as the reference does.
+    As in the reference, the complete history is kept, in tensors that grow by a row per step.
     """
     mean, std = torch.from_numpy(mean), torch.from_numpy(std)
     width = model.config.action_width
@@ -152,7 +174,7 @@ def transformer_return(model, env, mean, std, target_return, seed, max_steps=MAX
         observations = torch.cat([observations, torch.from_numpy(observation)[None].float()])
         rewards[-1] = reward
         target = torch.cat([target, target[-1:] - reward / RETURN_SCALE])
-        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_TIMESTEP))])
+        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_EPISODE_STEPS - 1))])
         if terminal:
             break
     return float(rewards.sum())

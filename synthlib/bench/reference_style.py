@@ -1,33 +1,40 @@
-"""What ``make bench`` compares with: the same work written as the public reference codebases write it.
+"""Peers of ``make bench``: the same work, written as the public reference codebases write it.
 
-Plain autograd, one call per thing, a Python number of every loss after every update. Written here from the description
-of those programs (faithfulness, the sections named below); ``tests/bench/test_measure.py`` proves that each computes
-what ours does. Nothing in the project trains with this. Loops that draw data or play episodes are in
-:mod:`synthlib.bench.reference_loops`.
+That is plain autograd, one call per operation, and every loss as a Python number after every update. Written here from
+the description of those programs, in the sections of faithfulness.md that are named below;
+``tests/bench/test_reference_style.py`` shows that they compute what our versions compute. Nothing in the project trains
+with them. Loops that draw data or play episodes are in :mod:`synthlib.bench.reference_loops`.
 """
 
 import copy
 import math
+from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from synthlib.cql.agent import bellman_target
-from synthlib.dt.model import GPT2_POSITIONS
+from synthlib.cql.agent import CQL, Noise, bellman_target
+from synthlib.cql.networks import QNetwork
+from synthlib.cql.pretraining import CriticPretraining
+from synthlib.dt.finetuning import DTTrainingConfig
+from synthlib.dt.model import GPT2_POSITIONS, DecisionTransformer, DTConfig
 from synthlib.dt.windows import CONTEXT
+from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.offline.datasets import Transitions
 
 
 class ReferenceCQL:
     """CQL with the update of faithfulness 6.3, from the weights of a :class:`synthlib.cql.agent.CQL`.
 
-    The policy's network runs once per sampled action, each kind of actions goes through each Q network by itself with
-    repeated observations, each of the three losses has an Adam of its own, and all that is logged becomes a number.
+    The policy's network runs once for each sampled action. Each kind of actions goes through each Q network by itself,
+    with repeated observations. Each of the three losses has its own Adam, and all logged values become Python numbers.
     """
 
-    def __init__(self, agent):
+    def __init__(self, agent: CQL) -> None:
         self.config, self.q_max, self.action_width = agent.config, agent.q_max, agent.action_width
         for name in ("policy", "q1", "q2", "target_q1", "target_q2", "log_alpha"):
             setattr(self, name, copy.deepcopy(getattr(agent, name)))
@@ -37,8 +44,8 @@ class ReferenceCQL:
         self.q_optimiser = torch.optim.Adam(critics, lr=rates.critic_learning_rate)
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=rates.alpha_learning_rate)
 
-    def update(self, batch, noise):
-        """One update in place; its losses as Python numbers."""
+    def update(self, batch: Transitions, noise: Noise) -> dict[str, float]:
+        """One update, in place; returns the losses by the names of :meth:`synthlib.cql.agent.CQL.update`."""
         config, states = self.config, batch.observations
         action, log_pi = self._sample(states, noise.policy)
         alpha_loss = -(self.log_alpha * (log_pi - self.action_width).detach()).mean()
@@ -104,34 +111,34 @@ class ReferenceCQL:
         return {name: value.item() for name, value in logged.items()}
 
     @torch.no_grad()
-    def act(self, observation):
-        """The deterministic action (A,) at one observation (S,); its density is computed too, unread."""
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """The action (A,) without noise for one observation (S,). As in the reference its density is computed too."""
         mean, log_std = self.policy(torch.tensor(observation[None], dtype=torch.float32))
         action = torch.tanh(mean)
         TransformedDistribution(Normal(mean, log_std.exp()), [TanhTransform(cache_size=1)]).log_prob(action).sum(dim=-1)
         return action.cpu().numpy()[0]
 
-    def _sample(self, observations, noise):
+    def _sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean, log_std = self.policy(observations)
         normal, squash = Normal(mean, log_std.exp()), TanhTransform(cache_size=1)
         action = squash(mean + log_std.exp() * noise)
         return action, TransformedDistribution(normal, [squash]).log_prob(action).sum(dim=-1)
 
-    def _sample_several(self, observations, noise):
-        """Constant actions (B, N, A) and log densities (B, N); observations (B, S) are repeated for every action."""
+    def _sample_several(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions (B, N, A) and log densities (B, N) without gradient; each observation (B, S) is repeated N times."""
         actions, log_pi = self._sample(observations.unsqueeze(1).repeat(1, noise.shape[1], 1), noise)
         return actions.detach(), log_pi.detach()
 
-    def _several(self, q, observations, actions):
-        """Q (B, N) of (B, S) and (B, N, A), as a batch of B N pairs."""
+    def _several(self, q: QNetwork, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Q values (B, N) of (B, S) and (B, N, A), computed as one batch of B N pairs."""
         repeated = observations.unsqueeze(1).repeat(1, actions.shape[1], 1)
         return q(repeated.flatten(0, 1), actions.flatten(0, 1)).view(len(observations), -1)
 
 
 class ReferenceCriticPretraining:
-    """Critic pre-training as in faithfulness 5.2, from where a :class:`CriticPretraining` that has not begun stands."""
+    """Critic pre-training as in faithfulness 5.2, from the weights of a :class:`CriticPretraining` without updates."""
 
-    def __init__(self, training):
+    def __init__(self, training: CriticPretraining) -> None:
         self.q1, self.q2 = copy.deepcopy(training.q1), copy.deepcopy(training.q2)
         for critic in (self.q1, self.q2):
             for weight in critic.parameters():
@@ -141,8 +148,8 @@ class ReferenceCriticPretraining:
         weights = [*self.q1.parameters(), *self.q2.parameters()]
         self.optimiser = torch.optim.Adam(weights, lr=training.config.learning_rate)
 
-    def update(self, generator):
-        """One update on rows drawn by the legacy NumPy ``generator``; both losses as numbers."""
+    def update(self, generator: np.random.RandomState) -> tuple[float, float]:
+        """One update on rows drawn by ``generator``; returns the loss of either critic."""
         data, (state_table, action_table) = self.transitions, self.tables
         rows = generator.randint(len(data.observations), size=self.batch_size)
         states, wanted = state_table[data.observations[rows]], state_table[data.next_observations[rows]]
@@ -159,11 +166,11 @@ class ReferenceCriticPretraining:
 class ReferenceDT(nn.Module):
     """The published baseline of the Decision Transformer around Hugging Face's GPT-2 (faithfulness 3.1 to 3.3).
 
-    ``attention`` is "eager", as in the reference of 2021, or "sdpa". All of its hidden states are computed, and all
-    three heads.
+    ``attention`` is "eager", as in the reference of 2021, or "sdpa". All hidden states are computed, and the outputs of
+    all three heads.
     """
 
-    def __init__(self, config, attention="eager"):
+    def __init__(self, config: DTConfig, attention: str = "eager") -> None:
         super().__init__()
         self.config, width = config, config.width
         self.transformer = GPT2Model(
@@ -192,8 +199,8 @@ class ReferenceDT(nn.Module):
         self.predict_action = nn.Linear(width, config.action_width)
         self.predict_return = nn.Linear(width, 1)
 
-    def load(self, model):
-        """Take the weights of a :class:`DecisionTransformer` without tied heads; returns this model."""
+    def load(self, model: DecisionTransformer) -> Self:
+        """Copy the weights of ``model``; returns this model. Raises ValueError when they are of another model."""
         own = {}
         for name, weight in model.state_dict().items():
             own["transformer." + name if name.startswith(("h.", "ln_f.")) else name] = weight
@@ -202,8 +209,15 @@ class ReferenceDT(nn.Module):
             raise ValueError(f"these weights are of another model: {missing}")
         return self
 
-    def forward(self, observations, actions, returns_to_go, timesteps, mask):
-        """Actions, observations and returns predicted, each (B, K, ...); arguments as of ``DecisionTransformer``."""
+    def forward(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        returns_to_go: torch.Tensor,
+        timesteps: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Predicted actions, observations and returns, each (B, K, ...). Arguments as of ``DecisionTransformer``."""
         batch, steps = mask.shape
         parts = (self.embed_return(returns_to_go), self.embed_state(observations), self.embed_action(actions))
         time = self.time_embedding(timesteps)
@@ -216,7 +230,9 @@ class ReferenceDT(nn.Module):
         returns, states = self.predict_return(hidden[:, 2]), self.predict_state(hidden[:, 2])
         return torch.tanh(self.predict_action(hidden[:, 1])), states, returns
 
-    def act(self, observations, actions, returns_to_go, timesteps):
+    def act(
+        self, observations: torch.Tensor, actions: torch.Tensor, returns_to_go: torch.Tensor, timesteps: torch.Tensor
+    ) -> torch.Tensor:
         """The action (A,) for the last of T steps of one episode: tensors (T, O), (T, A), (T, 1) and (T,)."""
         missing = max(CONTEXT - len(observations), 0)
         parts = [part[-CONTEXT:] for part in (observations, actions, returns_to_go, timesteps)]
@@ -228,7 +244,7 @@ class ReferenceDT(nn.Module):
 class ReferenceDTTraining:
     """Fine-tuning of a :class:`ReferenceDT` (faithfulness 3.7 to 3.9)."""
 
-    def __init__(self, model, config):
+    def __init__(self, model: ReferenceDT, config: DTTrainingConfig) -> None:
         self.model, self.clip = model, config.gradient_clip
         self.device = model.embed_ln.weight.device
         weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -237,8 +253,8 @@ class ReferenceDTTraining:
             self.optimiser, lambda update: min((update + 1) / config.warmup_updates, 1)
         )
 
-    def update(self, batch):
-        """One update on a :class:`synthlib.dt.windows.Batch`; returns the loss."""
+    def update(self, batch: WindowBatch) -> float:
+        """One update, in place; returns the loss."""
         parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
         observations, actions, returns_to_go, timesteps, mask = (
             torch.from_numpy(part).to(self.device) for part in parts

@@ -16,7 +16,7 @@ import torch
 from synthlib.cql import cost, flops
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
-from synthlib.cql.batches import Batch, Noise, draw_noise
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
@@ -138,7 +138,7 @@ class FineTuning:
         """One update of the agent."""
         self.log(self.agent.update(*self.draw()))
 
-    def draw(self) -> tuple[Batch, Noise]:
+    def draw(self) -> tuple[Transitions, Noise]:
         """What the next update takes: its minibatch and its noise, on the agent's device."""
         batch = put(self.device, *self.data.draw(self.config["batch_size"]))
         noise = put(self.device, *draw_noise(self.noise, *self.noise_shape))

@@ -1,11 +1,12 @@
-"""Where the networks live: the processor, or a GPU (``DEVICE=cuda`` of the Makefile, ``SYNTHLIB_DEVICE`` here).
+"""The device of the networks: the processor, or a GPU (``DEVICE=cuda`` of the Makefile sets ``SYNTHLIB_DEVICE``).
 
-The data, the physics and everything that decides what is drawn stay on the processor. Dropout masks alone are drawn
-where they are used: they are millions of numbers per update. So a run on a GPU is a run of the same configuration with
-other roundings and, for Transformers, other masks; its record names the device.
+Data, physics and random draws stay on the processor. Only dropout masks, millions of numbers per update, are drawn on
+the device itself. So a run on a GPU has the same configuration, other rounding errors and, for Transformers, other
+masks; its record names the device.
 """
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ import torch
 CPU = torch.device("cpu")
 
 
-def chosen():
-    """The device that ``SYNTHLIB_DEVICE`` names, the processor when it names none.
+def chosen() -> torch.device:
+    """The device that the environment variable ``SYNTHLIB_DEVICE`` names; the processor when it is unset or empty.
 
-    Raises ValueError for a name that is unknown, or a GPU that torch does not see.
+    Raises ValueError for an unknown name, and for a GPU that torch does not see.
     """
     name = os.environ.get("SYNTHLIB_DEVICE") or "cpu"
     kind, _, index = name.partition(":")
@@ -30,32 +31,32 @@ def chosen():
     return torch.device(name)
 
 
-def describe(device):
-    """ "cpu", or the GPU's name."""
+def describe(device: torch.device) -> str:
+    """The name of the GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def put(device, *arrays):
-    """NumPy arrays or tensors as a list of tensors on ``device``, float64 as float32; a GPU is not waited for."""
+def put(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
+    """NumPy arrays or tensors as a list of tensors on ``device``, float64 as float32; does not wait for a GPU."""
     return [_put(device, torch.as_tensor(array)) for array in arrays]
 
 
-def _put(device, tensor):
+def _put(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype == torch.float64:
         tensor = tensor.float()
-    if device.type == "cuda":  # from memory of any other kind the copy is waited for
+    if device.type == "cuda":  # a copy from other memory would be waited for
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
-def generator(device, *key):
-    """A generator on ``device`` for the integers ``key``: the same masks whenever they are asked for again."""
+def generator(device: torch.device, *key: int) -> torch.Generator:
+    """A random generator on ``device``, seeded by the integers ``key``: the same key gives the same masks again."""
     state = np.random.SeedSequence(key).generate_state(1, dtype=np.uint64)[0]
-    kind = device if device.type == "cuda" else CPU  # torch has no generator for tensors without data
+    kind = device if device.type == "cuda" else CPU  # torch has no generator on its device "meta"
     return torch.Generator(kind).manual_seed(int(state >> np.uint64(1)))
 
 
-def wait(device):
-    """Until all that was asked of ``device`` is done: before a clock is read."""
+def wait(device: torch.device) -> None:
+    """Return when ``device`` has finished its work: to be called before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

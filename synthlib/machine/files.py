@@ -1,19 +1,21 @@
-"""Files that are either whole or not there: written beside their final name, then renamed."""
+"""Files that are either complete or absent: written under a temporary name, then renamed."""
 
 import errno
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-PARTIAL = ".*.partial"  # what a killed process may leave behind
+PARTIAL = ".*.partial"  # pattern of the temporary names: what a killed process may leave behind
 
 
-def write_atomically(path, write):
-    """Call ``write(temporary_path)`` and rename the result to ``path``.
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
+    """Call ``write(temporary_path)``, then rename that file to ``path``.
 
-    A killed process leaves the old file as it was. Raises OSError, after removing what was half written; for a
-    full disk its message says so.
+    A process that is killed on the way leaves the old file as it was. Raises whatever ``write`` raises, after removing
+    the temporary file; the message of an OSError for a full disk says what to do.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -28,16 +30,18 @@ def write_atomically(path, write):
         raise
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_json(path, value):
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def read_json(path):
-    """The value in ``path``; ValueError naming the file when it is not JSON."""
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file. Raises ValueError, which names the file, when it does not hold JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

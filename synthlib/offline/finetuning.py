@@ -1,6 +1,7 @@
 """What every fine-tuning on offline data shares, whatever its algorithm: it is evaluated in its environment as it goes.
 
-Its job's ``config`` names the data set (``dataset: {name, ...}``), the ``seed``, and ``evaluation: {every, episodes}``.
+Its job's ``config`` has at least ``dataset: {name, checksum}``, ``physics`` (:func:`synthlib.tasks.physics_version`),
+``seed`` and ``evaluation: {every, episodes}``; its ``context`` has the ``source`` of the data.
 """
 
 from collections.abc import Callable

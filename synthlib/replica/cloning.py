@@ -1,7 +1,7 @@
-"""Behaviour cloning, the plainest offline learner: a sanity check that a data set and its physics belong together.
+"""Behaviour cloning, the simplest offline learner: it checks that a data set and the simulated physics fit together.
 
-A small network that imitates the actions of a *medium* set must score near the policy that made them. If it does not,
-observations and actions are misaligned, or the evaluation runs on other physics than the data.
+A small network that imitates the actions of a *medium* set must score near the policy that made the set. Otherwise the
+observations do not belong to the actions, or the evaluation runs on other physics than the data.
 """
 
 from typing import NamedTuple
@@ -10,26 +10,37 @@ import numpy as np
 import torch
 from torch import nn
 
-from synthlib.offline.evaluation import Evaluator
+from synthlib.offline.datasets import OfflineDataset
+from synthlib.offline.evaluation import Evaluation, Evaluator
 
 
 class Clone(NamedTuple):
-    """A cloned policy: ``network`` maps normalised observations to actions in [-1, 1]; ``losses`` are one for each
-    update, the mean squared error of a minibatch."""
+    """A cloned policy.
+
+    ``network`` maps observations, standardised by ``mean`` (O,) and ``scale`` (O,), to actions in [-1, 1]. ``losses``
+    (U,) holds the mean squared error of the minibatch of each update.
+    """
 
     network: nn.Module
     mean: torch.Tensor
     scale: torch.Tensor
     losses: np.ndarray
 
-    def act(self, observations):
-        """Actions (n, A) for raw float32 observations (n, O) as in the data, the ant's with their zeros."""
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions (n, A) for raw float32 observations (n, O) as in the data, the ant's zeros included."""
         with torch.no_grad():
             return self.network((torch.from_numpy(observations) - self.mean) / self.scale).numpy()
 
 
-def clone(data, updates=5000, batch_size=256, hidden=256, learning_rate=1e-3, seed=0):
-    """The :class:`Clone` of an ``OfflineDataset`` after ``updates`` Adam steps on minibatches drawn with ``seed``."""
+def clone(
+    data: OfflineDataset,
+    updates: int = 5000,
+    batch_size: int = 256,
+    hidden: int = 256,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> Clone:
+    """Imitate the actions of ``data``: ``updates`` Adam steps; ``seed`` decides the weights and the minibatches."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     observations, actions = (torch.from_numpy(np.array(array)) for array in (data.observations, data.actions))
@@ -55,6 +66,6 @@ def clone(data, updates=5000, batch_size=256, hidden=256, learning_rate=1e-3, se
     return Clone(network, mean, scale, losses)
 
 
-def evaluate_clone(cloned, data, episodes=10, seed=0):
-    """The ``Evaluation`` of a clone on the physics of its data."""
+def evaluate_clone(cloned: Clone, data: OfflineDataset, episodes: int = 10, seed: int = 0) -> Evaluation:
+    """Play ``episodes`` episodes with the clone, with the body masses of its data."""
     return Evaluator(data.environment, episodes, data.masses).evaluate(cloned.act, seed)

@@ -1,19 +1,17 @@
-"""The replica data: D4RL's recipe with this project's own behaviour policies (data card of each:
-``synthlib.offline.cards``).
+"""The replica data: D4RL's recipe with this project's own behaviour policies (described in synthlib/offline/cards.py).
 
-*medium* and *expert* are stochastic episodes of two policies of one training run; *medium-replay* is the real replay
-buffer of that run up to the medium policy, whole episodes thinned evenly over time; *medium-expert* is joined at load.
-A small core is committed; ``python -m synthlib.replica.collection --size 1000000`` rolls out any size from the
-committed policies.
+*medium* and *expert* are noisy episodes of two policies from one training. *medium-replay* is the replay buffer of that
+training up to the medium policy: complete episodes, thinned evenly over time. *medium-expert* is joined when it is
+loaded. A small part is committed with the policies; :func:`regenerate` rolls out any size from them.
 """
 
-import argparse
 import importlib.metadata
 import itertools
 import multiprocessing
 import shutil
-import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,21 +22,24 @@ from synthlib.offline.cards import episode_statistics
 from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
 from synthlib.offline.sources import REPLICA_FOLDER
-from synthlib.paths import outputs
-from synthlib.replica.policies import collect_episode, environment_for, load_policy
-from synthlib.tasks import ENVIRONMENTS, REFERENCE_RETURNS, pad_observation
+from synthlib.replica.policies import BehaviourPolicy, Episode, collect_episode, environment_for, load_policy
+from synthlib.tasks import REFERENCE_RETURNS, pad_observation
 
 VERSION = "v0"
-CORE_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
+EMBEDDED_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
 PHYSICS = "gymnasium 1.4.0 with mujoco 3.3.7"
 COLUMNS = ("observations", "actions", "rewards", "next_observations")
-SEEDS = {"medium": 1, "expert": 2}  # of the episode streams
+SEEDS = {"medium": 1, "expert": 2}  # of the episodes
+Arrays = dict[str, np.ndarray]
 
 
-def collect(policy, size, seed, processes=None, progress=False):
-    """Whole episodes of ``policy`` until they hold at least ``size`` transitions, as a list of ``Episode``.
+def collect(
+    policy: BehaviourPolicy, size: int, seed: int, processes: int | None = None, progress: bool = False
+) -> list[Episode]:
+    """Complete episodes of ``policy`` until they hold at least ``size`` transitions.
 
-    Episode ``i`` depends on (seed, i) only, so the result is the same for any number of ``processes``.
+    Episode ``i`` depends on (seed, i) only, so the result is the same for any number of ``processes`` (default: one per
+    core). ``progress`` shows a bar on a terminal.
     """
     processes = processes or usable_processors()
     jobs = ((seed, index) for index in itertools.count())
@@ -56,17 +57,23 @@ def collect(policy, size, seed, processes=None, progress=False):
     return episodes
 
 
-def _start_worker(policy):
+def _start_worker(policy: BehaviourPolicy) -> None:
     _start_worker.policy, _start_worker.env = policy, environment_for(policy)
 
 
-def _collect_in_worker(job):
+def _collect_in_worker(job: tuple[int, int]) -> Episode:
     return collect_episode(_start_worker.policy, _start_worker.env, *job)
 
 
-def episodes_to_arrays(episodes):
-    """Flat float32 arrays in D4RL's layout, with the physics states under ``infos``."""
-    join = lambda name: np.concatenate([getattr(episode, name) for episode in episodes], dtype=np.float32)  # noqa: E731
+def episodes_to_arrays(episodes: Sequence[Episode]) -> Arrays:
+    """All steps of ``episodes``, one after the other, in D4RL's layout.
+
+    float32 :data:`COLUMNS` and, under ``infos``, physics states. bool ``terminals`` and ``timeouts``: one of them marks
+    the last step of an episode.
+    """
+    join: Callable[[str], np.ndarray] = lambda name: np.concatenate(  # noqa: E731
+        [getattr(episode, name) for episode in episodes], dtype=np.float32
+    )
     arrays = {name: join(name) for name in COLUMNS}
     states = {f"infos/{name}": join(name) for name in ("qpos", "qvel")}
     ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
@@ -76,11 +83,11 @@ def episodes_to_arrays(episodes):
     return arrays | {"terminals": terminals, "timeouts": timeouts} | states
 
 
-def replay_arrays(environment, folder, steps, size):
-    """Flat arrays of a training's first ``steps`` steps, thinned to about ``size`` rows of whole episodes.
+def replay_arrays(environment: str, folder: Path, steps: int, size: int) -> Arrays:
+    """About ``size`` rows of the first ``steps`` steps of the training in ``folder``, as :func:`episodes_to_arrays`.
 
-    ``folder`` is the training's. An episode is kept when what was kept so far lags behind an even share, so that
-    every phase of the training is there in proportion.
+    Complete episodes are kept, evenly over the training: an episode is kept when fewer rows than its share were kept
+    before it. Raises ValueError when ``size`` is too small for one episode.
     """
     columns = {path.stem: np.load(path, mmap_mode="r") for path in (Path(folder) / "replay").glob("*.npy")}
     ends = np.asarray(columns["ends"][:steps])
@@ -102,10 +109,13 @@ def replay_arrays(environment, folder, steps, size):
     return arrays | flags | {"infos/qpos": qpos, "infos/qvel": qvel}
 
 
-def write_tier(folder, tier, arrays, policy, seed, whole):
-    """Write one tier's file, list it in the folder's manifest, and return its entry there.
+def write_tier(
+    folder: Path, tier: str, arrays: Arrays, policy: BehaviourPolicy, seed: int | None, whole: bool
+) -> dict[str, Any]:
+    """Write the file of one tier and its entry in ``manifest.json``; returns the entry.
 
-    ``whole`` keeps next observations, physics states and the ant's zeros, as D4RL's files do.
+    ``seed`` is the seed of the episodes, None for a replay buffer. ``whole`` keeps next observations, physics states
+    and the ant's zeros, as D4RL's files do.
     """
     facts = policy.facts
     path = folder / f"{facts['environment']}_{tier}-{VERSION}.hdf5"
@@ -136,47 +146,59 @@ def write_tier(folder, tier, arrays, policy, seed, whole):
     return entry
 
 
-def statistics_of(environment, arrays):
+def statistics_of(environment: str, arrays: Arrays) -> dict[str, Any]:
+    """Counts, mean and spread of the episodes in ``arrays`` (:func:`synthlib.offline.cards.episode_statistics`)."""
     return episode_statistics(environment, arrays["rewards"], arrays["terminals"], arrays["timeouts"])
 
 
-def make_core(environments, training, folder=REPLICA_FOLDER, size=CORE_SIZE, processes=None):
-    """Make the embedded files of ``environments`` in ``folder``, which holds the policies; ``training`` holds the
-    trainings' folders with their replay buffers."""
+def embed(
+    environments: Iterable[str], trainings: Path, size: int = EMBEDDED_SIZE, processes: int | None = None
+) -> None:
+    """Make the embedded files of ``environments`` anew, beside the committed policies.
+
+    ``trainings`` holds the folders of the trainings, one per environment, for their replay buffers.
+    """
     for environment in environments:
-        policies = {tier: load_policy(folder / f"{environment}_{tier}.npz") for tier in SEEDS}
+        policies = {tier: load_policy(REPLICA_FOLDER / f"{environment}_{tier}.npz") for tier in SEEDS}
         for tier, policy in policies.items():
             arrays = episodes_to_arrays(collect(policy, size, SEEDS[tier], processes, progress=True))
-            write_tier(folder, tier, arrays, policy, SEEDS[tier], whole=False)
+            write_tier(REPLICA_FOLDER, tier, arrays, policy, SEEDS[tier], whole=False)
         steps = policies["medium"].facts["steps"]
-        arrays = replay_arrays(environment, Path(training) / environment, steps, size)
-        write_tier(folder, "medium_replay", arrays, policies["medium"], None, whole=False)
+        arrays = replay_arrays(environment, Path(trainings) / environment, steps, size)
+        write_tier(REPLICA_FOLDER, "medium_replay", arrays, policies["medium"], None, whole=False)
 
 
-def regenerate(environments, size, folder, training=None, processes=None, report=print):
+def regenerate(
+    environments: Iterable[str],
+    size: int,
+    folder: Path,
+    trainings: Path | None = None,
+    processes: int | None = None,
+    report: Callable[[str], object] = print,
+) -> None:
     """Roll the committed policies out to ``size`` transitions per tier in ``folder``, for ``DATA=path:FOLDER``.
 
-    What is there already is kept. A replay buffer cannot be rolled out: medium-replay comes from the ``training``
-    folder where there is one, else it is the embedded one. Raises ValueError when new episodes are not like the
-    embedded ones (see :func:`differences`).
+    Files that exist are kept. A replay buffer cannot be rolled out: medium-replay comes from the folder ``trainings``
+    where it has the training, else it is a copy of the embedded file. Raises ValueError when the new episodes differ
+    from the embedded ones (:func:`differences`).
     """
     embedded = read_json(REPLICA_FOLDER / "manifest.json")["files"]
     for environment, tier in itertools.product(environments, (*SEEDS, "medium_replay")):
         name = f"{environment}_{tier}-{VERSION}.hdf5"
         policy = load_policy(REPLICA_FOLDER / f"{environment}_{tier.removesuffix('_replay')}.npz")
-        buffer = Path(training or "") / environment
+        training = Path(trainings or "") / environment
         if (folder / name).exists():
             report(f"{name}: already there")
         elif tier in SEEDS:
-            # Another stream than the embedded one: its episodes are then an independent check.
+            # Not the seed of the embedded data, so that comparing the two is an independent check.
             arrays = episodes_to_arrays(collect(policy, size, SEEDS[tier] + 100, processes, progress=True))
             found = differences(environment, statistics_of(environment, arrays), embedded[name])
             if found:
                 raise ValueError(f"{name} came out unlike the embedded data ({'; '.join(found)}): is this {PHYSICS}?")
             entry = write_tier(folder, tier, arrays, policy, SEEDS[tier] + 100, whole=True)
             report(f"{name}: {entry['transitions']:,} transitions, score {entry['score']:.1f}, as the embedded data")
-        elif training and (buffer / "replay").is_dir():
-            arrays = replay_arrays(environment, buffer, policy.facts["steps"], size)
+        elif trainings and (training / "replay").is_dir():
+            arrays = replay_arrays(environment, training, policy.facts["steps"], size)
             entry = write_tier(folder, tier, arrays, policy, None, whole=True)
             report(f"{name}: {entry['transitions']:,} transitions of the replay buffer")
         else:
@@ -185,11 +207,11 @@ def regenerate(environments, size, folder, training=None, processes=None, report
             report(f"{name}: the embedded {embedded[name]['transitions']:,} transitions (no training folder)")
 
 
-def differences(environment, found, expected):
-    """Sentences on where two manifest entries differ by more than chance; empty when they agree.
+def differences(environment: str, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Sentences on the statistics in which two manifest entries differ by more than chance; empty when they agree.
 
-    Across processors rollouts differ in their last bits and then altogether, but not on average: bands are four
-    standard errors plus one point of score and ten steps.
+    On another processor a rollout differs in its last bits, and after some steps altogether, but not on average. So the
+    means may differ by four standard errors plus one point of normalised score, or ten steps of length.
     """
     low, high = REFERENCE_RETURNS[environment]
     sentences = []
@@ -202,30 +224,3 @@ def differences(environment, found, expected):
                 f"+- {4 * error + slack:.0f}"
             )
     return sentences
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--core", action="store_true", help="make the embedded files (maintainers)")
-    parser.add_argument("--size", type=int, help=f"transitions per tier; the embedded files have {CORE_SIZE:,}")
-    parser.add_argument("--folder", type=Path, help="default: outputs/replica-SIZE")
-    parser.add_argument("--training", type=Path, default=outputs() / "behaviour", help="folder of the trainings")
-    parser.add_argument("--environments", nargs="+", default=ENVIRONMENTS, choices=ENVIRONMENTS)
-    parser.add_argument("--processes", type=int, help="default: one per core")
-    arguments = parser.parse_args()
-    size = arguments.size or CORE_SIZE
-    if size < 1:
-        parser.error(f"--size {size}: at least one transition is needed")
-    if arguments.core:
-        make_core(arguments.environments, arguments.training, size=size, processes=arguments.processes)
-        return
-    folder = arguments.folder or outputs() / f"replica-{size}"
-    try:
-        regenerate(arguments.environments, size, folder, arguments.training, arguments.processes)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print(f"use it with DATA=path:{folder}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
-"""Pictures of a behaviour policy at work: a strip of moments from one episode.
+"""Pictures of a behaviour policy: a strip of moments from one episode.
 
-Rendered by MuJoCo where there is OpenGL (set ``MUJOCO_GL`` to egl or osmesa on a machine without a screen); else drawn
-from the geometry, seen from the side, which needs nothing.
+MuJoCo renders them where OpenGL works (set ``MUJOCO_GL`` to egl or osmesa on a machine without a screen). Elsewhere the
+geometry of the robot is drawn from the side with Matplotlib.
 """
 
 import functools
@@ -11,17 +11,21 @@ import sys
 import matplotlib.pyplot as plt
 import mujoco
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from synthlib.replica.policies import collect_episode, environment_for
+from synthlib.replica.policies import BehaviourPolicy, collect_episode, environment_for
 
 SIZE = (200, 260)  # pixels of a rendered frame: height, width
 REACH = 1.0  # metres to each side of the root in a drawing
 
 
-def strip(policy, count=7, spacing=8, start=40, seed=0, rendered=True):
-    """(figure, alt text) of ``count`` moments ``spacing`` steps apart, from step ``start`` of a noiseless episode.
+def strip(
+    policy: BehaviourPolicy, count: int = 7, spacing: int = 8, start: int = 40, seed: int = 0, rendered: bool = True
+) -> tuple[Figure, str]:
+    """(figure, alt text): ``count`` moments of an episode without noise, ``spacing`` steps apart, from step ``start``.
 
-    A shorter episode is spread evenly. ``rendered=False`` draws even where OpenGL is there.
+    When the episode is too short, the moments are spread evenly over it. ``rendered=False`` draws without OpenGL.
     """
     env = environment_for(policy)
     episode = collect_episode(policy, env, seed, index=0, noise=0)
@@ -49,14 +53,14 @@ def strip(policy, count=7, spacing=8, start=40, seed=0, rendered=True):
 
 
 @functools.cache
-def opengl_works():
+def opengl_works() -> bool:
     """Whether MuJoCo can render here. Tried in another process: without OpenGL a second attempt aborts Python."""
     attempt = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
     return subprocess.run([sys.executable, "-c", attempt], capture_output=True).returncode == 0
 
 
-def _draw(axis, model, data):
-    """Capsules and spheres in the plane of x (along the track) and z (up), nearer ones darker."""
+def _draw(axis: Axes, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    """Capsules and spheres in the plane of x (along the track) and z (up); nearer shapes are darker."""
     centre = data.qpos[0]
     farther_first = np.argsort(-data.geom_xpos[:, 1], kind="stable")
     shades = np.linspace(0.65, 0.15, model.ngeom)
@@ -73,8 +77,8 @@ def _draw(axis, model, data):
     axis.set(xlim=(-REACH, REACH), ylim=(-0.1, 1.7), aspect="equal")
 
 
-def _outline(start, end, radius):
-    """Outline (P, 2) of everything within ``radius`` of the segment from ``start`` to ``end``, both (2,)."""
+def _outline(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
+    """Outline (P, 2) of all points within ``radius`` of the segment from ``start`` (2,) to ``end`` (2,)."""
     direction = np.arctan2(*(end - start)[::-1])
     half_turn = np.linspace(-np.pi / 2, np.pi / 2, 12)
     angles = direction + half_turn, direction + np.pi + half_turn

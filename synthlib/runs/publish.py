@@ -6,15 +6,24 @@ runs without making them again, and trains only what is still missing. Checkpoin
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from synthlib.machine.files import read_json, write_json
-from synthlib.runs.store import updates_in, weights_name, with_place
+from synthlib.runs.job import Job
+from synthlib.runs.store import Store, updates_in, weights_name, with_place
 
 _ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
 
 
-def publish(plan, store):
+class HasJobs(Protocol):
+    """A plan: it knows its jobs."""
+
+    def jobs(self) -> Sequence[Job]: ...
+
+
+def publish(plan: HasJobs, store: Store) -> list[Path]:
     """Copy the finished runs of ``plan`` to the store's records and return their folders, those already there left out.
 
     A record that is there keeps its weights, and its rows unless the new ones go further. The machine is noted, also
@@ -23,7 +32,7 @@ def publish(plan, store):
     return [_copy(job, store) for job in plan.jobs() if store.is_done(job) and not store.is_published(job)]
 
 
-def _copy(job, store):
+def _copy(job: Job, store: Store) -> Path:
     folder, record = store.folder(job), store.record(job)
     record.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=record.parent) as temporary:
@@ -49,6 +58,6 @@ def _copy(job, store):
     return record
 
 
-def _nameless(environment):
+def _nameless(environment: dict[str, Any]) -> dict[str, Any]:
     facts = {name: fact for name, fact in environment.items() if name != "host"}
     return facts | ({"continued": [*map(_nameless, facts["continued"])]} if "continued" in facts else {})

@@ -25,7 +25,9 @@ import shutil
 import socket
 import time
 import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -34,56 +36,59 @@ from synthlib.machine.description import describe_environment
 from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
 from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
+from synthlib.runs.job import Job
 
 
 class Store:
     """The trainings under ``root`` (a path; made when first written to), and the published ones under ``records``."""
 
-    def __init__(self, root, records=RECORDS):
+    def __init__(self, root: str | Path, records: str | Path = RECORDS) -> None:
         self.root = Path(root)
         self.records = Path(records)
 
-    def folder(self, job):
+    def folder(self, job: Job) -> Path:
+        """Where the job is trained, whether it was started or not."""
         return self.root / job.kind / job.key
 
-    def record(self, job):
+    def record(self, job: Job) -> Path:
         """The folder of the job's published record, whether there is one or not."""
         return self.records / job.kind / job.key
 
-    def updates_done(self, job):
+    def updates_done(self, job: Job) -> int:
         """Updates that the job's own training has reached and saved, 0 when it was never started."""
         return updates_in(self.folder(job)) or 0
 
-    def fraction_done(self, job):
+    def fraction_done(self, job: Job) -> float:
         """Share of the job's updates that are saved, 0 to 1."""
         return min(self.updates_done(job) / job.updates, 1.0) if job.updates else float(self.is_done(job))
 
-    def is_done(self, job):
+    def is_done(self, job: Job) -> bool:
+        """Whether the job's rows and kept weights are there, in its own folder or in its record."""
         return self._finished(job) is not None
 
-    def is_published(self, job):
+    def is_published(self, job: Job) -> bool:
         """Whether the job's record alone would do: its rows and its kept weights."""
         return _is_done_in(self.record(job), job)
 
-    def _finished(self, job):
+    def _finished(self, job: Job) -> Path | None:
         """The folder in which the job is done, or None: its own before its record."""
         folders = (self.folder(job), self.record(job))
         return next((folder for folder in folders if _is_done_in(folder, job)), None)
 
-    def weights(self, job):
+    def weights(self, job: Job) -> dict[str, Any]:
         """The weights that a done job kept at its end."""
         return torch.load(self._finished(job) / weights_name(job.updates), map_location="cpu", weights_only=True)
 
-    def checkpoint(self, job):
+    def checkpoint(self, job: Job) -> dict[str, Any]:
         """The last saved state of the job's own training, which may have gone on beyond the job's length."""
         return torch.load(self.folder(job) / "checkpoint.pt", map_location="cpu", weights_only=True)
 
-    def failure(self, job):
+    def failure(self, job: Job) -> dict[str, Any] | None:
         """The record of a failed attempt ({"error", "traceback", ...}), or None."""
         path = self.folder(job) / "FAILED.json"
         return read_json(path) if path.exists() and not self.is_done(job) else None
 
-    def status(self, job):
+    def status(self, job: Job) -> str:
         """One of done, running, failed, started, missing."""
         if self.is_done(job):
             return "done"
@@ -96,22 +101,22 @@ class Store:
             return "failed"
         return "started" if self.updates_done(job) else "missing"
 
-    def evaluations(self, job):
+    def evaluations(self, job: Job) -> pd.DataFrame:
         """The evaluations up to the job's length: columns updates, score, return_mean, ... (empty if none)."""
         return self._rows(job, "evaluations.csv")
 
-    def losses(self, job):
+    def losses(self, job: Job) -> pd.DataFrame:
         """The logged losses up to the job's length, columns updates and one per loss."""
         return self._rows(job, "losses.csv")
 
-    def _rows(self, job, name):
+    def _rows(self, job: Job, name: str) -> pd.DataFrame:
         path = (self._finished(job) or self.folder(job)) / name
         if not path.exists() or path.stat().st_size < 2:
             return pd.DataFrame({"updates": []})
         rows = pd.read_csv(path)
         return rows[rows["updates"] <= job.updates]
 
-    def open(self, job):
+    def open(self, job: Job) -> "Session | None":
         """A :class:`Session` that may train this job, or None when another living process has it."""
         folder = self.folder(job)
         if not folder.exists():
@@ -123,7 +128,7 @@ class Store:
             left.unlink(missing_ok=True)
         return Session(folder, job, claim)
 
-    def _create(self, folder, job):
+    def _create(self, folder: Path, job: Job) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         temporary.mkdir()
@@ -140,12 +145,12 @@ class Store:
 class Session:
     """A claimed training: the only way to write into its folder."""
 
-    def __init__(self, folder, job, claim):
+    def __init__(self, folder: Path, job: Job, claim: Any) -> None:
         self.folder = folder
         self.job = job
         self._claim = claim
 
-    def resume(self):
+    def resume(self) -> dict[str, Any] | None:
         """The last saved state, or None at the start. An unreadable checkpoint is set aside and said so."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
@@ -160,7 +165,13 @@ class Session:
             print(f"{path} cannot be read ({error}); kept as {aside.name}, training starts again from 0")
             return None
 
-    def save(self, state, updates, evaluations=(), losses=()):
+    def save(
+        self,
+        state: dict[str, Any],
+        updates: int,
+        evaluations: Sequence[Mapping[str, Any]] = (),
+        losses: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Save ``state`` (tensors and plain values) reached after ``updates`` updates, with all rows so far."""
         self._claim.check()
         write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
@@ -169,19 +180,21 @@ class Session:
                 write_text(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
         write_json(self.folder / "progress.json", {"updates": updates})
 
-    def has_weights(self, updates):
+    def has_weights(self, updates: int) -> bool:
+        """Whether the weights after ``updates`` updates are kept already."""
         return (self.folder / weights_name(updates)).exists()
 
-    def save_weights(self, updates, weights):
+    def save_weights(self, updates: int, weights: dict[str, Any]) -> None:
         """Keep the ``weights`` reached after ``updates`` updates for the jobs that start from them."""
         self._claim.check()
         write_atomically(self.folder / weights_name(updates), lambda path: torch.save(weights, path))
 
-    def release(self):
+    def release(self) -> None:
+        """Give the folder free for other processes."""
         self._claim.release()
 
     @contextlib.contextmanager
-    def recording_failure(self):
+    def recording_failure(self) -> "Iterator[Session]":
         """Write FAILED.json when the body raises, remove an older one when it does not; always release the claim.
 
         Before the body this machine is added to those that the training was made on.
@@ -201,7 +214,7 @@ class Session:
             self.release()
 
 
-def _note_where(folder):
+def _note_where(folder: Path) -> None:
     """Add this machine, with its versions, to those that the training was made on, unless it is one of them."""
     first = read_json(folder / "environment.json")
     together = with_place(first, describe_environment())
@@ -209,7 +222,7 @@ def _note_where(folder):
         write_json(folder / "environment.json", together)
 
 
-def with_place(first, other):
+def with_place(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The environment ``first`` with those of ``other`` in its list of where the training was continued."""
     places = _places(first)
     for place in _places(other):
@@ -218,26 +231,27 @@ def with_place(first, other):
     return places[0] | ({"continued": places[1:]} if places[1:] else {})
 
 
-def _places(environment):
+def _places(environment: dict[str, Any]) -> list[dict[str, Any]]:
     start = {name: fact for name, fact in environment.items() if name != "continued"}
     return [start, *environment.get("continued", [])]
 
 
-def _facts(place):
+def _facts(place: dict[str, Any]) -> dict[str, Any]:
     return {name: fact for name, fact in place.items() if name != "started"}
 
 
-def updates_in(folder):
+def updates_in(folder: Path) -> int | None:
     """Updates that the training in ``folder`` has saved, None when it has saved nothing yet."""
     path = folder / "progress.json"
     return read_json(path)["updates"] if path.exists() else None
 
 
-def _is_done_in(folder, job):
+def _is_done_in(folder: Path, job: Job) -> bool:
     updates = updates_in(folder)
     reached = updates is not None and updates >= job.updates
     return reached and all((folder / weights_name(kept)).exists() for kept in job.keep)
 
 
-def weights_name(updates):
+def weights_name(updates: int) -> str:
+    """The file's name of the weights after ``updates`` updates."""
     return f"weights_{updates}.pt"

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from multiprocessing import get_context, parent_process
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -84,7 +85,7 @@ def run_jobs(
     _raise_if_unfinished(wanted, store, killed)
 
 
-def _show_reports(reports, bar, reached, weights):
+def _show_reports(reports: Any, bar: Any, reached: dict[str, float], weights: dict[str, float]) -> None:
     while not reports.empty():
         key, fraction = reports.get()
         bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
@@ -94,7 +95,7 @@ def _show_reports(reports, bar, reached, weights):
     bar.update(0)
 
 
-def _raise_if_unfinished(jobs, store, killed):
+def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[Any]) -> None:
     unfinished = [job for job in jobs if not store.is_done(job)]
     if not unfinished:
         return
@@ -109,7 +110,7 @@ def _raise_if_unfinished(jobs, store, killed):
     raise JobsFailed("\n".join(lines))
 
 
-def _work(jobs, store, reports, started, stacked):
+def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stacked: bool) -> None:
     """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
 
     A job that failed before ``started`` is tried again. A job that failed later is not, nor are the jobs that need it.
@@ -117,7 +118,7 @@ def _work(jobs, store, reports, started, stacked):
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
     _die_with_parent()
-    tried = set()
+    tried: set[str] = set()
     while True:
         left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
         left = [job for job in left if not any(_is_lost(one, started, tried, store) for one in job.requires)]
@@ -129,9 +130,9 @@ def _work(jobs, store, reports, started, stacked):
             time.sleep(_WAIT_SECONDS)
 
 
-def _stacks(jobs, store):
+def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
     """The jobs in groups that can be one computation: alike but for the seed, equally long and equally far."""
-    stacks = {}
+    stacks: dict[str, list[Job]] = {}
     for job in jobs:
         alike = {name: value for name, value in job.config.items() if name != "seed" or training(job).is_pretraining}
         key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
@@ -139,7 +140,7 @@ def _stacks(jobs, store):
     return list(stacks.values())
 
 
-def _train(jobs, store, reports, tried):
+def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> bool:
     """Train those of ``jobs`` that are free, as one computation if several are. True when one was ours to try."""
     sessions = list(filter(None, map(store.open, jobs)))
     left = [session for session in sessions if not store.is_done(session.job)]
@@ -151,7 +152,7 @@ def _train(jobs, store, reports, tried):
     ours = [session.job for session in left]
     tried.update(job.key for job in ours)
 
-    def report(updates):
+    def report(updates: int) -> None:
         for job in ours:
             reports.put((job.key, updates / job.updates if job.updates else 1.0))
 
@@ -169,7 +170,7 @@ def _train(jobs, store, reports, tried):
     return True
 
 
-def _is_lost(job, started, tried, store):
+def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:
     """Whether a required ``job`` has failed: by its record, or, with a disk too full for one, in our own hands."""
     failure = store.failure(job)
     if failure is not None and failure["time"] >= started:
@@ -177,7 +178,7 @@ def _is_lost(job, started, tried, store):
     return job.key in tried and store.status(job) not in ("done", "running")
 
 
-def _die_with_parent():
+def _die_with_parent() -> None:
     """End this process when its parent is killed, so that its claims become free."""
     parent = parent_process()
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.bench import cores as bench_cores
-from synthlib.bench import lines as bench_lines
-from synthlib.bench import measure as bench
-from synthlib.bench import page as bench_page
+from synthlib.bench import cores, measure, page
+from synthlib.bench import lines as lines_module
+from synthlib.bench.__main__ import main
 from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work, lines
 from tests.common import META, ROOT
 
@@ -28,17 +27,17 @@ def toy_line(ours=1, reference=3, **goals):
 
 
 def test_ratios_are_of_time_per_unit_and_goals_are_judged_by_the_reference():
-    rows = bench.measure(toy_line(must=1.5, aim=2.0), seconds=0.5)
+    rows = measure.measure(toy_line(must=1.5, aim=2.0), seconds=0.5)
     assert rows["contestant"].tolist() == [OURS, REFERENCE]
     assert rows.loc[0, "ratio"] == 1 and 2 < rows.loc[1, "ratio"] < 4.5
     assert rows["seconds"][1] == pytest.approx(rows.loc[1, "ratio"] * rows["seconds"][0], rel=0.3)
     assert rows["verdict"].unique() == ["aim"] and rows["turns"].min() >= 4
-    assert bench.measure(toy_line(must=1.5, aim=9.0), seconds=0.2)["verdict"][0] == "must"
-    assert bench.measure(toy_line(must=8.0, aim=9.0), seconds=0.2)["verdict"][0] == "missed"
+    assert measure.measure(toy_line(must=1.5, aim=9.0), seconds=0.2)["verdict"][0] == "must"
+    assert measure.measure(toy_line(must=8.0, aim=9.0), seconds=0.2)["verdict"][0] == "missed"
 
 
 def test_a_goal_that_is_a_rate_becomes_a_ratio():
-    rows = bench.measure(toy_line(must_rate=1.0, aim_rate=1e9), seconds=0.2)
+    rows = measure.measure(toy_line(must_rate=1.0, aim_rate=1e9), seconds=0.2)
     assert rows["must"][0] == pytest.approx(rows["seconds"][1])
     assert rows["verdict"][0] == "must"
 
@@ -46,9 +45,9 @@ def test_a_goal_that_is_a_rate_becomes_a_ratio():
 def test_a_share_of_the_floor_that_is_missed_is_no_must():
     line = toy_line(must=1.5, aim=2.0, must_of_floor=0.73, aim_of_floor=0.88)
     counted = Line(**{**vars(line), "build": lambda: line.build()._replace(operations=1.0)})
-    rows = bench.measure(counted, seconds=0.2)
+    rows = measure.measure(counted, seconds=0.2)
     assert rows["verdict"][0] == "missed"
-    assert "must 1.5x and limit 0.73, aim 2x and limit 0.88: missed" in bench_page.summary(rows)
+    assert "must 1.5x and limit 0.73, aim 2x and limit 0.88: missed" in page.summary(rows)
 
 
 def test_all_goals_have_their_line():
@@ -59,21 +58,21 @@ def test_all_goals_have_their_line():
 
 
 def test_one_line_from_command_to_picture(tmp_path, capsys):
-    assert bench.main(["--quick", "--only", "critics", "--folder", str(tmp_path)]) == 0
+    assert main(["--quick", "--only", "critics", "--folder", str(tmp_path)]) == 0
     rows = pd.read_csv(tmp_path / "bench.csv")
     assert rows["contestant"].tolist() == [OURS, "our readable version", REFERENCE]
     assert rows["of_floor"][0] > 0
     assert json.loads((tmp_path / "machine.json").read_text())["threads"] == 1
-    page = (tmp_path / "bench.md").read_text()
-    assert "| critic pre-training update |" in page and "![Bars of how many times faster ours is." in page
+    table = (tmp_path / "bench.md").read_text()
+    assert "| critic pre-training update |" in table and "![Bars of how many times faster ours is." in table
     assert plt.imread(tmp_path / "bench.png").std() > 0.05
     assert "critics: " in capsys.readouterr().out
 
 
 def test_every_bar_and_goal_is_in_the_picture():
-    rows = pd.concat([bench.measure(toy_line(must=1.5, aim=2.0), seconds=0.1)] * 2, ignore_index=True)
+    rows = pd.concat([measure.measure(toy_line(must=1.5, aim=2.0), seconds=0.1)] * 2, ignore_index=True)
     rows.loc[2:, ["line", "title"]] = "other"
-    figure, description = bench_page.picture(rows)
+    figure, description = page.picture(rows)
     axis = figure.axes[0]
     assert len(axis.patches) == 2 and [label.get_text() for label in axis.get_legend().get_texts()] == ["must", "aim"]
     assert "sorting: " in description and "other: " in description
@@ -81,35 +80,35 @@ def test_every_bar_and_goal_is_in_the_picture():
 
 
 def test_a_notebook_compares_in_a_few_seconds():
-    table = bench.compare("critics", seconds=0.1)
+    table = measure.compare("critics", seconds=0.1)
     assert list(table.index) == [OURS, "our readable version", REFERENCE]
     assert table.loc[OURS, "times as long as ours"] == 1 and table.index.name == "critic pre-training update"
 
 
 def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch):
-    for module in (bench, bench_lines):
+    for module in (measure, lines_module):
         monkeypatch.setattr(module, "chosen", lambda: META)
     assert {line.name for line in lines()} == {"cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2"}
     rows = pd.DataFrame({"contestant": [OURS, REFERENCE], "is_reference": [False, True], "ratio": [1.0, 2.0]})
-    judged = bench._judged(rows, lines()[0])
+    judged = measure._judged(rows, lines()[0])
     assert judged["verdict"].tolist() == ["", ""] and judged["must"].isna().all()
 
 
 def test_an_unknown_line_is_named_with_those_that_exist(capsys):
-    assert bench.main(["--only", "dqn"]) == 1
+    assert main(["--only", "dqn"]) == 1
     assert "there are: cql-3, " in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_two_processes_share_the_data_set(outputs, tmp_path):
-    assert bench.main(["--quick", "--only", bench_cores.NAME, "--folder", str(tmp_path)]) == 0
+    assert main(["--quick", "--only", cores.NAME, "--folder", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "machine.json").read_text())["cores_measured"]
     assert set(found["processes"]) == {"1", "2"}
     assert found["scaling"] > 0.5 and found["start_seconds"] > found["start_cpu_seconds"] / 2
     shared = [found["processes"][count]["shared_mb"] for count in ("1", "2")]
     if None not in shared:
         assert shared[1] > shared[0] + 5
-    assert "2 processes: " in bench_page.cores_summary(found)
+    assert "2 processes: " in page.cores_summary(found)
 
 
 def test_a_processor_can_be_held_back():
@@ -117,8 +116,8 @@ def test_a_processor_can_be_held_back():
     makefile = (ROOT / "Makefile").read_text()
     switches = dict(re.findall(r"^bench-avx2: export (\w+) := (\S+)$", makefile, re.MULTILINE))
     assert {"ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS"} == switches.keys()
-    code = "from synthlib.bench import measure; found = measure.machine(); "
-    code += "print(found['instructions'], found['command'], measure._folder_name())"
+    code = "from synthlib.bench import __main__, measure; found = measure.machine(); "
+    code += "print(found['instructions'], found['command'], __main__.default_folder().name)"
     run = [sys.executable, "-c", code]
     found = subprocess.run(run, env=os.environ | switches, capture_output=True, text=True, check=True).stdout
     assert found.split() == ["AVX2", "make", "bench-avx2", "bench-avx2"]

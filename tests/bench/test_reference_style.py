@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.bench import peer_jax as bench_jax
-from synthlib.bench import reference_loops as bench_loops
+from synthlib.bench import peer_jax, reference_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.dt.model import DecisionTransformer, baseline_config
-from synthlib.dt.windows import draw, prepare, readable_batch, update_generators
+from synthlib.dt.windows import BatchBuilder, draw, prepare, update_generators
 from synthlib.generators import mdp
 from synthlib.generators.markov_chain import ChainConfig, authors_block
 from synthlib.offline.environments import make_environment
@@ -39,12 +38,12 @@ def test_reference_cql_makes_the_same_updates(sampled_actions):
         assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-9
 
 
-@pytest.mark.skipif(not bench_jax.is_there(), reason="JAX is not here: make bench-peers")
+@pytest.mark.skipif(not peer_jax.is_there(), reason="JAX is not here: make bench-peers")
 def test_jax_makes_the_same_updates():
     config = CQLConfig(hidden=(32, 32))
     agent = CQL(5, 3, config, q_max=0.1, seed=3)
-    update, draw = bench_jax.cql_update(agent)
-    state = bench_jax.cql_state(agent)
+    update, draw = peer_jax.cql_update(agent)
+    state = peer_jax.cql_state(agent)
     for i in range(20):
         batch, noise = random_batch(5, 3, 40, seed=i), noise_for(agent, 40, seed=i)
         ours = agent.update(batch, noise)
@@ -53,7 +52,7 @@ def test_jax_makes_the_same_updates():
             assert float(value) == pytest.approx(float(ours[name]), rel=1e-4, abs=1e-4)
     for name, weight in agent.weights().items():
         np.testing.assert_allclose(state["weights"][name], weight.detach(), atol=1e-4)
-    shapes = [part.shape for part in draw(bench_jax._jax().random.PRNGKey(0), 40)]
+    shapes = [part.shape for part in draw(peer_jax._jax().random.PRNGKey(0), 40)]
     assert shapes == [tuple(part.shape) for part in noise]
 
 
@@ -88,9 +87,9 @@ def test_windows_cut_in_a_loop_are_the_same():
     rows, starts = draw(data, 50, *update_generators(42, 0))
     np.random.seed(42)
     random.seed(42)
-    assert [list(map(int, part)) for part in bench_loops.draw_windows(data, 50)] == [rows.tolist(), starts.tolist()]
+    assert [list(map(int, part)) for part in reference_loops.draw_windows(data, 50)] == [rows.tolist(), starts.tolist()]
     for ours, theirs in zip(
-        readable_batch(data, rows, starts), bench_loops.window_batch(data, rows, starts), strict=True
+        BatchBuilder(data).batch(rows, starts), reference_loops.window_batch(data, rows, starts), strict=True
     ):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -102,9 +101,9 @@ def test_reference_transformer_makes_the_same_updates(attention):
     config = baseline_config(5, 3, width=16, layers=2, **NO_DROPOUT)
     model, settings = DecisionTransformer(config, seed=1), baseline_training(warmup_updates=2, learning_rate=1e-3)
     reference = ReferenceDTTraining(ReferenceDT(config, attention).load(model), settings)
-    training = DTTraining(model, settings, fast=False)
+    training = DTTraining(model, settings)
     for update in range(10):
-        batch = readable_batch(data, *draw(data, 16, *update_generators(1, update)))
+        batch = BatchBuilder(data).batch(*draw(data, 16, *update_generators(1, update)))
         assert reference.update(batch) == pytest.approx(training.update(batch, None).loss.item(), abs=1e-5)
     weights = reference.model.state_dict()
     assert torch.allclose(weights["predict_action.weight"], model.predict_action.weight, atol=1e-4)
@@ -118,7 +117,7 @@ def test_an_episode_of_the_reference_transformer_has_the_same_return():
     env = make_environment("halfcheetah").unwrapped
     play = {"mean": mean, "std": std, "target_return": 6000.0, "seed": 3, "max_steps": 40}
     ours = readable_episode(model, env, **play)
-    theirs = bench_loops.transformer_return(ReferenceDT(config).load(model).eval(), env, **play)
+    theirs = reference_loops.transformer_return(ReferenceDT(config).load(model).eval(), env, **play)
     assert theirs == pytest.approx(ours.rewards.sum(), rel=1e-3)
 
 
@@ -126,7 +125,7 @@ def test_episodes_of_a_policy_one_by_one_have_the_same_returns():
     agent = CQL(17, 6, CQLConfig(hidden=(32, 32)), q_max=1.0, seed=0)
     ours = Evaluator("halfcheetah", episodes=2, max_steps=30).evaluate(agent.act, seed=5).returns
     envs = [make_environment("halfcheetah") for _ in range(2)]
-    theirs = bench_loops.policy_returns(ReferenceCQL(agent).act, "halfcheetah", envs, seed=5, max_steps=30)
+    theirs = reference_loops.policy_returns(ReferenceCQL(agent).act, "halfcheetah", envs, seed=5, max_steps=30)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
@@ -134,10 +133,10 @@ def test_episodes_of_a_policy_one_by_one_have_the_same_returns():
 def test_tokens_drawn_in_a_loop_are_the_authors(options):
     config = ChainConfig(**options)
     place = {"iteration": 1, "worker": 1, "workers": 4, "sequences": 3, "positions": 6}
-    np.testing.assert_array_equal(bench_loops.chain_tokens(config, **place), authors_block(config, **place))
+    np.testing.assert_array_equal(reference_loops.chain_tokens(config, **place), authors_block(config, **place))
 
 
 def test_transitions_drawn_in_a_loop_are_the_same():
     config = mdp.MDPConfig(states=20, trajectories=3, length=40)
-    for ours, theirs in zip(mdp.generate(config), bench_loops.mdp_transitions(config, 3, 40), strict=True):
+    for ours, theirs in zip(mdp.generate(config), reference_loops.mdp_transitions(config, 3, 40), strict=True):
         np.testing.assert_array_equal(ours, theirs)

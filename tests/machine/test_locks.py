@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -63,6 +64,16 @@ def test_another_hosts_claim_is_stale_only_when_its_heart_has_stopped(tmp_path):
     claim = try_claim(tmp_path)
     assert claim
     claim.release()
+
+
+def test_a_container_with_this_hosts_name_has_processes_of_its_own(tmp_path):
+    """Else its living owner, whose number is no process here, would count as killed."""
+    subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(tmp_path)], check=False)
+    path = tmp_path / "claim.json"
+    claim = json.loads(path.read_text())
+    assert not is_claimed(tmp_path) and claim["host"].startswith(socket.gethostname())
+    path.write_text(json.dumps(claim | {"host": f"{socket.gethostname()} 1"}))
+    assert is_claimed(tmp_path)
 
 
 def test_who_lost_the_claim_writes_no_more(tmp_path):

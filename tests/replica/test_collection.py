@@ -9,6 +9,7 @@ from synthlib.offline.cards import card, card_markdown, episode_statistics
 from synthlib.offline.datasets import load, trajectories
 from synthlib.offline.hdf5 import read_d4rl_file
 from synthlib.offline.replay_check import replay, report
+from synthlib.replica.__main__ import main
 from synthlib.replica.collection import collect, differences, episodes_to_arrays, regenerate, replay_arrays
 from synthlib.replica.policies import (
     collect_episode,
@@ -17,7 +18,7 @@ from synthlib.replica.policies import (
     policy_from_torch,
     save_policy,
 )
-from synthlib.replica.td3 import Agent, TD3Config
+from synthlib.replica.td3 import TD3, TD3Config
 from synthlib.tasks import normalised_score
 from tests.common import random_policy, toy_file, write_episodes
 
@@ -28,7 +29,7 @@ def episodes():
 
 
 def test_numpy_inference_is_the_trained_actor(tmp_path):
-    agent = Agent(11, 3, TD3Config("hopper", steps=1, hidden=32))
+    agent = TD3(11, 3, TD3Config("hopper", steps=1, hidden=32))
     policy = policy_from_torch(agent.actor.state_dict(), {"environment": "hopper"})
     save_policy(tmp_path / "policy.npz", policy)
     loaded = load_policy(tmp_path / "policy.npz")
@@ -240,6 +241,27 @@ def test_a_larger_replica_is_rolled_out_and_loads(embedded, tmp_path):
     assert len(load("hopper-medium-expert", f"path:{tmp_path / 'large'}")) >= 1200
     replays = [load("hopper-medium-replay", source).checksum for source in ("replica", f"path:{tmp_path / 'large'}")]
     assert replays[0] == replays[1]
+
+
+def test_the_command_collects_and_says_how_to_use_it(embedded, tmp_path, capsys):
+    folder, rest = tmp_path / "large", ["--environments", "hopper", "--processes", "1"]
+    assert main(["collect", "--size", "600", "--folder", str(folder), *rest]) == 0
+    assert capsys.readouterr().out.endswith(f"use it with DATA=path:{folder}\n")
+    assert len(load("hopper-medium", f"path:{folder}")) >= 600
+    with pytest.raises(SystemExit):
+        main(["collect", "--size", "0", *rest])
+    assert "0: at least one transition is needed" in capsys.readouterr().err
+
+
+def test_the_command_trains_and_refuses_another_configuration(tmp_path, capsys):
+    train = ["train", "--environments", "hopper", "--trainings", str(tmp_path), "--steps", "40"]
+    assert main(train) == 0
+    written = tmp_path / "hopper" / "config.json"
+    config = json.loads(written.read_text())
+    assert (config["environment"], config["steps"]) == ("hopper", 40)
+    written.write_text(json.dumps(config | {"hidden": 8}))
+    assert main(train) == 1
+    assert "error: " in capsys.readouterr().err
 
 
 def test_a_larger_replica_takes_its_replay_buffer_from_the_training(embedded, tmp_path):

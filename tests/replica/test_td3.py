@@ -1,4 +1,5 @@
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.replica.policies import load_policy, save_policy
+from synthlib.replica.replay_buffer import ReplayBuffer
 from synthlib.replica.selection import keep_learning_curve, learning_curve, pick, saved_policy
-from synthlib.replica.td3 import Agent, Replay, TD3Config, train
+from synthlib.replica.td3 import TD3, TD3Config
+from synthlib.replica.training import train
 
 TINY = TD3Config(
     "hopper", steps=1000, hidden=16, batch_size=32, random_steps=200, evaluate_every=200, evaluation_episodes=2
@@ -53,8 +56,8 @@ def readable_update(agent, adams, observation, action, reward, next_observation,
 
 def test_gradients_by_hand_are_those_of_autograd():
     torch.manual_seed(0)
-    fast = Agent(5, 2, TINY)
-    slow = Agent(5, 2, TINY)
+    fast = TD3(5, 2, TINY)
+    slow = TD3(5, 2, TINY)
     slow.load(fast.state())
     adams = {name: torch.optim.Adam(getattr(slow, name).parameters(), lr=1e-3) for name in ("actor", "critics")}
     for batch in batches(6):
@@ -100,6 +103,12 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path):
     np.testing.assert_array_equal(*curves)
 
 
+def test_a_checkpoint_holds_tensors_and_plain_values_only(tmp_path):
+    torch.save({"agent": Interrupted}, tmp_path / "checkpoint.pt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        train(TINY, tmp_path, report=lambda line: None)
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     folder = tmp_path_factory.mktemp("behaviour") / "hopper"
@@ -119,7 +128,7 @@ def test_the_replay_buffer_holds_every_step_in_order(training):
 
 
 def test_values_are_not_carried_over_a_fall_but_over_a_time_out(tmp_path):
-    replay = Replay(tmp_path, 3, 2, 1, 4)
+    replay = ReplayBuffer(tmp_path, 3, 2, 1, 4)
     for index, end in enumerate((0, 1, 2)):
         numbers = dict.fromkeys(replay.names, 0)
         replay.write(index, **(numbers | {"ends": end}))
@@ -127,8 +136,10 @@ def test_values_are_not_carried_over_a_fall_but_over_a_time_out(tmp_path):
 
 
 def test_a_training_can_be_made_longer_but_not_changed(training, tmp_path):
-    Replay(tmp_path / "buffer", 4, 2, 1, 3).write(3, **dict.fromkeys(Replay(tmp_path / "names", 1, 2, 1, 3).names, 5))
-    longer = Replay(tmp_path / "buffer", 9, 2, 1, 3)
+    ReplayBuffer(tmp_path / "buffer", 4, 2, 1, 3).write(
+        3, **dict.fromkeys(ReplayBuffer(tmp_path / "names", 1, 2, 1, 3).names, 5)
+    )
+    longer = ReplayBuffer(tmp_path / "buffer", 9, 2, 1, 3)
     assert len(longer.rewards) == 9 and longer.rewards[3] == 5 and longer.rewards[4:].sum() == 0
     with pytest.raises(ValueError, match=r"holds a training with hidden=16; choose another folder"):
         train(replace(TINY, hidden=32), training)

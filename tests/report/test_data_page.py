@@ -7,25 +7,12 @@ import numpy as np
 import pytest
 
 from synthlib.offline.sources import find_files
-from synthlib.replica import policies as behaviour_policy
-from synthlib.replica.collection import collect
 from synthlib.report import data_page
-from synthlib.report.data_page import Effort, behaviour_policies, cards_of, find, summary
+from synthlib.report.data_page import Effort, cards_of, find, summary
 from synthlib.study.params import ParameterError, presets
 from synthlib.tasks import DATASETS
-from tests.common import random_policy, write_episodes
 
 matplotlib.use("Agg")
-
-
-@pytest.fixture(scope="module")
-def two_tiers(tmp_path_factory):
-    """hopper-medium and hopper-medium-expert of a random policy, as a replica in a folder of its own."""
-    folder = tmp_path_factory.mktemp("data")
-    episodes = collect(random_policy(), size=600, seed=0, processes=1)
-    write_episodes(folder, episodes, whole=True)
-    write_episodes(folder, episodes[:3], whole=True, tier="expert")
-    return f"path:{folder}"
 
 
 @pytest.fixture(autouse=True)
@@ -66,18 +53,6 @@ def test_a_file_without_timeouts_is_cut_at_the_time_limit(tmp_path):
     assert card["mean_length"] == pytest.approx(1000, abs=1) and 0 <= card["unfinished_rows"] - 500 <= 2
 
 
-def test_policies_are_shown_only_beside_data_that_they_made(two_tiers, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_page, "REPLICA_FOLDER", tmp_path)
-    cards = cards_of(*_names(two_tiers))
-    assert behaviour_policies(cards) == {}
-    behaviour_policy.save_policy(tmp_path / "hopper_medium.npz", random_policy())
-    assert list(behaviour_policies(cards)) == [("hopper", "medium")]
-    other = random_policy()
-    other.facts["steps"] = 501
-    behaviour_policy.save_policy(tmp_path / "hopper_medium.npz", other)
-    assert behaviour_policies(cards) == {}
-
-
 def test_histograms_name_the_tier_that_is_missing(two_tiers):
     figure, alt = data_page.return_histograms(*_names(two_tiers))
     shares = [sum(patch.get_height() for patch in axis.patches) for axis in figure.axes]
@@ -97,29 +72,23 @@ def test_each_environment_is_replayed_once_and_contradictions_are_findings(two_t
     assert "cannot be replayed" in sentence and "do not belong to the observations" in sentence
 
 
-def test_cloning_is_set_beside_the_data_and_their_policy(two_tiers):
-    spent, policy = Effort(rows=1, updates=30, episodes=2), random_policy()
-    names, source = _names(two_tiers)
-    checks = data_page.cloning_checks(names, source, spent, {("hopper", "medium"): policy})
-    assert list(checks) == ["hopper-medium"]
-    check = checks["hopper-medium"]
-    assert len(check.losses) == 30 and len(check.clone.returns) == len(check.noiseless.returns) == 2
-    assert check.noiseless.lengths.min() > 10 and check.noise == 0.1
-    unknown = data_page.cloning_checks(names, source, spent, {})
-    table = data_page.cloning_table(unknown)
-    assert table.loc["hopper-medium", "their policy without noise"] == "not known"
-    assert table.loc["hopper-medium", "clone"] == data_page.cloning_table(checks).loc["hopper-medium", "clone"]
-    figure, alt = data_page.cloning_curves(checks | {"without noise": unknown["hopper-medium"]})
-    assert len(figure.axes[0].lines) == 3 and alt.startswith("Loss of behaviour cloning")
-    plt.close(figure)
-
-
 def test_every_preset_has_its_effort(two_tiers, outputs):
-    assert set(data_page.EFFORTS) == set(presets())
+    for preset in presets():
+        assert min(data_page.effort(preset)) > 0
+    assert data_page.effort("quick") == Effort(rows=500, updates=5000, episodes=10)
     with pytest.raises(ParameterError, match="unknown preset 'big'; known: smoke"):
         data_page.effort("big")
     assert data_page.page_folder("01_datasets", "quick", "replica") == outputs / "quick" / "01_datasets"
     assert data_page.page_folder("01_datasets", "quick", two_tiers).name == "01_datasets-path"
+
+
+@pytest.mark.parametrize(
+    "section", [{"rows": 1, "updates": 2}, {"rows": 1, "updates": 2, "episodes": 3, "seeds": 4}, {}]
+)
+def test_a_preset_must_give_the_effort_and_nothing_else(section, monkeypatch):
+    monkeypatch.setattr(data_page, "presets", lambda: {"quick": {"data_page": section}})
+    with pytest.raises(ParameterError, match="preset 'quick': data_page must give rows, updates, episodes; it gives"):
+        data_page.effort("quick")
 
 
 def _names(source):

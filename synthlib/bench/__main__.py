@@ -1,0 +1,68 @@
+"""``python -m synthlib.bench`` (``make bench``): every fast version against its peers on this machine.
+
+The results go to ``outputs/bench``, those of a GPU (``DEVICE=cuda``) to ``outputs/bench-cuda``, those of ``make
+bench-avx2`` to ``outputs/bench-avx2``: ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from synthlib.bench import cores, page, peer_d3rlpy, peer_jax
+from synthlib.bench.lines import AVX2, lines
+from synthlib.bench.measure import machine, measure
+from synthlib.machine.devices import CPU, chosen
+from synthlib.machine.files import write_json
+from synthlib.machine.processes import prepare_process
+from synthlib.paths import outputs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the lines that are asked for; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    asked = [line for line in lines() if options.only in (None, line.name)]
+    if not asked and options.only != cores.NAME:
+        names = ", ".join([*(line.name for line in lines()), cores.NAME])
+        print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
+        return 1
+    prepare_process()
+    if not (peer_d3rlpy.is_there() and peer_jax.is_there()):
+        print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
+    about, measured = machine(), []
+    for line in asked:
+        measured.append(measure(line, *((0, 1) if options.quick else ())))
+        print(page.summary(measured[-1]), flush=True)
+    together = None
+    if options.only in (None, cores.NAME) and chosen() == CPU:
+        together = cores.measure_apart(seconds=1 if options.quick else 8)
+        print(page.cores_summary(together))
+    folder = options.folder or (None if options.only or options.quick else default_folder())
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "machine.json", about | {"cores_measured": together})
+        if measured:
+            page.write(folder, pd.concat(measured, ignore_index=True), about, together)
+        print(f"written to {folder}")
+    return 0
+
+
+def default_folder() -> Path:
+    """Where the results of a complete run go: one folder for each kind of device and instructions."""
+    if chosen() != CPU:
+        return outputs() / "bench-cuda"
+    return outputs() / ("bench-avx2" if AVX2 else "bench")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="synthlib.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", metavar="NAME", help="one line only")
+    parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
+    parser.add_argument("--folder", type=Path, help="where to write (default: outputs/bench, for a complete run only)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
