@@ -30,6 +30,7 @@ SOURCES = (
     "generators/mdp",
     "generators/mdp_fast",
 )
+_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 def cache_folder(sources: Iterable[str]) -> Path:
@@ -44,17 +45,21 @@ def cache_folder(sources: Iterable[str]) -> Path:
 
 def exact(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: ``function`` of arrays and numbers compiled with IEEE arithmetic, every operation in its order."""
-    return _compiled(function, fastmath=False)
+    return _compiled(function)
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: as :func:`exact`, but sums may be taken in any order, many terms at a time. NaN stays NaN."""
-    return _compiled(function, fastmath={"reassoc", "contract", "nsz"})
+    """Decorator for a part of a kernel; sums may be taken in any order, many terms at a time. NaN stays NaN.
+
+    The part is inlined. Else the process that compiles a kernel could call another copy of the part than a process that
+    loads the kernel from disk, with sums in another order: the last bits would differ between the two.
+    """
+    return _compiled(function, fastmath=_ANY_ORDER, forceinline=True)
 
 
 def compile_step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of arrays, compiled by :func:`jit`, as a function of tensors on the processor."""
-    compiled = jit(function)
+    """``function`` of arrays, compiled with :func:`jit`'s arithmetic, as a function of tensors on the processor."""
+    compiled = _compiled(function, fastmath=_ANY_ORDER)
 
     @functools.wraps(function)
     def of_tensors(*arguments: Any) -> Any:
@@ -63,11 +68,11 @@ def compile_step(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_tensors
 
 
-def _compiled(function: Callable[..., Any], fastmath: bool | set[str]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     # Numba looks up its folder here, once for each function. Outside it stays as the user of the process has set it.
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(_own_folder())
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(function)
+        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         numba.config.CACHE_DIR = before
 

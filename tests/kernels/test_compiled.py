@@ -1,8 +1,11 @@
 """Where compiled functions are kept, and that each is compiled again when one of its sources has changed."""
 
 import ast
+import os
 import subprocess
 import sys
+
+import pytest
 
 from synthlib.kernels import compiled
 
@@ -57,3 +60,20 @@ print(twice.stats.cache_path)
     folders = subprocess.run(code, check=True, capture_output=True, text=True).stdout.split()
     assert folders[0].startswith(str(compiled._own_folder()))
     assert folders[1] == str(tmp_path / "__pycache__")
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_computes_the_same_bits_as_those_that_load(tmp_path):
+    code = """
+import hashlib, torch
+from tests.kernels.test_steps import ARGUMENTS, run
+for name in ARGUMENTS:
+    print(name, [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in run("compiled", name, torch.float32)])
+"""
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=compiled.HERE.parent)
+        for _ in range(2)
+    )
+    assert first.stdout == second.stdout and "sample" in first.stdout
