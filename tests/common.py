@@ -13,8 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.dt.token_batches import shuffled_batches

@@ -20,9 +20,11 @@ from transformers import GPT2LMHeadModel
 from synthlib.bench import peer_d3rlpy, peer_jax, reference_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql import flops as cql_flops
-from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt import flops as dt_flops
 from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned, readable_episode
@@ -161,7 +163,8 @@ def critic_pretraining() -> Work:
     """Updates of critic pre-training on MDP data."""
     config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
     data = best(mdp.generate, config.mdp)(config.mdp)
-    fast, readable = (CriticPretraining(config, fast=fast, transitions=data, device=chosen()) for fast in (True, False))
+    kinds = FastCriticPretraining, CriticPretraining
+    fast, readable = (kind(config, transitions=data, device=chosen()) for kind in kinds)
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)
     contestants = {
         OURS: Contestant(lambda: fast.run(fast.updates + 10), 10),

@@ -8,21 +8,22 @@ One update moves, from one minibatch (s, a, r, s', d) of the data set and noise 
     Q1-, Q2- slow copies of the two for the TD target    (update_targets)
 
 Each equation stands in the docstring of the method that computes it. Source: paper A.2 and Table 16, and for what the
-authors' programs really did, faithfulness section 6. `cql_fast.FastCQL` computes the same update in less time.
+authors' programs really did, faithfulness section 6. `cql/agent_fast.py` computes the same update in less time.
 """
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from synthlib.cql.batches import Batch, Noise, check_shapes
 from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
 from synthlib.kernels.adam import start_moments
 from synthlib.machine.devices import CPU
-from synthlib.offline.datasets import Transitions
 
 NETWORKS = ("policy", "q1", "q2", "target_q1", "target_q2")
 SAFE_Q = ("next_value", "target", "off")
@@ -55,7 +56,8 @@ class CQLConfig:
     "target" caps y itself, as the paper's A.2 says; "off" caps nothing."""
     hidden: tuple[int, ...] = (256, 256)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # params/ can only say a list
         if self.safe_q not in SAFE_Q:
             raise ValueError(f"safe_q is {self.safe_q!r}; choose one of {', '.join(SAFE_Q)}")
         if self.sampled_actions < 1:
@@ -64,36 +66,11 @@ class CQLConfig:
             raise ValueError(f"temperature is {self.temperature}; it must be positive")
 
 
-class Noise(NamedTuple):
-    """All randomness of one update. ``uniform`` lies in [-1, 1] and is used as actions; the rest is standard normal."""
-
-    policy: torch.Tensor  # (B, A): a ~ pi(s) of the policy and alpha losses
-    target: torch.Tensor  # (B, A): a' ~ pi(s') of the TD target
-    uniform: torch.Tensor  # (B, N, A): the three sources of actions in the conservative loss
-    current: torch.Tensor  # (B, N, A)
-    next: torch.Tensor  # (B, N, A)
-
-
 class SampledActions(NamedTuple):
     """The 3N actions per state of the conservative loss, in the order uniform, pi(s'), pi(s)."""
 
     actions: torch.Tensor  # (B, 3N, A)
     log_densities: torch.Tensor  # (B, 3N), of the distribution that each action came from
-
-
-def draw_noise(generator, batch_size, action_width, sampled_actions):
-    """Float32 :class:`Noise` of one update from a ``torch.Generator``, drawn in the order of the authors' program.
-
-    It is drawn on the processor, for an agent on a GPU too: a run's noise does not depend on where it runs.
-    """
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator)
-
-    single, several = (batch_size, action_width), (batch_size, sampled_actions, action_width)
-    policy, target = normal(*single), normal(*single)
-    uniform = torch.empty(several).uniform_(-1, 1, generator=generator)
-    return Noise(policy, target, uniform, current=normal(*several), next=normal(*several))
 
 
 class CQL:
@@ -108,17 +85,25 @@ class CQL:
     """
 
     def __init__(
-        self, observation_width, action_width, config, *, q_max, critics=None, seed, dtype=torch.float32, device=CPU
-    ):
+        self,
+        observation_width: int,
+        action_width: int,
+        config: CQLConfig,
+        *,
+        q_max: float,
+        critics: dict[str, dict[str, torch.Tensor]] | None = None,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
+    ) -> None:
         if math.isnan(q_max):
             raise ValueError("q_max is NaN; it is 100 times the largest reward, so look for NaN among the rewards")
         self.config, self.q_max = config, float(q_max)
         self.observation_width, self.action_width = observation_width, action_width
-        hidden = tuple(config.hidden)
         with initial_weights(seed):
-            self.policy = TanhGaussianPolicy(observation_width, action_width, hidden).to(device, dtype)
-            self.q1 = QNetwork(observation_width, action_width, hidden).to(device, dtype)
-            self.q2 = QNetwork(observation_width, action_width, hidden).to(device, dtype)
+            self.policy = TanhGaussianPolicy(observation_width, action_width, config.hidden).to(device, dtype)
+            self.q1 = QNetwork(observation_width, action_width, config.hidden).to(device, dtype)
+            self.q2 = QNetwork(observation_width, action_width, config.hidden).to(device, dtype)
         if critics is not None:
             for name in ("q1", "q2"):
                 # The prediction head stays behind: it has no part in Q and would get no gradient.
@@ -132,10 +117,8 @@ class CQL:
         self.updates = 0
         self._make_optimiser()
 
-    def update(self, batch, noise):
+    def update(self, batch: Batch, noise: Noise) -> dict[str, torch.Tensor]:
         """One update in place; returns its losses as detached scalars, all taken at the weights before the update.
-
-        ``batch`` holds B :class:`Transitions` as tensors in the agent's dtype, actions in [-1, 1].
 
         Names as in the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
@@ -147,7 +130,7 @@ class CQL:
         self.updates += 1
         return losses
 
-    def objectives(self, batch, noise):
+    def objectives(self, batch: Batch, noise: Noise) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         """((alpha, policy, Q loss) as scalars to be descended on, all losses of :meth:`update` by name)."""
         check_shapes(batch, noise, self.observation_width, self.action_width, self.config.sampled_actions)
         action, log_pi = self.policy.sample(batch.observations, noise.policy)
@@ -179,7 +162,7 @@ class CQL:
         }
         return (alpha_loss, policy_loss, q_loss), {name: value.detach() for name, value in losses.items()}
 
-    def alpha_loss(self, log_pi):
+    def alpha_loss(self, log_pi: torch.Tensor) -> torch.Tensor:
         """-mean( log alpha * (log pi(a|s) + H) ) with target entropy H = -A; log pi is a constant here.
 
         It is log alpha, not alpha, that multiplies: so does the authors' code (faithfulness 6.3 step 1).
@@ -187,14 +170,14 @@ class CQL:
         target_entropy = -self.action_width
         return -(self.log_alpha * (log_pi.detach() + target_entropy)).mean()
 
-    def policy_loss(self, observations, action, log_pi):
+    def policy_loss(self, observations: torch.Tensor, action: torch.Tensor, log_pi: torch.Tensor) -> torch.Tensor:
         """mean( alpha log pi(a|s) - min(Q1, Q2)(s, a) ), a ~ pi(s); alpha is a constant here."""
         alpha = self.log_alpha.exp().detach()
         q = torch.minimum(self.q1(observations, action), self.q2(observations, action))
         return (alpha * log_pi - q).mean()
 
     @torch.no_grad()
-    def td_target(self, batch, noise):
+    def td_target(self, batch: Batch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """y = r + gamma (1 - d) min(Q1-, Q2-)(s', a'), a' ~ pi(s'), with safe-Q; no entropy term (Table 16).
 
         The paper caps y at Qmax; the authors' code caps min Q- before it enters y, so there y may reach r + gamma Qmax
@@ -206,13 +189,13 @@ class CQL:
         )
         return bellman_target(batch, next_value, self.config, self.q_max), next_value
 
-    def td_loss(self, q, batch, y):
+    def td_loss(self, q: QNetwork, batch: Batch, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """mean (Q(s, a) - y)^2 over the data's actions, without a factor 1/2. Returns it and Q(s, a) (B,)."""
         q_data = q(batch.observations, batch.actions)
         return (q_data - y).square().mean(), q_data
 
     @torch.no_grad()
-    def sample_actions(self, batch, noise):
+    def sample_actions(self, batch: Batch, noise: Noise) -> SampledActions:
         """N uniform actions, N from pi(s') and N from pi(s), per state, with their log densities; all constants."""
         n = self.config.sampled_actions
         next_actions, next_log_pi = self.policy.sample(_repeat(batch.next_observations, n), noise.next)
@@ -223,7 +206,9 @@ class CQL:
             torch.cat([uniform_log_density, next_log_pi, current_log_pi], dim=1),
         )
 
-    def conservative_loss(self, q, observations, sampled, q_data):
+    def conservative_loss(
+        self, q: QNetwork, observations: torch.Tensor, sampled: SampledActions, q_data: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """w mean( T log sum_k exp( (Q(s, a_k) - log density(a_k)) / T ) - Q(s, a) ): pushes Q down where the policy or
         chance would go, and up on the data.
 
@@ -236,20 +221,20 @@ class CQL:
         return self.config.conservative_weight * (soft_maximum - q_data).mean(), q_sampled
 
     @torch.no_grad()
-    def update_targets(self):
+    def update_targets(self) -> None:
         """Q- <- (1 - rate) Q- + rate Q, with the new Q."""
         for target, q in ((self.target_q1, self.q1), (self.target_q2, self.q2)):
             for slow, new in zip(target.parameters(), q.parameters(), strict=True):
                 slow.lerp_(new, self.config.target_rate)
 
     @torch.no_grad()
-    def act(self, observations):
+    def act(self, observations: np.ndarray) -> np.ndarray:
         """Deterministic actions tanh(mu(s)), float32 array (n, A), for observations (n, S); used in evaluation."""
         states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype, device=self.log_alpha.device)
         mean, _ = self.policy(states)
         return mean.tanh().float().cpu().numpy()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-identical resume needs, as ints and tensors (``torch.load(weights_only=True)``).
 
         The same for :class:`CQL` and ``FastCQL``: either can go on from the other's.
@@ -261,7 +246,7 @@ class CQL:
             "second_moments": {name: state["exp_avg_sq"].cpu().clone() for name, state in self.moments.items()},
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state``. Raises ValueError when a weight is missing or has another shape or dtype."""
         copy_weights(self.weights(), state["weights"], "saved agent")
         for saved, key in (("first_moments", "exp_avg"), ("second_moments", "exp_avg_sq")):
@@ -293,7 +278,7 @@ class CQL:
                 weight.grad = gradient
         self.optimiser.step()
 
-    def weights(self):
+    def weights(self) -> dict[str, torch.Tensor]:
         """All weights by name: "log_alpha", "policy.trunk.0.weight", "q1...", "target_q1..."."""
         weights = {"log_alpha": self.log_alpha}
         for network in NETWORKS:
@@ -302,7 +287,7 @@ class CQL:
         return weights
 
 
-def bellman_target(batch, next_value, config, q_max):
+def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> torch.Tensor:
     """y (B,) from the uncapped value of s' (B,); ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
     if config.safe_q == "next_value":
         next_value = next_value.clamp(max=q_max)
@@ -310,19 +295,7 @@ def bellman_target(batch, next_value, config, q_max):
     return y.clamp(max=q_max) if config.safe_q == "target" else y
 
 
-def check_shapes(batch, noise, observation_width, action_width, sampled_actions):
-    """Raises ValueError unless shapes are as :class:`Transitions` and :class:`Noise` say: (B, 1) would broadcast."""
-    size = batch.observations.shape[0]
-    state, action, several = (size, observation_width), (size, action_width), (size, sampled_actions, action_width)
-    expected = Transitions(state, action, (size,), state, (size,)), Noise(action, action, several, several, several)
-    for given, shapes in zip((batch, noise), expected, strict=True):
-        for name, tensor, shape in zip(given._fields, given, shapes, strict=True):
-            if tensor.shape != shape:
-                kind = type(given).__name__
-                raise ValueError(f"{name} of the {kind} has shape {tuple(tensor.shape)}, not {shape}")
-
-
-def check_finite(losses):
+def check_finite(losses: Mapping[str, float | torch.Tensor]) -> None:
     """Raises FloatingPointError, naming the first of ``losses`` (name -> scalar) that is NaN or infinite."""
     for name, value in losses.items():
         if not math.isfinite(value):

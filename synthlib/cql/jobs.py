@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from synthlib.cql import cost, flops
-from synthlib.cql.agent import CQLConfig, Noise, check_finite, draw_noise
-from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
@@ -49,7 +49,8 @@ def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, A
     observation_width, action_width = DIMENSIONS[environment]
     mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
     mdp = replace(mdp, **arm.get("mdp", {}))
-    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed=arm.get("pretraining_seed", 42))
+    seed, hidden = arm.get("pretraining_seed", 42), CQLConfig(**arm.get("cql", {})).hidden
+    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed, hidden=hidden)
     wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)
     updates, keep = scaled_checkpoints(wanted, PRETRAINING_CHECKPOINTS, settings["pretraining_scale"])
     return Job("critic_pretraining", asdict(config), updates, keep=keep, algorithm=ALGORITHM.name)
@@ -79,7 +80,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
 def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
     """The critics of a "critic_pretraining" job before their first update."""
     config = _pretraining_config(job.config)
-    return CriticPretraining(config, transitions=_mdp_data(config.mdp), device=chosen())
+    return best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
 
 
 def _pretraining_config(config):
@@ -122,7 +123,7 @@ class FineTuning:
         cql = CQLConfig(**config["cql"])
         widths = DIMENSIONS[data.environment]
         self.device = chosen()
-        self.agent = FastCQL(
+        self.agent = best(CQL, cql)(
             *widths, cql, q_max=self.data.q_max, critics=critics, seed=config["seed"], device=self.device
         )
         self.noise = torch.Generator().manual_seed(config["seed"])

@@ -4,19 +4,16 @@ Each Q network gets a second head on its features that predicts the next state's
 The Q heads, the policy and alpha learn nothing here. CQL then starts from both critics as they are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from synthlib.cql.networks import (
-    QNetwork,
-    copy_weights,
-    initial_weights,
-)
-from synthlib.generators.mdp import MDPConfig, generate, prediction_width, targets, vectors
-from synthlib.kernels import mlp
+from synthlib.cql.networks import QNetwork, copy_weights, initial_weights
+from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate, prediction_width, targets, vectors
 from synthlib.kernels.adam import FusedAdam, flatten
 from synthlib.machine.devices import CPU, put
 
@@ -44,18 +41,21 @@ class CriticPretrainingConfig:
 class CriticPretraining:
     """One pre-training run, which can stop anywhere and go on bit for bit, also in another process.
 
-    ``fast`` computes the gradients by hand instead of by autograd: the same numbers to rounding, in less time. It needs
-    two hidden layers (ValueError otherwise). ``transitions`` saves making ``generate(config.mdp)`` again.
+    ``transitions`` saves making ``generate(config.mdp)`` again.
 
     Batches are drawn with replacement by NumPy's legacy generator seeded with 0, after the draws that made the tables
     of vectors: there the authors' development code is, whatever ``seed`` (faithfulness 5.4). So all recipes with
     equally large tables see the same rows in the same order.
     """
 
-    def __init__(self, config, fast=True, transitions=None, device=CPU, dtype=torch.float32):
-        if fast and len(config.hidden) != 2:
-            raise ValueError(f"hidden is {config.hidden}: only two layers have a fast version; pass fast=False")
-        self.config, self.fast, self.device = config, fast, device
+    def __init__(
+        self,
+        config: CriticPretrainingConfig,
+        transitions: IndexTransitions | None = None,
+        device: torch.device = CPU,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.config, self.device = config, device
         widths = config.observation_width, config.action_width
         self.transitions = generate(config.mdp) if transitions is None else transitions
         self.state_table, self.action_table = vectors(config.mdp, *widths)
@@ -75,7 +75,7 @@ class CriticPretraining:
         """One dict per LOG_EVERY updates: ``updates`` so far, and the block's mean ``qf1_loss`` and ``qf2_loss``."""
         self._block = torch.zeros(2, dtype=torch.float64, device=device)
 
-    def run(self, until, progress=None):
+    def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
         """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
 
         Raises ValueError when the run is already further, FloatingPointError when a loss is not finite.
@@ -90,23 +90,23 @@ class CriticPretraining:
                 if progress is not None:
                     progress(self.updates)
 
-    def batch(self, rows):
+    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """State vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
         states = self.state_table[self.transitions.observations[rows]]
         actions = self.action_table[self.transitions.actions[rows]]
         wanted = targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
         return tuple(part.to(self._trained.dtype) for part in put(self.device, states, actions, wanted))
 
-    def update(self, states, actions, wanted):
+    def update(self, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """One Adam step on MSE of Q1's prediction + MSE of Q2's, means over batch and dimensions; returns both (2,)."""
-        inputs = torch.cat([states, actions], dim=1)
-        gradients = _gradients_by_hand if self.fast else _gradients
-        losses = torch.stack([gradients(critic, inputs, wanted) for critic in (self.q1, self.q2)])
+        losses = torch.stack([F.mse_loss(q.predict(states, actions), wanted) for q in (self.q1, self.q2)])
+        self._trained.grad.zero_()  # in place: each weight's grad is a view of this one
+        losses.sum().backward()
         self.optimiser.step()
         self.updates += 1
-        return losses
+        return losses.detach()
 
-    def critics(self):
+    def critics(self) -> dict[str, dict[str, torch.Tensor]]:
         """Weights of both critics, for ``CQL(critics=...)``: {"q1": {name: tensor}, "q2": ...}, heads included.
 
         After zero updates these are the initial weights of ``seed``: what the control arm "CQL, matched" starts from.
@@ -116,7 +116,7 @@ class CriticPretraining:
             for name, critic in (("q1", self.q1), ("q2", self.q2))
         }
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Everything that going on bit for bit needs, as numbers and tensors (``torch.load(weights_only=True)``)."""
         adam = self.optimiser.state[self._trained]
         stream = self.batches.get_state(legacy=False)["state"]
@@ -130,7 +130,7 @@ class CriticPretraining:
             "block": self._block.clone(),
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state``; raises ValueError when it is of a run with other networks."""
         copy_weights(self._weights(), state["weights"], "saved pre-training")
         adam = self.optimiser.state[self._trained]
@@ -153,23 +153,3 @@ class CriticPretraining:
             raise FloatingPointError(f"losses {first}, {second} before update {self.updates}: lower the learning rate")
         self.losses.append({"updates": self.updates, "qf1_loss": first, "qf2_loss": second})
         self._block.zero_()
-
-
-def _gradients(critic, inputs, wanted):
-    """Loss of one critic; its gradients go into the weights' ``grad``. The readable version."""
-    loss = F.mse_loss(critic.prediction_head(critic.trunk(inputs)), wanted)
-    weights = [weight for weight in critic.parameters() if weight.requires_grad]
-    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-        weight.grad.copy_(gradient)  # in place: grad is a view of one long tensor that Adam reads
-    return loss.detach()
-
-
-@torch.inference_mode()
-def _gradients_by_hand(critic, inputs, wanted):
-    """The same for two hidden layers, with nothing recorded and every gradient written where Adam reads it."""
-    layers = mlp.linear_layers(critic.trunk, critic.prediction_head)
-    predicted, activations = mlp.forward(layers, inputs)
-    loss = inputs.new_empty(())
-    mlp.mean_squared_error_(predicted, wanted, loss)
-    mlp.backward(layers, activations, predicted)
-    return loss

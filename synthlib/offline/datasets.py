@@ -81,11 +81,11 @@ class CQLData(NamedTuple):
     q_max: float
     generator: np.random.RandomState
 
-    def draw(self, size: int) -> Transitions:
+    def draw(self, size: int) -> Transitions[np.ndarray]:
         """:class:`Transitions` of ``size`` rows drawn with replacement; see :meth:`batch`."""
         return self.batch(self.generator.randint(len(self.rows), size=size))
 
-    def batch(self, places: np.ndarray) -> Transitions:
+    def batch(self, places: np.ndarray) -> Transitions[np.ndarray]:
         """:class:`Transitions` of ``rows[places]`` as CQL takes them: actions clipped to +-0.999, terminals float32."""
         drawn = _transitions(self.dataset, self.rows[places])
         return drawn._replace(
@@ -143,7 +143,7 @@ def body_masses(name: str, files: Sequence[Path], metadata: Sequence[Mapping[str
 
 def qlearning_transitions(
     dataset: OfflineDataset, terminate_on_end: bool = False, max_episode_steps: int = MAX_EPISODE_STEPS
-) -> Transitions:
+) -> Transitions[np.ndarray]:
     """The :class:`Transitions` that D4RL's ``qlearning_dataset`` makes of a data set (faithfulness 7.5).
 
     The next state is the next row, even where the file has ``next_observations``; the last row is lost. Rows where
@@ -167,7 +167,7 @@ def _transition_rows(
     return np.arange(len(terminals)) if terminate_on_end else np.flatnonzero(~final)
 
 
-def _transitions(dataset: OfflineDataset, rows: np.ndarray) -> Transitions:
+def _transitions(dataset: OfflineDataset, rows: np.ndarray) -> Transitions[np.ndarray]:
     columns = dataset.observations, dataset.actions, dataset.rewards, dataset.terminals
     observations, actions, rewards, terminals = map(np.asarray, columns)  # views without memmap's slow indexing
     return Transitions(observations[rows], actions[rows], rewards[rows], observations[rows + 1], terminals[rows])

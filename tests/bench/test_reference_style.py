@@ -58,7 +58,7 @@ def test_jax_makes_the_same_updates():
 
 def test_reference_critic_pretraining_makes_the_same_updates():
     config = CriticPretrainingConfig(11, 3, mdp.MDPConfig(states=10, trajectories=2))
-    training = CriticPretraining(config, fast=False)
+    training = CriticPretraining(config)
     reference, generator = ReferenceCriticPretraining(training), np.random.RandomState(0)
     generator.set_state(training.batches.get_state())
     for _ in range(20):

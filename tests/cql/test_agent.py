@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.cql.agent import CQL, CQLConfig, Noise, bellman_target, check_finite, draw_noise
+from synthlib.cql.agent import CQL, CQLConfig, bellman_target, check_finite
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.algorithm import SEEDS
+from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.networks import QNetwork
 from synthlib.offline.datasets import Transitions
 from tests.common import golden, noise_for, random_batch, small_agent

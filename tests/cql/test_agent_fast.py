@@ -7,6 +7,7 @@ from synthlib.cql import agent_fast as cql_fast
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.networks import QNetwork
+from synthlib.kernels.twins import best
 from tests.common import largest_difference, noise_for, random_batch, small_agent, train_both
 
 TWIN_CONFIGS = {
@@ -97,9 +98,8 @@ def test_either_twin_goes_on_from_the_others_state(kinds):
         assert largest_difference(first, second, part) < 1e-12
 
 
-def test_other_depths_need_the_readable_version():
-    config = CQLConfig(hidden=(16, 16, 16))
-    with pytest.raises(ValueError, match="use CQL"):
-        small_agent(FastCQL, config)
+def test_other_depths_take_the_readable_version():
+    config = CQLConfig(hidden=[16, 16, 16])
+    assert best(CQL, config) is CQL and best(CQL, CQLConfig()) is FastCQL
     agent = small_agent(config=config)
     check_finite(agent.update(random_batch(), noise_for(agent)))

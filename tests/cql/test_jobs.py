@@ -95,6 +95,16 @@ def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
     assert losses["qf_loss_total"].notna().all()
 
 
+@pytest.mark.parametrize("start", [{"pretraining": "none"}, {"mdp": {"states": 10}}])
+def test_an_arm_may_have_other_networks_and_its_critics_are_pretrained_alike(start, random_hopper_data, outputs):
+    store, job = trained(start | {"cql": {"hidden": [16, 24, 16]}}, random_hopper_data, outputs)
+    assert list(store.losses(job)["updates"]) == [4, 8, 12] and store.losses(job)["qf_loss_total"].notna().all()
+    for pretraining in job.requires:
+        assert store.weights(pretraining)["q1"]["trunk.4.weight"].shape == (16, 24)
+    said_aloud = finetuning_job(start | {"cql": {"hidden": [256, 256]}}, "hopper-medium", 42, SETTINGS, None)
+    assert said_aloud.key == finetuning_job(start, "hopper-medium", 42, SETTINGS, None).key
+
+
 def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
     store, arm = Store(outputs / "store"), {"pretraining": "none"}
     jobs = [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 7)]

@@ -9,7 +9,9 @@ from synthlib.cql import pretraining as critic_pretraining
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.networks import QNetwork, initial_weights
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.generators.mdp import MDPConfig
+from synthlib.kernels.twins import best
 from tests.common import golden
 
 GOLDEN = golden("cql_pretrain")
@@ -23,6 +25,7 @@ NAMES = {
     "W_next_obs": "prediction_head.weight",
     "b_next_obs": "prediction_head.bias",
 }
+KINDS = (FastCriticPretraining, CriticPretraining)
 SMALL = CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=10, length=50), batch_size=16, hidden=(32, 32))
 
 
@@ -42,10 +45,10 @@ def golden_config(case):
     )
 
 
-@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ["h32_s10", "h64_s100"])
-def test_golden_losses_and_weights(case, fast):
-    training = CriticPretraining(golden_config(case), fast)
+def test_golden_losses_and_weights(case, kind):
+    training = kind(golden_config(case))
     # The archive seeded its rows with the seed of the weights. Our default follows the development code instead, whose
     # stream starts at 0 and after the tables (faithfulness 5.4), so the rows are handed in here.
     for update, rows in enumerate(GOLDEN[f"{case}/indices"]):
@@ -61,7 +64,7 @@ def test_golden_losses_and_weights(case, fast):
 
 
 def test_fast_and_readable_are_equal_in_float64_over_200_updates():
-    fast, readable = (CriticPretraining(SMALL, fast, dtype=torch.float64) for fast in (True, False))
+    fast, readable = (kind(SMALL, dtype=torch.float64) for kind in KINDS)
     for training in (fast, readable):
         training.run(200)
     assert fast.losses[0]["qf1_loss"] == pytest.approx(readable.losses[0]["qf1_loss"], abs=1e-10)
@@ -73,7 +76,7 @@ def test_fast_and_readable_are_equal_in_float64_over_200_updates():
 @pytest.mark.parametrize("kind", ["mdp", "iid", "identity", "mapping"])
 def test_fast_and_readable_agree(kind):
     config = replace(SMALL, mdp=replace(SMALL.mdp, kind=kind))
-    fast, readable = CriticPretraining(config), CriticPretraining(config, fast=False)
+    fast, readable = (version(config) for version in KINDS)
     for training in (fast, readable):
         training.run(200)
     for q, weights in readable.critics().items():
@@ -83,16 +86,16 @@ def test_fast_and_readable_agree(kind):
     assert fast.critics()["q1"]["prediction_head.weight"].shape == (width, 32)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_stopping_and_resuming_change_nothing(fast, monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopping_and_resuming_change_nothing(kind, monkeypatch, tmp_path):
     monkeypatch.setattr(critic_pretraining, "LOG_EVERY", 10)
-    straight = CriticPretraining(SMALL, fast)
+    straight = kind(SMALL)
     straight.run(40)
-    stopped = CriticPretraining(SMALL, fast)
+    stopped = kind(SMALL)
     stopped.run(13)
     stopped.run(25)
     torch.save(stopped.state_dict(), tmp_path / "state.pt")
-    resumed = CriticPretraining(SMALL, fast)
+    resumed = kind(SMALL)
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     resumed.run(40)
     assert resumed.updates == 40
@@ -166,8 +169,23 @@ def test_a_loss_that_is_not_finite_is_reported(monkeypatch):
         training.run(5)
 
 
-def test_three_layers_need_the_readable_version():
-    config = replace(SMALL, hidden=(16, 16, 16))
-    with pytest.raises(ValueError, match="fast=False"):
-        CriticPretraining(config)
-    CriticPretraining(config, fast=False).run(2)
+@pytest.mark.parametrize("hidden", [(16,), (16, 24, 8)])
+def test_other_depths_are_trained_as_well(hidden):
+    config = replace(SMALL, hidden=hidden)
+    assert best(CriticPretraining, config) is FastCriticPretraining
+    fast, readable = (kind(config, dtype=torch.float64) for kind in KINDS)
+    for training in (fast, readable):
+        training.run(20)
+    for name, weight in readable.critics()["q2"].items():
+        torch.testing.assert_close(fast.critics()["q2"][name], weight, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kinds", [KINDS, KINDS[::-1]])
+def test_either_version_goes_on_from_the_others_state(kinds):
+    first, second = (kind(SMALL, dtype=torch.float64) for kind in kinds)
+    first.run(5)
+    second.load_state_dict(first.state_dict())
+    for training in (first, second):
+        training.run(10)
+    for name, weight in first.critics()["q1"].items():
+        torch.testing.assert_close(second.critics()["q1"][name], weight, rtol=0, atol=1e-12)

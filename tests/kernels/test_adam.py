@@ -81,11 +81,12 @@ def test_a_step_over_the_long_tensor_moves_the_weights_in_it():
 def test_no_compiler_is_loaded_to_train():
     code = """
 import sys
-from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining import CriticPretrainingConfig
+from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.generators.mdp import MDPConfig
-CriticPretraining(CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=1))).run(3)
+FastCriticPretraining(CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=1))).run(3)
 DTTraining(DecisionTransformer(baseline_config(5, 3), 0), baseline_training())
 sys.exit("torch._dynamo" in sys.modules)
 """

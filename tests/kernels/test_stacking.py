@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from synthlib.cql.agent import CQL, CQLConfig, Noise
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.batches import Noise
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
