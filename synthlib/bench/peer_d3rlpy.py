@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from synthlib.cql.agent import Batch
-from synthlib.offline.datasets import Trajectory
+from synthlib.offline.datasets import Trajectory, Transitions
 from synthlib.paths import ROOT
 
 FOLDER = ROOT / "build" / "bench-peers"
@@ -27,7 +26,7 @@ def is_there() -> bool:
     return (FOLDER / "d3rlpy").is_dir()
 
 
-def cql_updates(batch: Batch, sampled_actions: int, device: torch.device) -> Callable[[], object]:
+def cql_updates(batch: Transitions, sampled_actions: int, device: torch.device) -> Callable[[], object]:
     """A function that makes one update of d3rlpy's CQL, on as many transitions as ``batch`` has, drawn from it."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.CQLConfig(

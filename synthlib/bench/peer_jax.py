@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from synthlib.bench.peer_d3rlpy import FOLDER
-from synthlib.cql.agent import CQL, Batch
+from synthlib.cql.agent import CQL
 from synthlib.cql.networks import LOG_STD_RANGE
+from synthlib.offline.datasets import Transitions
 
 
 def is_there() -> bool:
@@ -22,7 +23,7 @@ def is_there() -> bool:
     return (FOLDER / "jax").is_dir()
 
 
-def cql_updates(agent: CQL, batch: Batch) -> Callable[[], None]:
+def cql_updates(agent: CQL, batch: Transitions) -> Callable[[], None]:
     """A function that draws noise, makes one update of the agent's CQL on ``batch``, and waits for the loss."""
     jax = _jax()
     update, draw = cql_update(agent)

@@ -17,13 +17,13 @@ from torch.distributions import Normal, TanhTransform, TransformedDistribution
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
-from synthlib.cql.agent import CQL, Batch, Noise, bellman_target
+from synthlib.cql.agent import CQL, Noise, bellman_target
 from synthlib.cql.networks import QNetwork
 from synthlib.cql.pretraining import CriticPretraining
 from synthlib.dt.finetuning import DTTrainingConfig
 from synthlib.dt.model import GPT2_POSITIONS, DecisionTransformer, DTConfig
-from synthlib.dt.windows import CONTEXT
-from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.dt.windows import CONTEXT, Batch
+from synthlib.offline.datasets import Transitions
 
 
 class ReferenceCQL:
@@ -43,7 +43,7 @@ class ReferenceCQL:
         self.q_optimiser = torch.optim.Adam(critics, lr=rates.critic_learning_rate)
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=rates.alpha_learning_rate)
 
-    def update(self, batch: Batch, noise: Noise) -> dict[str, float]:
+    def update(self, batch: Transitions, noise: Noise) -> dict[str, float]:
         """One update, in place; returns the losses by the names of :meth:`synthlib.cql.agent.CQL.update`."""
         config, states = self.config, batch.observations
         action, log_pi = self._sample(states, noise.policy)
@@ -252,7 +252,7 @@ class ReferenceDTTraining:
             self.optimiser, lambda update: min((update + 1) / config.warmup_updates, 1)
         )
 
-    def update(self, batch: WindowBatch) -> float:
+    def update(self, batch: Batch) -> float:
         """One update, in place; returns the loss."""
         parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
         observations, actions, returns_to_go, timesteps, mask = (
