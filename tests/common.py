@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 from synthlib.cql.agent import CQL, CQLConfig, Noise, draw_noise
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
-from synthlib.dt.pretraining import GPT2PretrainingConfig, shuffled_batches
+from synthlib.dt.pretraining import GPT2PretrainingConfig
+from synthlib.dt.token_batches import shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
 from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier

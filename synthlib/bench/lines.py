@@ -25,13 +25,12 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt import flops as dt_flops
-from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator, readable_episode
+from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned, readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
-from synthlib.dt.model import DecisionTransformer, baseline_config
-from synthlib.dt.model_fast import LastAction
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate
+from synthlib.dt.model import DecisionTransformer, LastAction, baseline_config, predict_actions
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, learning_rate, logits
 from synthlib.dt.stacked import StackedDT
-from synthlib.dt.windows import BatchBuilder, draw, prepare, readable_batch, update_generators
+from synthlib.dt.windows import BatchBuilder, draw, prepare, update_generators
 from synthlib.generators import mdp, mdp_fast
 from synthlib.generators.markov_chain import ChainConfig, sequence
 from synthlib.generators.markov_chain_fast import fast_stream
@@ -181,7 +180,7 @@ def dt() -> Work:
     episodes = zip(observations, np.tanh(actions), rewards[:, :, 0], strict=True)
     data = prepare([Trajectory(*episode, ends) for episode in episodes])
     device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
-    builder, settings = BatchBuilder(data), baseline_training()
+    builder, settings = best(BatchBuilder)(data), baseline_training()
     model = DecisionTransformer(baseline_config(17, 6), 0).to(device)
 
     def inputs(seed, updates, batch_of):
@@ -200,15 +199,16 @@ def dt() -> Work:
         random.seed(training.schedule.last_epoch)
         training.update(reference_loops.window_batch(data, *reference_loops.draw_windows(data, 64)))
 
-    fast, readable = (DTTraining(copy.deepcopy(model), settings, fast=fast) for fast in (True, False))
+    predict = best(predict_actions, model.config)
+    fast, readable = (DTTraining(copy.deepcopy(model), settings, one) for one in (predict, predict_actions))
     eager, sdpa = (
         ReferenceDTTraining(ReferenceDT(model.config, attention).load(model).to(device), settings)
         for attention in ("eager", "sdpa")
     )
-    stack = StackedDT([DTTraining(copy.deepcopy(model), settings) for _ in range(stacked)])
+    stack = StackedDT([DTTraining(copy.deepcopy(model), settings, predict) for _ in range(stacked)])
     contestants = {
         OURS: Contestant(lambda: ours(fast, builder.batch)),
-        READABLE: Contestant(lambda: ours(readable, partial(readable_batch, data))),
+        READABLE: Contestant(lambda: ours(readable, BatchBuilder(data).batch)),
         f"ours, {stacked} seeds stacked": Contestant(lambda: together(stack), stacked),
         REFERENCE: Contestant(lambda: reference(eager)),
         "Hugging Face, sdpa": Contestant(lambda: reference(sdpa)),
@@ -223,7 +223,7 @@ def gpt2(sequences: int = 4) -> Work:
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
     tokens = fast_stream(ChainConfig(), 0, range(sequences))
     as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
-    fast = GPT2Pretraining(config, batches=None, device=chosen())
+    fast = GPT2Pretraining(config, batches=None, logits=best(logits, config), device=chosen())
 
     def plain(attention):
         model = GPT2LMHeadModel._from_config(huggingface_config(config), attn_implementation=attention).train()
@@ -314,13 +314,18 @@ def dt_evaluation(steps: int = 200) -> Work:
     The windows of the first 19 steps are shorter, which only our version makes use of: 2 % of a complete episode.
     """
     model = DecisionTransformer(baseline_config(17, 6), seed=0).eval()
-    evaluator = DTEvaluator("halfcheetah", episodes=10, max_steps=steps)
+    last_action = best(LastAction, model.config)
+    evaluator = Evaluator("halfcheetah", episodes=10, max_steps=steps)
     env = make_environment("halfcheetah").unwrapped
     mean, std, target = np.zeros(17, dtype=np.float32), np.ones(17, dtype=np.float32), TARGET_RETURNS["halfcheetah"]
     one = {"env": env, "mean": mean, "std": std, "target_return": target, "seed": 0, "max_steps": steps}
     reference = ReferenceDT(model.config).load(model).eval()
+
+    def ours():
+        evaluator.play(ReturnConditioned(last_action(model), model.config, mean, std, target), seed=0)
+
     contestants = {
-        OURS: Contestant(lambda: evaluator.evaluate(LastAction(model), mean, std, seed=0), 10 * steps),
+        OURS: Contestant(ours, 10 * steps),
         READABLE: Contestant(lambda: readable_episode(model, **one), steps),
         REFERENCE: Contestant(lambda: reference_loops.transformer_return(reference, **one), steps),
         LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),

@@ -17,7 +17,6 @@ from synthlib.dt.windows import (
     ACTION_PADDING,
     CONTEXT,
     DONE_PADDING,
-    MAX_TIMESTEP,
     RETURN_SCALE,
     Batch,
     SequenceData,
@@ -76,7 +75,7 @@ def _row(seed: int, width: int, temperature: float) -> np.ndarray:
 
 
 def window_batch(data: SequenceData, rows: Sequence[int], starts: Sequence[int]) -> Batch:
-    """As :func:`synthlib.dt.windows.readable_batch`; each window sums its returns in a loop to the episode's end."""
+    """As :class:`synthlib.dt.windows.BatchBuilder`; each window sums its returns in a loop to the episode's end."""
     lists = [[] for _ in Batch._fields]
     for row, start in zip(rows, starts, strict=True):
         trajectory = data.trajectories[row]
@@ -88,7 +87,7 @@ def window_batch(data: SequenceData, rows: Sequence[int], starts: Sequence[int])
             remaining = np.concatenate([remaining, np.zeros((1, 1))])
         actions = trajectory.actions[start : start + CONTEXT]
         timesteps = np.arange(start, start + steps)
-        timesteps[timesteps > MAX_TIMESTEP] = MAX_TIMESTEP
+        timesteps[timesteps > MAX_EPISODE_STEPS - 1] = MAX_EPISODE_STEPS - 1
         observations = np.concatenate([np.zeros((missing, width)), observations])
         parts = (
             (observations - data.mean) / data.std,
@@ -175,7 +174,7 @@ def transformer_return(
         observations = torch.cat([observations, torch.from_numpy(observation)[None].float()])
         rewards[-1] = reward
         target = torch.cat([target, target[-1:] - reward / RETURN_SCALE])
-        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_TIMESTEP))])
+        timesteps = torch.cat([timesteps, torch.full((1,), min(step + 1, MAX_EPISODE_STEPS - 1))])
         if terminal:
             break
     return float(rewards.sum())

@@ -18,8 +18,9 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from synthlib.dt.model import dropped
+from synthlib.dt.dropout import Factors, dropped
 from synthlib.kernels.products import affine
 
 
@@ -34,7 +35,7 @@ class MergedWeights(NamedTuple):
     bias: torch.Tensor
 
 
-def merged(attention):
+def merged(attention: nn.Module) -> MergedWeights:
     """:class:`MergedWeights` of an attention with GPT-2's names, ours or Hugging Face's; differentiable."""
     weight, bias = attention.c_attn.weight, attention.c_attn.bias
     width = weight.shape[0]
@@ -50,7 +51,9 @@ def merged(attention):
     )
 
 
-def attend(weights, asking, seen, bias, factors=None):
+def attend(
+    weights: MergedWeights, asking: torch.Tensor, seen: torch.Tensor, bias: torch.Tensor, factors: Factors = None
+) -> torch.Tensor:
     """What the attention adds to the residual stream of the tokens that ask: (B, W, E).
 
     ``weights`` are :class:`MergedWeights`; ``asking`` (B, W, E) are normalised states, the rest is as in :func:`mix`.
@@ -58,12 +61,18 @@ def attend(weights, asking, seen, bias, factors=None):
     return answers(weights, *mix(questions(weights, asking), seen, bias, factors))
 
 
-def questions(weights, asking):
+def questions(weights: MergedWeights, asking: torch.Tensor) -> torch.Tensor:
     """What is multiplied with the states that are seen: (B, W, E) -> (B, W, E)."""
     return affine(asking, weights.question, weights.question_bias)
 
 
-def mix(queries, seen, bias, factors=None, values=None):
+def mix(
+    queries: torch.Tensor,
+    seen: torch.Tensor,
+    bias: torch.Tensor,
+    factors: Factors = None,
+    values: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """(mixed states (B, W, E), sums of the shares (B, W, 1), None where they are 1).
 
     ``seen`` (B, T, E) are normalised states; ``bias`` (B or 1, W, T) or (W, T) is added to the scores and hides what
@@ -77,7 +86,7 @@ def mix(queries, seen, bias, factors=None, values=None):
     return torch.bmm(shares, seen if values is None else values), sums
 
 
-def answers(weights, mixed, sums):
+def answers(weights: MergedWeights, mixed: torch.Tensor, sums: torch.Tensor | None) -> torch.Tensor:
     """What :func:`mix` gave, projected: (B, W, E)."""
     if sums is None:
         return affine(mixed, weights.answer, weights.value_bias + weights.bias)

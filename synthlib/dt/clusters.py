@@ -13,7 +13,13 @@ from torch.nn import functional as F
 CLUSTERS = 1000
 
 
-def cluster_centres(embeddings, clusters, generator, tolerance=1e-4, iterations=100):
+def cluster_centres(
+    embeddings: torch.Tensor,
+    clusters: int,
+    generator: torch.Generator,
+    tolerance: float = 1e-4,
+    iterations: int = 100,
+) -> torch.Tensor:
     """k-means by cosine of word ``embeddings`` (V, E) -> centres (clusters, E), each the mean of its members.
 
     Starts from distinct rows that ``generator`` (torch) draws, stops when the centres' moves sum to less than
@@ -50,11 +56,11 @@ class ClusterTerm(NamedTuple):
     smallest: torch.Tensor
 
     @classmethod
-    def of(cls, centres):
+    def of(cls, centres: torch.Tensor) -> "ClusterTerm":
         """The term of ``centres`` (C, E)."""
         directions = F.normalize(centres.detach(), dim=1)
         return cls(directions.max(dim=0).values, directions.min(dim=0).values)
 
-    def __call__(self, embeddings):
+    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         x = F.normalize(embeddings, dim=-1)
         return -torch.where(x > 0, x * self.largest, x * self.smallest).mean()

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from synthlib.dt import flops
-from synthlib.dt.evaluation import DTEvaluator
+from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned
 from synthlib.dt.finetuning import DTTraining, DTTrainingConfig, dropout_generator
-from synthlib.dt.model import DecisionTransformer, pretrained_config
-from synthlib.dt.model_fast import LastAction
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch
+from synthlib.dt.model import DecisionTransformer, LastAction, predict_actions, pretrained_config
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, default_micro_batch, logits
 from synthlib.dt.windows import CONTEXT
 from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.machine.speed import measured, median_seconds, seconds_per_step
+from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import evaluation_steps
 from synthlib.runs.job import Job
 from synthlib.tasks import DIMENSIONS, environment_of
@@ -38,7 +39,8 @@ def finetuning_seconds(job: Job) -> float:
 
 def _update(observation_width: int, action_width: int) -> float:
     config = pretrained_config(observation_width, action_width)
-    training = DTTraining(DecisionTransformer(config, seed=0).to(chosen()), DTTrainingConfig())
+    model = DecisionTransformer(config, seed=0).to(chosen())
+    training = DTTraining(model, DTTrainingConfig(), best(predict_actions, config))
     size, draw = (training.config.batch_size, CONTEXT), np.random.default_rng(0)
     floats = (draw.standard_normal((*size, width), dtype=np.float32) for width in (observation_width, action_width, 1))
     observations, actions, rewards = floats
@@ -50,11 +52,13 @@ def _update(observation_width: int, action_width: int) -> float:
 
 def _step(environment: str) -> float:
     model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0).to(chosen())
-    evaluator = DTEvaluator(environment, max_steps=_STEPS)
+    last_action = best(LastAction, model.config)
+    evaluator = Evaluator(environment, episodes=10, max_steps=_STEPS)
     mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
 
     def steps_of_episodes(seed: int) -> int:
-        return int(evaluator.evaluate(LastAction(model), mean, std, seed=seed).lengths.sum())
+        policy = ReturnConditioned(last_action(model), model.config, mean, std, TARGET_RETURNS[environment])
+        return int(evaluator.play(policy, seed).lengths.sum())
 
     return seconds_per_step(steps_of_episodes, 10 * _STEPS)
 
@@ -71,6 +75,6 @@ def _gpt2_sequence(config: GPT2PretrainingConfig) -> float:
     """As many sequences at once as a pre-training takes, so that short ones are not all overhead."""
     config = replace(config, batch_size=64)
     config = replace(config, batch_size=default_micro_batch(config))
-    training = GPT2Pretraining(config, batches=None, device=chosen())
+    training = GPT2Pretraining(config, batches=None, logits=best(logits, config), device=chosen())
     tokens = np.random.default_rng(0).integers(config.vocabulary, size=(config.batch_size, config.sequence_length))
     return median_seconds(lambda: training.update(tokens)) / config.batch_size

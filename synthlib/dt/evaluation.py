@@ -1,21 +1,17 @@
 """Evaluation of a Decision Transformer: ask for a return, act, subtract what was earned (faithfulness 3.14).
 
-:func:`readable_episode` follows the reference, one padded window per step. :func:`evaluate_together` runs all
-episodes as one batch: they start together, so their windows are equally long and need no padding. The window slides
-and is read anew at each step: a cache of keys and values would not be exact, because each one in the second layer
-and above was computed with steps that have since left the window.
+:func:`readable_episode` follows the reference, one padded window per step. :class:`ReturnConditioned` plays all
+episodes as one batch. The window slides and the model reads it anew at each step: a cache of keys and values would not
+be exact, because keys and values in the second layer and above depend on steps that have since left the window.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from synthlib.dt.windows import CONTEXT, MAX_TIMESTEP, RETURN_SCALE
-from synthlib.machine.devices import put
-from synthlib.offline.environments import make_environment
-from synthlib.offline.evaluation import Evaluation
-from synthlib.tasks import MAX_EPISODE_STEPS, normalised_score, pad_observation
+from synthlib.dt.model import DecisionTransformer, DTConfig
 
 # Raw returns asked for, paper Table 10. The authors also ran a second one per environment and did not report it.
 TARGET_RETURNS = {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}
@@ -32,13 +28,22 @@ class Episode(NamedTuple):
 
 
 def readable_episode(
-    model, env, mean, std, target_return, seed=None, max_steps=MAX_EPISODE_STEPS, context=CONTEXT, scale=RETURN_SCALE
-):
+    model: DecisionTransformer,
+    env: Any,
+    mean: np.ndarray,
+    std: np.ndarray,
+    target_return: float,
+    seed: int | None = None,
+    max_steps: int | None = None,
+) -> Episode:
     """Play one :class:`Episode` in a gymnasium-like ``env`` until it terminates or ``max_steps`` are over.
 
-    ``mean`` and ``std`` (O,) are those of the training data, ``target_return`` is raw. Padding is zeros *after*
-    normalisation and, unlike in training, zeros for actions as well; the action being asked for is zeros too.
+    ``mean`` and ``std`` (O,) are those of the training data, ``target_return`` is raw, ``max_steps`` is the model's
+    time limit unless given. Padding is zeros *after* normalisation and, unlike in training, zeros for actions as well;
+    the action being asked for is zeros too.
     """
+    context, scale, time_limit = model.config.context, model.config.return_scale, model.config.time_limit
+    max_steps = time_limit if max_steps is None else max_steps
     observation = env.reset(seed=seed)[0]
     observations, actions, rewards, returns_to_go = [], [], [], [np.float32(target_return / scale)]
     terminal = False
@@ -51,7 +56,7 @@ def readable_episode(
             _left_padded((np.array(observations[-visible:], dtype=np.float32) - mean) / std, context),
             _left_padded(np.array([*actions, unknown_action][-visible:], dtype=np.float32), context),
             _left_padded(np.array(returns_to_go[-visible:], dtype=np.float32)[:, None], context),
-            _left_padded(np.minimum(np.arange(steps - visible, steps), MAX_TIMESTEP), context),
+            _left_padded(np.minimum(np.arange(steps - visible, steps), time_limit - 1), context),
             _left_padded(np.ones(visible, dtype=np.float32), context),
         )
         with torch.no_grad():
@@ -64,90 +69,57 @@ def readable_episode(
     return Episode(np.array(observations), np.array(actions), np.array(rewards), np.array(returns_to_go[:-1]))
 
 
-def predict_last_action(model, observations, actions, returns_to_go, timesteps):
-    """Actions (n, A) of ``model`` for the last of L steps: float32 (n, L, O), (n, L, A), (n, L, 1) and int (n, L)."""
-    parts = put(model.ln_f.weight.device, observations, actions, returns_to_go, timesteps, np.ones(timesteps.shape))
-    with torch.no_grad():
-        return model(*parts).action[:, -1].cpu().numpy()
+class ReturnConditioned:
+    """A Decision Transformer as a policy of :func:`synthlib.offline.evaluation.rollout`; a new one for each evaluation.
 
-
-def evaluate_together(
-    predict, envs, mean, std, target_return, seed, max_steps=MAX_EPISODE_STEPS, context=CONTEXT, scale=RETURN_SCALE
-):
-    """Raw returns (n,) and lengths (n,) of one episode in each of n ``envs``; episode i starts from ``seed + i``.
-
-    ``predict`` maps a window, as the arguments of :func:`predict_last_action` after the model, to actions (n, A).
-    Raises FloatingPointError when it answers NaN.
+    It remembers the last ``config.context`` steps of each running episode. All episodes start together, so that their
+    windows are equally long and need no padding. ``predict`` maps the windows to actions, as
+    :class:`synthlib.dt.model.LastAction` does; the rest is as in :func:`readable_episode`.
     """
-    count = len(envs)
-    current = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
-    observations = np.zeros((count, max_steps, current.shape[1]), dtype=np.float32)
-    actions = np.zeros((count, max_steps, envs[0].action_space.shape[0]), dtype=np.float32)
-    returns_to_go = np.zeros((count, max_steps + 1, 1), dtype=np.float32)
-    returns_to_go[:, 0] = target_return / scale
-    returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
-    running = np.arange(count)
-    for step in range(max_steps):
-        observations[running, step] = (current[running].astype(np.float32) - mean) / std
-        window = slice(max(0, step + 1 - context), step + 1)
-        timesteps = np.minimum(np.arange(window.start, window.stop), MAX_TIMESTEP)
-        chosen = predict(
-            observations[running, window],
-            actions[running, window],
-            returns_to_go[running, window],
-            np.tile(timesteps, (len(running), 1)),
-        )
-        if np.isnan(chosen).any():
-            raise FloatingPointError(f"the model answers NaN at step {step}; its training has diverged")
-        actions[running, step] = chosen
-        alive = np.ones(len(running), dtype=bool)
-        for slot, (i, action) in enumerate(zip(running, chosen, strict=True)):
-            current[i], reward, terminal, _, _ = envs[i].step(action)
-            returns[i] += reward
-            lengths[i] += 1
-            returns_to_go[i, step + 1] = _remaining(returns_to_go[i, step], reward, scale)
-            alive[slot] = not terminal
-        running = running[alive]
-        if not len(running):
-            break
-    return returns, lengths
+
+    def __init__(
+        self,
+        predict: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        config: DTConfig,
+        mean: np.ndarray,
+        std: np.ndarray,
+        target_return: float,
+    ) -> None:
+        self.predict, self.config = predict, config
+        self.mean, self.std, self.target_return = mean, std, target_return
+        self._steps = 0
+        self._running = np.zeros(0, dtype=np.int64)  # which episode each row of the windows is from
+        self._windows: list[np.ndarray] = []  # observations (n, L, O), actions (n, L, A), returns-to-go (n, L, 1)
+
+    def __call__(self, observations: np.ndarray, rewards: np.ndarray, running: np.ndarray) -> np.ndarray:
+        """Actions (n, A); the arguments are those of :class:`synthlib.offline.evaluation.Policy`."""
+        config = self.config
+        if self._steps == 0:
+            widths = config.observation_width, config.action_width, 1
+            past = [np.zeros((len(running), 0, width), dtype=np.float32) for width in widths]
+            remaining = np.full((len(running), 1), self.target_return / config.return_scale, dtype=np.float32)
+        else:
+            past = [part[np.isin(self._running, running)] for part in self._windows]
+            remaining = _remaining(past[2][:, -1], rewards[:, None], config.return_scale)
+        normalised = ((observations - self.mean) / self.std).astype(np.float32)
+        present = normalised, np.zeros((len(running), config.action_width), dtype=np.float32), remaining
+        oldest = 1 if past[0].shape[1] == config.context else 0
+        self._windows = [
+            np.concatenate([part[:, oldest:], new[:, None]], axis=1) for part, new in zip(past, present, strict=True)
+        ]
+        first = self._steps + 1 - self._windows[0].shape[1]
+        timesteps = np.minimum(np.arange(first, self._steps + 1), config.time_limit - 1)
+        actions = self.predict(*self._windows, np.tile(timesteps, (len(running), 1)))
+        self._windows[1][:, -1] = actions
+        self._running = running
+        self._steps += 1
+        return actions
 
 
-class DTEvaluator:
-    """``episodes`` copies of a MuJoCo environment, kept from one evaluation to the next."""
-
-    def __init__(self, environment, episodes=10, masses="d4rl", max_steps=MAX_EPISODE_STEPS):
-        self.environment = environment
-        self.max_steps = max_steps
-        self._envs = [_Padded(environment, masses) for _ in range(episodes)]
-
-    def evaluate(self, predict, mean, std, seed, target_return=None):
-        """:class:`synthlib.offline.evaluation.Evaluation`; ``target_return`` is Table 10's unless given."""
-        target = TARGET_RETURNS[self.environment] if target_return is None else target_return
-        returns, lengths = evaluate_together(predict, self._envs, mean, std, target, seed, self.max_steps)
-        return Evaluation(returns, lengths, float(normalised_score(self.environment, returns.mean())))
-
-
-class _Padded:
-    """The environment without its time limit (counted here) and with the ant's 84 zeros."""
-
-    def __init__(self, environment, masses):
-        self._name = environment
-        self._env = make_environment(environment, masses).unwrapped
-        self.action_space = self._env.action_space
-
-    def reset(self, seed=None):
-        observation, info = self._env.reset(seed=seed)
-        return pad_observation(self._name, observation), info
-
-    def step(self, action):
-        observation, *rest = self._env.step(action)
-        return pad_observation(self._name, observation), *rest
-
-
-def _left_padded(rows, length):
+def _left_padded(rows: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([np.zeros((length - len(rows), *rows.shape[1:]), dtype=rows.dtype), rows])
 
 
-def _remaining(return_to_go, reward, scale):
-    return np.float32(return_to_go - np.float32(reward / scale))
+def _remaining(return_to_go: np.ndarray, rewards: np.ndarray, scale: float) -> np.ndarray:
+    """What is left of returns-to-go after ``rewards``, both of one shape; float32 as in the reference."""
+    return return_to_go - (np.asarray(rewards) / scale).astype(np.float32)

@@ -6,20 +6,26 @@ position table, two optimiser steps for it per update, because the reference lis
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._pytree import tree_map
 
-from synthlib.dt.model import draw_dropouts
-from synthlib.dt.model_fast import predict_actions
+from synthlib.dt.dropout import Dropouts, draw_dropouts
+from synthlib.dt.model import DecisionTransformer, predict_actions
+from synthlib.dt.windows import Batch
 from synthlib.kernels.adam import FusedAdam
 from synthlib.machine.devices import CPU, generator, put
 
 DECAYED = ("all", "not_backbone")
 # Prefixes of the parameters that a Decision Transformer does not take from GPT-2.
 _NOT_BACKBONE = ("embed_", "predict_")
+Predict = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+"""The forward pass of a training: :func:`synthlib.dt.model.predict_actions` or its fast twin."""
+ClusterLoss = Callable[[torch.Tensor], torch.Tensor]
+"""Token embeddings (B, 3K, E) -> scalar: :class:`synthlib.dt.clusters.ClusterTerm`."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,12 @@ class DTTrainingConfig:
     cluster_weight: float = 0.0  # of the k-means term; 0.1 for DT+Wiki
 
 
-def baseline_training(**changes):
+def baseline_training(**changes: Any) -> DTTrainingConfig:
     """The paper's "DT"."""
     return DTTrainingConfig(**changes)
 
 
-def pretrained_training(**changes):
+def pretrained_training(**changes: Any) -> DTTrainingConfig:
     """Every pre-trained arm and the matched control: another eps, and the position table stepped twice."""
     return DTTrainingConfig(**({"eps": 1e-6, "time_embedding_steps": 2} | changes))
 
@@ -48,7 +54,7 @@ def pretrained_training(**changes):
 class Update(NamedTuple):
     """``loss`` is what was descended on, ``action_error`` its first term, ``gradient_norm`` is before clipping.
 
-    Scalar tensors, so that nothing waits for a number: :func:`check_finite` is for whoever reads them.
+    Scalar tensors: an update does not wait until a GPU has computed them. :func:`check_finite` checks their values.
     """
 
     loss: torch.Tensor
@@ -56,8 +62,8 @@ class Update(NamedTuple):
     gradient_norm: torch.Tensor
 
 
-def check_finite(losses, updates):
-    """Raises FloatingPointError, naming the first of ``losses`` (name -> number) that is none."""
+def check_finite(losses: Mapping[str, float], updates: int) -> None:
+    """Raise FloatingPointError with the name of the first of ``losses`` that is NaN or infinite."""
     for name, value in losses.items():
         if not math.isfinite(value):
             raise FloatingPointError(
@@ -66,20 +72,20 @@ def check_finite(losses, updates):
             )
 
 
-def action_error(predicted, actions, mask):
+def action_error(predicted: torch.Tensor, actions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean squared error over the real steps and all action components; (B, K, A), (B, K, A), (B, K) -> scalar."""
     real = (mask > 0)[:, :, None]
     squares = torch.where(real, (predicted - actions).square(), 0.0)
     return squares.sum() / (real.sum() * actions.shape[2])
 
 
-def learning_rate(config, update):
-    """Of 0-based ``update``: the first one already moves."""
+def learning_rate(config: DTTrainingConfig, update: int) -> float:
+    """The rate of 0-based ``update``: the first update already moves the weights."""
     return config.learning_rate * min((update + 1) / config.warmup_updates, 1.0)
 
 
-def optimisers(model, config):
-    """[(AdamW, steps of it per update)]: the time embedding apart, so that it can be stepped more than once.
+def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tuple[FusedAdam, int]]:
+    """[(AdamW, its steps per update)]: the time embedding apart, so that it can be stepped more than once.
 
     Raises ValueError for an unknown ``config.decayed``.
     """
@@ -92,7 +98,7 @@ def optimisers(model, config):
     # A time embedding of its own belongs to the Decision Transformer, GPT-2's table to the backbone.
     time_decay = trunk_decay if model.config.wpe_as_time_embedding else config.weight_decay
 
-    def group(weights, decay):
+    def group(weights: list[torch.nn.Parameter], decay: float) -> dict[str, Any]:
         return {"params": weights, "lr": config.learning_rate, "eps": config.eps, "weight_decay": decay}
 
     return [
@@ -101,22 +107,28 @@ def optimisers(model, config):
     ]
 
 
-def model_inputs(model, batch, generator):
-    """(the model's arguments for a :class:`synthlib.dt.windows.Batch`, drawn dropouts), where and as the model is."""
+def model_inputs(
+    model: DecisionTransformer, batch: Batch, generator: torch.Generator | None
+) -> tuple[list[torch.Tensor], Dropouts]:
+    """(the model's arguments for ``batch``, drawn dropouts), on the device and in the dtype of the model."""
     like = model.ln_f.weight
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
     inputs = [part.to(like.dtype) if part.is_floating_point() else part for part in put(like.device, *parts)]
     return inputs, draw_dropouts(model.config, *batch.timesteps.shape, generator, like.device)
 
 
-def dt_loss(model, config, updates, inputs, dropouts, fast=True, cluster_term=None):
+def dt_loss(
+    model: DecisionTransformer,
+    config: DTTrainingConfig,
+    updates: int,
+    inputs: list[torch.Tensor],
+    dropouts: Dropouts,
+    predict: Predict = predict_actions,
+    cluster_term: ClusterLoss | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(total loss, action error) after ``updates`` updates; a function of tensors alone, differentiable."""
     _, actions, _, _, mask = inputs
-    if fast:
-        predicted, embeddings = predict_actions(model, *inputs, dropouts)
-    else:
-        predictions = model(*inputs, dropouts)
-        predicted, embeddings = predictions.action, predictions.embeddings
+    predicted, embeddings = predict(model, *inputs, dropouts=dropouts)
     error = action_error(predicted, actions, mask)
     if not config.cluster_weight:
         return error, error
@@ -126,27 +138,33 @@ def dt_loss(model, config, updates, inputs, dropouts, fast=True, cluster_term=No
 class DTTraining:
     """A model with its optimisers, one :meth:`update` at a time.
 
-    ``fast`` takes the forward pass that computes only what carries loss: the same numbers to rounding.
-    ``cluster_term`` maps token embeddings (B, 3K, E) to a scalar and is needed when ``config.cluster_weight`` is set.
+    ``predict`` is the forward pass; a fast twin gives the same numbers to rounding. ``cluster_term`` is needed when
+    ``config.cluster_weight`` is set, else ValueError.
     """
 
-    def __init__(self, model, config, fast=True, cluster_term=None):
+    def __init__(
+        self,
+        model: DecisionTransformer,
+        config: DTTrainingConfig,
+        predict: Predict = predict_actions,
+        cluster_term: ClusterLoss | None = None,
+    ) -> None:
         if config.cluster_weight and cluster_term is None:
             raise ValueError(f"cluster_weight={config.cluster_weight} needs the cluster term of the token embeddings")
         self.model = model
         self.config = config
-        self.fast = fast
+        self.predict = predict
         self.updates = 0
         self.cluster_term = cluster_term
         self.optimisers = optimisers(model, config)
-        """[(AdamW, steps of it per update)]"""
+        """[(AdamW, its steps per update)]"""
 
-    def loss(self, batch, generator):
-        """(total loss, action error) of a :class:`synthlib.dt.windows.Batch`; differentiable."""
+    def loss(self, batch: Batch, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(total loss, action error) of ``batch``; differentiable."""
         inputs, dropouts = model_inputs(self.model, batch, generator)
-        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.fast, self.cluster_term)
+        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.predict, self.cluster_term)
 
-    def update(self, batch, generator):
+    def update(self, batch: Batch, generator: torch.Generator | None) -> Update:
         """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`."""
         loss, error = self.loss(batch, generator)
         self.model.zero_grad(set_to_none=True)
@@ -161,31 +179,32 @@ class DTTraining:
         self.updates += 1
         return Update(loss.detach(), error.detach(), norm)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """A copy of everything that the next update depends on, as tensors and plain values."""
         state = {
             "updates": self.updates,
             "model": dict(self.model.state_dict()),
             "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
         }
-        # Of a stacked run these are views, and a view would be saved with all that it is a view of.
+        # The weights of a stacked run are views, and torch saves a view with the whole tensor behind it.
         return tree_map(lambda leaf: leaf.cpu().clone() if isinstance(leaf, torch.Tensor) else leaf, state)
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
         self.updates = state["updates"]
         self.model.load_state_dict(state["model"])
         for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
 
-def cluster_annealing(step):
+def cluster_annealing(step: int) -> float:
     """Factor of the k-means term at 1-based ``step``: near 1, a half at 2500, gone by 5000 (faithfulness 3.10)."""
     return 1 / (1 + math.exp(min(5 - (5000 - step) / 500, 700.0)))
 
 
-def dropout_generator(seed, update, device=CPU):
+def dropout_generator(seed: int, update: int, device: torch.device = CPU) -> torch.Generator:
     """The generator of one update's dropout masks: a resumed run repeats them without any saved state.
 
-    The authors seed torch once per run instead, so bit-equality with their masks is not to be had anyway.
+    The authors seed torch once per run instead, so our masks could not be theirs anyway.
     """
     return generator(device, seed, update)

@@ -9,6 +9,7 @@ plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
 from collections.abc import Iterable
 from typing import Any
 
+from synthlib.dt.windows import CONTEXT
 from synthlib.runs.job import Job
 
 
@@ -58,7 +59,8 @@ def finetuning(job: Job) -> int:
     """All updates of a "dt" job. Its evaluations, a hundredth of them, are left out."""
     model, batch_size = job.config["model"], job.config["training"]["batch_size"]
     widths = model["observation_width"], model["action_width"]
-    return job.updates * update(*widths, batch_size, width=model["width"], layers=model["layers"])
+    steps = model.get("context", CONTEXT)
+    return job.updates * update(*widths, batch_size, steps, model["width"], model["layers"])
 
 
 def pretraining(job: Job) -> int:

@@ -14,7 +14,7 @@ import torch
 from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
-from synthlib.dt.evaluation import TARGET_RETURNS, DTEvaluator
+from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned
 from synthlib.dt.finetuning import (
     DTTraining,
     DTTrainingConfig,
@@ -27,18 +27,22 @@ from synthlib.dt.finetuning import (
 from synthlib.dt.model import (
     DecisionTransformer,
     DTConfig,
+    LastAction,
     baseline_config,
     load_backbone,
+    predict_actions,
     pretrained_config,
 )
-from synthlib.dt.model_fast import LastAction
 from synthlib.dt.pretraining_jobs import PRETRAINING, pretraining_job
 from synthlib.dt.stacked import StackedDT
 from synthlib.dt.windows import Batch, BatchBuilder, SequenceData, draw, prepare, subset, update_generators
+from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
+from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
+from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import batched
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
@@ -77,7 +81,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "exclude_lowest": arm.get("exclude_lowest", True),
         "physics": physics_version(environment, masses),
         "seed": seed,
-        "model": asdict(model),
+        "model": identity_of(model),
         "training": asdict(training),
         "clusters": clusters,
         "backbone": backbone,
@@ -116,16 +120,17 @@ def _windows(job):
         **job.context,
         data_ratio=config["data_ratio"],
         exclude_lowest=config["exclude_lowest"],
+        **DTConfig(**config["model"]).window,
     )
 
 
 @lru_cache(maxsize=1)  # runs of a stack share their data
-def _prepared(name, checksum, source, data_ratio, exclude_lowest):
+def _prepared(name, checksum, source, data_ratio, exclude_lowest, **window):
     kept = subset(trajectories(planned_data(name, checksum, source)), data_ratio)
-    return BatchBuilder(prepare(kept, exclude_lowest))
+    return best(BatchBuilder)(prepare(kept, exclude_lowest), **window)
 
 
-_evaluator = lru_cache(maxsize=1)(DTEvaluator)  # runs of a stack take turns with one
+_evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
 
 
 class FineTuning:
@@ -137,11 +142,13 @@ class FineTuning:
         self.data = self.builder.data
         self.device = chosen()
         model, training = loaded_model(job, store).to(self.device), DTTrainingConfig(**config["training"])
-        self.training = DTTraining(model, training, cluster_term=_cluster_term(job, store, self.device))
+        predict = best(predict_actions, model.config)
+        self.training = DTTraining(model, training, predict, _cluster_term(job, store, self.device))
         evaluation = config["evaluation"]
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
         environment = environment_of(config["dataset"]["name"])
-        self.evaluator = _evaluator(environment, evaluation["episodes"], config["physics"]["masses"])
+        masses, time_limit = config["physics"]["masses"], model.config.time_limit
+        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit)
         self.evaluations, self.losses, self.sums = [], [], {}
 
     @property
@@ -178,12 +185,10 @@ class FineTuning:
 
     def evaluate(self) -> None:
         """Append an evaluation, asking for the environment's target return."""
-        predict, data = LastAction(self.training.model), self.data
-        row = evaluated(
-            self.config["seed"],
-            self.updates,
-            lambda seed: self.evaluator.evaluate(predict, data.mean, data.std, seed, self.target_return),
-        )
+        model, data = self.training.model, self.data
+        last_action = best(LastAction, model.config)(model)
+        policy = ReturnConditioned(last_action, model.config, data.mean, data.std, self.target_return)
+        row = evaluated(self.config["seed"], self.updates, lambda seed: self.evaluator.play(policy, seed))
         self.evaluations.append(row)
 
     def state(self) -> dict[str, Any]:

@@ -8,14 +8,20 @@ matched control is the second one on the weights of an untrained GPT-2.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from synthlib.machine.devices import CPU
+from synthlib.dt.dropout import Dropouts, Factors, dropped, no_dropouts
+from synthlib.dt.windows import CONTEXT, RETURN_SCALE
+from synthlib.machine.devices import put
+from synthlib.runs.identity import added_later
+from synthlib.tasks import MAX_EPISODE_STEPS
 
 GPT2_POSITIONS = 1024
 GPT2_STD = 0.02
@@ -24,6 +30,8 @@ MASKED = -1e4  # what the reference writes into hidden attention scores (faithfu
 
 @dataclass(frozen=True)
 class DTConfig:
+    """Shape of a model and what it reads. ValueError for a window without steps, or more steps than the table has."""
+
     observation_width: int
     action_width: int
     width: int = 128
@@ -36,14 +44,32 @@ class DTConfig:
     residual_dropout: float = 0.2
     attention_dropout: float = 0.1
     embedding_dropout: float = 0.1
+    context: int = added_later(CONTEXT)  # steps of a window, K in the paper's Table 10
+    return_scale: float = added_later(RETURN_SCALE)  # the unit of the returns-to-go that the model reads
+    time_limit: int = added_later(MAX_EPISODE_STEPS)  # steps of an episode; what comes later has the last timestep
+
+    def __post_init__(self) -> None:
+        if min(self.context, self.return_scale, self.time_limit) <= 0:
+            raise ValueError(f"context, return_scale and time_limit must be positive: {self.window}")
+        # The default limit passes whatever the table: where all episodes are short, a short table is enough.
+        if self.time_limit > max(self.timesteps, MAX_EPISODE_STEPS):
+            raise ValueError(
+                f"a time limit of {self.time_limit} steps needs as many rows of the time embedding, not "
+                f"{self.timesteps}: say timesteps too, and positions of the pre-training"
+            )
+
+    @property
+    def window(self) -> dict[str, Any]:
+        """The keywords by which :class:`synthlib.dt.windows.BatchBuilder` cuts the windows of this model."""
+        return {"context": self.context, "return_scale": self.return_scale, "time_limit": self.time_limit}
 
 
-def baseline_config(observation_width, action_width, **changes):
+def baseline_config(observation_width: int, action_width: int, **changes: Any) -> DTConfig:
     """The paper's "DT": own time embedding drawn from N(0, 1), heads of its own."""
     return DTConfig(observation_width, action_width, **changes)
 
 
-def pretrained_config(observation_width, action_width, **changes):
+def pretrained_config(observation_width: int, action_width: int, **changes: Any) -> DTConfig:
     """What every pre-trained arm and the matched control use: GPT-2's position table, tied heads."""
     flags = {"timesteps": GPT2_POSITIONS, "wpe_as_time_embedding": True, "tied_projections": True}
     return DTConfig(observation_width, action_width, **(flags | changes))
@@ -59,79 +85,26 @@ class Predictions(NamedTuple):
     embeddings: torch.Tensor
 
 
-class Dropouts(NamedTuple):
-    """The drawn dropout factors, 0 or 1/(1-p) each; None where nothing is dropped.
-
-    ``embedding`` (B, 3K, E), and per layer ``attention`` (B, H, 3K, 3K), ``mixed`` and ``fed`` (B, 3K, E) for what
-    the attention and the feed-forward part add to the residual stream.
-    """
-
-    embedding: torch.Tensor | None
-    attention: list
-    mixed: list
-    fed: list
-
-
-def draw_dropouts(config, batch, steps, generator, device=CPU):
-    """:class:`Dropouts` for ``batch`` windows of ``steps`` steps on ``device``; ``generator`` None draws none."""
-
-    def factors(shape, probability):
-        return dropout_factors(shape, probability, generator, device)
-
-    tokens = (batch, 3 * steps, config.width)
-    pairs = (batch, config.heads, 3 * steps, 3 * steps)
-    layers = range(config.layers)
-    return Dropouts(
-        embedding=factors(tokens, config.embedding_dropout),
-        attention=[factors(pairs, config.attention_dropout) for _ in layers],
-        mixed=[factors(tokens, config.residual_dropout) for _ in layers],
-        fed=[factors(tokens, config.residual_dropout) for _ in layers],
-    )
-
-
-def no_dropouts(config):
-    """:class:`Dropouts` that drop nothing."""
-    return draw_dropouts(config, 0, 0, generator=None)
-
-
-def dropout_factors(shape, probability, generator, device=CPU):
-    """float32 of ``shape``, 0 with ``probability`` and 1/(1-p) otherwise; None when nothing is to be dropped."""
-    if generator is None or probability == 0:
-        return None
-    # Four decisions from each 64 random bits: torch's own Bernoulli draws cost four times as much on a CPU.
-    count = math.prod(shape)
-    bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
-    bits.random_(-(2**63), None, generator=generator)
-    factors = torch.empty(count, device=device)
-    # Straight to 0 and 1: by way of booleans it takes five times as long.
-    torch.ge(bits.view(torch.int16)[:count], round(probability * 2**16) - 2**15, out=factors)
-    return factors.view(shape).mul_(1 / (1 - probability))
-
-
-def dropped(x, factors):
-    return x if factors is None else x * factors
-
-
 class Projection(nn.Module):
     """y = x W + b with W (in, out): GPT-2 stores its weights this way round."""
 
-    def __init__(self, inputs, outputs, std=GPT2_STD):
+    def __init__(self, inputs: int, outputs: int, std: float = GPT2_STD) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(inputs, outputs) * std)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ self.weight + self.bias
 
 
 class Attention(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: DTConfig) -> None:
         super().__init__()
         self.config = config
         self.c_attn = Projection(config.width, 3 * config.width)
         self.c_proj = Projection(config.width, config.width, _residual_std(config))
 
-    def forward(self, x, mask, factors):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, factors: Factors) -> torch.Tensor:
         """x (B, T, E), mask (B, T) is 1 on real tokens, factors of the attention dropout -> (B, T, E)."""
         batch, length, width = x.shape
         head_shape = (batch, length, self.config.heads, width // self.config.heads)
@@ -144,26 +117,33 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: DTConfig) -> None:
         super().__init__()
         self.c_fc = Projection(config.width, 4 * config.width)
         self.c_proj = Projection(4 * config.width, config.width, _residual_std(config))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.c_proj(F.relu(self.c_fc(x)))
 
 
 class Block(nn.Module):
     """One pre-norm GPT-2 layer; parameter names are GPT-2's."""
 
-    def __init__(self, config):
+    def __init__(self, config: DTConfig) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.width)
         self.attn = Attention(config)
         self.ln_2 = nn.LayerNorm(config.width)
         self.mlp = FeedForward(config)
 
-    def forward(self, x, mask, attention_factors=None, mixed_factors=None, fed_factors=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor,
+        attention_factors: Factors = None,
+        mixed_factors: Factors = None,
+        fed_factors: Factors = None,
+    ) -> torch.Tensor:
         x = x + dropped(self.attn(self.ln_1(x), mask, attention_factors), mixed_factors)
         return x + dropped(self.mlp(self.ln_2(x)), fed_factors)
 
@@ -171,14 +151,14 @@ class Block(nn.Module):
 class DecisionTransformer(nn.Module):
     """The model, freshly initialised from the integer ``seed``; torch's global generator is left as it was."""
 
-    def __init__(self, config, seed):
+    def __init__(self, config: DTConfig, seed: int) -> None:
         super().__init__()
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build(config)
 
-    def _build(self, config):
+    def _build(self, config: DTConfig) -> None:
         width = config.width
         self.time_embedding = nn.Embedding(config.timesteps, width)  # N(0, 1)
         if config.wpe_as_time_embedding:
@@ -194,7 +174,9 @@ class DecisionTransformer(nn.Module):
             self.predict_action = nn.Linear(width, config.action_width)
             self.predict_return = nn.Linear(width, 1)
 
-    def embed(self, observations, actions, returns_to_go, timesteps):
+    def embed(
+        self, observations: torch.Tensor, actions: torch.Tensor, returns_to_go: torch.Tensor, timesteps: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(tokens before the time is added (B, 3K, E), input of the trunk (B, 3K, E))."""
         batch, steps = timesteps.shape
         embedded = (self.embed_return(returns_to_go), self.embed_state(observations), self.embed_action(actions))
@@ -206,7 +188,15 @@ class DecisionTransformer(nn.Module):
         tokens = self.embed_ln(tokens)
         return tokens, tokens + time
 
-    def hidden(self, observations, actions, returns_to_go, timesteps, mask, dropouts=None):
+    def hidden(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        returns_to_go: torch.Tensor,
+        timesteps: torch.Tensor,
+        mask: torch.Tensor,
+        dropouts: Dropouts | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(final hidden states (B, K, 3, E) of each step's return, observation and action token, embeddings)."""
         batch, steps = timesteps.shape
         dropouts = dropouts or no_dropouts(self.config)
@@ -217,12 +207,20 @@ class DecisionTransformer(nn.Module):
             x = block(x, token_mask, *factors)
         return self.ln_f(x).view(batch, steps, 3, self.config.width), embeddings
 
-    def forward(self, observations, actions, returns_to_go, timesteps, mask, dropouts=None):
+    def forward(
+        self,
+        observations: torch.Tensor,
+        actions: torch.Tensor,
+        returns_to_go: torch.Tensor,
+        timesteps: torch.Tensor,
+        mask: torch.Tensor,
+        dropouts: Dropouts | None = None,
+    ) -> Predictions:
         """:class:`Predictions` for K steps of B trajectories.
 
         ``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``returns_to_go`` (B, K, 1) divided by the
         return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Nothing is dropped unless ``dropouts``
-        (:func:`draw_dropouts`) say so. Predictions on padded steps mean nothing.
+        (:func:`synthlib.dt.dropout.draw_dropouts`) say so. Predictions on padded steps mean nothing.
         """
         hidden, embeddings = self.hidden(observations, actions, returns_to_go, timesteps, mask, dropouts)
         at_observation, at_action = hidden[:, :, 1], hidden[:, :, 2]
@@ -236,7 +234,7 @@ class DecisionTransformer(nn.Module):
             return_to_go = self.predict_return(at_action)
         return Predictions(torch.tanh(action), observation, return_to_go, embeddings)
 
-    def backbone(self):
+    def backbone(self) -> dict[str, nn.Parameter]:
         """The GPT-2 part as {GPT-2 name: parameter}; ``wpe.weight`` is in it only where it is the time embedding."""
         parameters = {name: p for name, p in self.named_parameters() if name.startswith(("h.", "ln_f."))}
         if self.config.wpe_as_time_embedding:
@@ -244,7 +242,30 @@ class DecisionTransformer(nn.Module):
         return parameters
 
 
-def load_backbone(model, weights):
+def predict_actions(
+    model: DecisionTransformer, *inputs: torch.Tensor, dropouts: Dropouts | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(action predictions (B, K, A), embeddings (B, 3K, E)): what carries loss of the model's pass on ``inputs``."""
+    predictions = model(*inputs, dropouts=dropouts)
+    return predictions.action, predictions.embeddings
+
+
+class LastAction:
+    """``model`` in evaluation: the action for the last step of each window. Its weights must stay as they are."""
+
+    def __init__(self, model: DecisionTransformer) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def __call__(
+        self, observations: np.ndarray, actions: np.ndarray, returns_to_go: np.ndarray, timesteps: np.ndarray
+    ) -> np.ndarray:
+        """float32 (n, L, O), (n, L, A), (n, L, 1) and int (n, L) without padding -> actions (n, A)."""
+        window = observations, actions, returns_to_go, timesteps, np.ones(timesteps.shape)
+        return self.model(*put(self.model.ln_f.weight.device, *window)).action[:, -1].cpu().numpy()
+
+
+def load_backbone(model: DecisionTransformer, weights: Mapping[str, torch.Tensor]) -> None:
     """Copy GPT-2 ``weights`` ({GPT-2 name: tensor}) into ``model``; heads and embeddings stay as they are.
 
     The token table ``wte.weight`` is of no use here and is ignored (faithfulness 3.6). Raises ValueError naming the
@@ -270,6 +291,6 @@ def load_backbone(model, weights):
         raise ValueError(f"the pre-trained weights have more than {model.config.layers} layers ({extra[0]})")
 
 
-def _residual_std(config):
+def _residual_std(config: DTConfig) -> float:
     """GPT-2 draws what feeds the residual stream smaller, by the square root of the number of such layers."""
     return GPT2_STD / math.sqrt(2 * config.layers)

@@ -2,26 +2,33 @@
 
 The model is Hugging Face's own GPT-2 at the paper's size (Table 9), so that any run here can be read by plain
 ``transformers`` and any GPT-2 of that shape can be fine-tuned here. Tokens come from a Markov chain, from text, or
-from anywhere else: all that is asked for is a function from the number of an update to its (B, T) integer tokens.
+from anywhere else: a function from the number of an update to its (B, T) integer tokens is enough
+(:mod:`synthlib.dt.token_batches`).
 """
 
 import math
-import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from synthlib.dt import pretraining_fast as gpt2_pretraining_fast
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU, put
 
+if TYPE_CHECKING:  # importing it takes seconds, and only pre-training needs it
+    from transformers import GPT2Config, GPT2LMHeadModel
+
 OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
-SHUFFLE_SEED = 666
 MAPPING_SEED = 666
 LOG_EVERY = 10
+Logits = Callable[..., torch.Tensor]
+"""The forward pass of a pre-training: :func:`logits` or its fast twin."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class GPT2PretrainingConfig:
     weight_decay: float = 0.01
     eps: float = 1e-6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"objective={self.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
         if self.decay not in ("linear", "constant"):
@@ -67,11 +74,19 @@ class TransformersAdamW(torch.optim.Optimizer):
     the step instead of before it. Decay acts on every parameter, biases and layer norms too.
     """
 
-    def __init__(self, parameters, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.0):
+    def __init__(
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: None = None) -> None:
+        """One step from the gradients; a closure is not called."""
         for group in self.param_groups:
             (beta_1, beta_2), rate = group["betas"], group["lr"]
             for parameter in group["params"]:
@@ -89,8 +104,8 @@ class TransformersAdamW(torch.optim.Optimizer):
                 parameter.mul_(1 - rate * group["weight_decay"])
 
 
-def learning_rate(config, update):
-    """Of 0-based ``update``: linear from 0 over the warm-up (the first update moves nothing), then to 0."""
+def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
+    """The rate of 0-based ``update``: linear from 0 over the warm-up (the first update moves nothing), then to 0."""
     step, warmup, total = config.schedule_speedup * update, config.warmup_updates, config.schedule_updates
     if step < warmup:
         return config.learning_rate * step / warmup
@@ -99,23 +114,39 @@ def learning_rate(config, update):
     return config.learning_rate * max(0.0, (total - step) / (total - warmup))
 
 
+def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Next-token logits (B, T, V) for ``tokens`` (B, T), by Hugging Face's own forward pass.
+
+    Dropout acts in ``train()`` mode. Hugging Face draws it from torch's global generator; ``generator`` is for the fast
+    twin, which draws from there and only where it is given.
+    """
+    return model(tokens, use_cache=False).logits
+
+
 class GPT2Pretraining:
     """One pre-training run, which can stop anywhere and go on exactly, also in another process.
 
-    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``fast`` takes a quicker forward pass
-    than Hugging Face's, ``micro_batch`` sequences are held in memory at a time: both leave the loss and the gradients
-    as they are and change only which dropout masks are drawn. Before the first update the weights are those of an
-    untrained GPT-2: what the matched control of every DT table starts from.
+    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``logits`` is the forward pass, and
+    ``micro_batch`` sequences are held in memory at a time. A fast twin of the pass or another ``micro_batch`` gives the
+    same loss and gradients, but other dropout masks. Before the first update the weights are those of an untrained
+    GPT-2: what the matched control of every DT table starts from.
     """
 
-    def __init__(self, config, batches, fast=True, micro_batch=None, device=CPU):
+    def __init__(
+        self,
+        config: GPT2PretrainingConfig,
+        batches: Callable[[int], npt.ArrayLike] | None,
+        logits: Logits = logits,
+        micro_batch: int | None = None,
+        device: torch.device = CPU,
+    ) -> None:
         self.config = config
-        self.fast = fast
+        self.logits = logits
         self.device = device
         self.updates = 0
-        self.losses = []
+        self.losses: list[dict[str, float]] = []
         """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
-        self._block = 0.0
+        self._block: float | torch.Tensor = 0.0
         self._batches = batches
         self._micro_batch = micro_batch or default_micro_batch(config)
         from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
@@ -127,10 +158,10 @@ class GPT2Pretraining:
         )
         self._target_table = mapping(config, device)
 
-    def run(self, until, progress=None):
+    def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
         """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
 
-        Raises ValueError when the run is already further, FloatingPointError when the loss is no number.
+        Raises ValueError when the run is already further, FloatingPointError when the loss is NaN or infinite.
         """
         if until < self.updates:
             raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
@@ -142,13 +173,13 @@ class GPT2Pretraining:
                 if progress is not None:
                     progress(self.updates)
 
-    def update(self, tokens):
+    def update(self, tokens: npt.ArrayLike) -> torch.Tensor:
         """One update on ``tokens`` (B, T); returns the loss before it, a float64 scalar in nats per predicted token."""
         tokens = self._checked(tokens)
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        # A generator per update, not per run: so a resumed run needs no saved state of it.
+        # A generator per update, not per run: so a resumed run needs no saved generator state.
         with _seeded(self.config.seed, self.updates + 1, self.device) as generator:
             for part in tokens.split(self._micro_batch):
                 loss = self._loss(part, generator) * (len(part) / len(tokens))
@@ -161,7 +192,7 @@ class GPT2Pretraining:
         return total
 
     @torch.no_grad()
-    def validate(self, tokens):
+    def validate(self, tokens: npt.ArrayLike) -> dict[str, float]:
         """{"updates", "loss", "perplexity"} on held-out sequences (n, T), without dropout."""
         tokens = self._checked(tokens)
         self.model.eval()
@@ -169,16 +200,16 @@ class GPT2Pretraining:
         loss = total / len(tokens)
         return {"updates": self.updates, "loss": loss, "perplexity": math.exp(loss)}
 
-    def weights(self):
+    def weights(self) -> dict[str, torch.Tensor]:
         """A copy as {GPT-2 name: tensor}, for ``load_backbone`` of the Decision Transformer."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.model.transformer.state_dict().items()}
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as Hugging Face does; ``GPT2LMHeadModel.from_pretrained(folder)`` reads it."""
         self.model.save_pretrained(folder)
 
-    def state_dict(self):
-        """Everything that going on exactly needs, as numbers and tensors."""
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next update depends on, as numbers and tensors."""
         return {
             "updates": self.updates,
             "model": self.weights(),
@@ -187,14 +218,15 @@ class GPT2Pretraining:
             "block": self._total(),
         }
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
         self.model.transformer.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.updates, self._block = state["updates"], state["block"]
         self.losses = [dict(row) for row in state["losses"]]
 
-    def _total(self):
-        """The block's losses so far as a number; FloatingPointError when it is none: no such state is to be saved."""
+    def _total(self) -> float:
+        """The sum of the block's losses so far; FloatingPointError when it is NaN or infinite, before it is saved."""
         total = float(self._block)
         if not math.isfinite(total):
             raise FloatingPointError(
@@ -202,19 +234,16 @@ class GPT2Pretraining:
             )
         return total
 
-    def _loss(self, tokens, generator=None):
-        """Mean cross-entropy; dropout acts in ``train()`` mode, in the fast version only with a ``generator``."""
-        if self.fast:
-            logits = gpt2_pretraining_fast.logits(self.model, tokens, generator)
-        else:
-            logits = self.model(tokens, use_cache=False).logits
+    def _loss(self, tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Mean cross-entropy; dropout acts in ``train()`` mode with a ``generator``."""
+        logits = self.logits(self.model, tokens, generator)
         if self.config.objective == "next_token":
             logits, wanted = logits[:, :-1], tokens[:, 1:]
         else:
             wanted = self._target_table[tokens]
         return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
-    def _checked(self, tokens):
+    def _checked(self, tokens: npt.ArrayLike) -> torch.Tensor:
         tokens = torch.as_tensor(np.asarray(tokens, dtype=np.int64))
         length = self.config.sequence_length
         if tokens.ndim != 2 or tokens.shape[1] != length or not len(tokens):
@@ -225,14 +254,14 @@ class GPT2Pretraining:
         return put(self.device, tokens)[0]
 
 
-def default_micro_batch(config):
+def default_micro_batch(config: GPT2PretrainingConfig) -> int:
     """As many sequences as make 4096 tokens and 2^26 logits, but one at least: a few hundred MB of activations."""
     by_tokens = 4096 // config.sequence_length
     by_logits = 2**26 // (config.sequence_length * config.vocabulary)
     return min(config.batch_size, max(1, min(by_tokens, by_logits)))
 
 
-def huggingface_config(config):
+def huggingface_config(config: GPT2PretrainingConfig) -> "GPT2Config":
     """The ``GPT2Config`` of a :class:`GPT2PretrainingConfig`: ReLU, untouched initialisation, tied output head."""
     from transformers import GPT2Config
 
@@ -252,7 +281,7 @@ def huggingface_config(config):
     )
 
 
-def mapping(config, device=CPU):
+def mapping(config: GPT2PretrainingConfig, device: torch.device = CPU) -> torch.Tensor | None:
     """What each token has to be answered with (vocabulary,), or None when the next token is to be predicted.
 
     ``identity``: itself. ``mapping``: a fixed one-to-one image among as many further tokens; ``mapping_within``: among
@@ -266,41 +295,7 @@ def mapping(config, device=CPU):
     return images + config.vocabulary if config.objective == "mapping" else images
 
 
-def stream_batches(sequences, batch_size, rows=None):
-    """Batches from ``sequences(first, count) -> (count, T)``, in order; after ``rows`` sequences it starts again.
-
-    The sequences of a generated chain are independent, so that shuffling them would change nothing.
-    """
-    per_epoch = None if rows is None else _batches_per_epoch(rows, batch_size)
-
-    def batches(update):
-        place = update if per_epoch is None else update % per_epoch
-        return sequences(place * batch_size, batch_size)
-
-    return batches
-
-
-def shuffled_batches(rows, batch_size, seed=SHUFFLE_SEED, workers=1):
-    """Batches from an array of sequences (R, T), in an order that is shuffled once and the same every epoch.
-
-    ``workers=4`` is the authors' loader: each worker has a contiguous quarter of the order, they take turns, and what
-    does not fill a batch is dropped per worker (faithfulness 2.7).
-    """
-    order = list(range(len(rows)))
-    random.Random(seed).shuffle(order)
-    shares = np.array_split(np.array(order), workers)
-    turns = max(len(share) for share in shares) // batch_size
-    places = [
-        share[turn * batch_size : (turn + 1) * batch_size]
-        for turn in range(turns)
-        for share in shares
-        if (turn + 1) * batch_size <= len(share)
-    ]
-    _batches_per_epoch(max(map(len, shares)), batch_size)
-    return lambda update: rows[places[update % len(places)]]
-
-
-def read_weights(folder):
+def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
     """{GPT-2 name: tensor} of any GPT-2 that Hugging Face's ``save_pretrained`` wrote to ``folder``.
 
     Raises OSError, as ``transformers`` does, when there is no model.
@@ -310,14 +305,8 @@ def read_weights(folder):
     return dict(GPT2LMHeadModel.from_pretrained(folder).transformer.state_dict())
 
 
-def _batches_per_epoch(rows, batch_size):
-    if rows < batch_size:
-        raise ValueError(f"{rows} sequences do not fill one batch of {batch_size}; give more data or a smaller batch")
-    return rows // batch_size
-
-
 @contextmanager
-def _seeded(seed, stream, device=CPU):
+def _seeded(seed: int, stream: int, device: torch.device = CPU) -> Iterator[torch.Generator]:
     """Hugging Face draws from torch's global generator: seed it for the body, and put it back; gives a generator of
     its own with the same seed."""
     own = devices.generator(device, seed, stream)

@@ -2,30 +2,36 @@
 
 A token attends to earlier ones only, so queries go in blocks, each against the tokens up to its own end: a little more
 than half of the attention's work at 1024 tokens, and as much less to drop out. The projections of the attention are
-merged (:mod:`synthlib.dt.attention_fast`); a model with several heads is left to Hugging Face's pass. Dropout comes
-from the generator given, not from torch's global one, so with dropout the twins agree in distribution only; without it,
-to rounding.
+merged (:mod:`synthlib.dt.attention_fast`), which needs a model with one head. Dropout comes from the generator that is
+given, not from torch's global one. So with dropout the twins agree in distribution only; without it, to rounding.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
-from synthlib.dt.attention_fast import answers, merged, mix, questions
-from synthlib.dt.model import dropout_factors, dropped
+from synthlib.dt.attention_fast import MergedWeights, answers, merged, mix, questions
+from synthlib.dt.dropout import dropout_factors, dropped
 from synthlib.dt.model_fast import product
+from synthlib.dt.pretraining import logits
+from synthlib.kernels.twins import twin_of
+
+if TYPE_CHECKING:  # takes seconds, and the model is given
+    from transformers import GPT2LMHeadModel
 
 BLOCK = 256
 
 
-def logits(model, tokens, generator=None, block=BLOCK):
-    """Next-token logits (B, T, V) of a ``GPT2LMHeadModel`` with ReLU, in float32 or float64.
+@twin_of(logits, when=lambda config: config.heads == 1)
+def fast_logits(
+    model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None, block: int = BLOCK
+) -> torch.Tensor:
+    """Next-token logits (B, T, V) of a ``GPT2LMHeadModel`` with ReLU and one head, in float32 or float64.
 
     ``tokens`` (B, T) int; dropout acts, with the probabilities of the model's config, only if ``generator`` is given.
     """
     trunk, config = model.transformer, model.config
-    if config.n_head > 1:
-        return model(tokens, use_cache=False).logits
     x = trunk.wte(tokens) + trunk.wpe.weight[: tokens.shape[1]]
     x = dropped(x, dropout_factors(x.shape, config.embd_pdrop, generator, x.device))
     future = torch.full((block, block), -math.inf, dtype=x.dtype, device=x.device).triu(1)
@@ -37,7 +43,13 @@ def logits(model, tokens, generator=None, block=BLOCK):
     return trunk.ln_f(x) @ trunk.wte.weight.T
 
 
-def _causal_attention(weights, states, future, probability, generator):
+def _causal_attention(
+    weights: MergedWeights,
+    states: torch.Tensor,
+    future: torch.Tensor,
+    probability: float,
+    generator: torch.Generator | None,
+) -> torch.Tensor:
     """What the attention adds to the residual stream: (B, T, E) -> (B, T, E); ``future`` (b, b) hides it in a block."""
     block, mixed, sums = len(future), [], []
     for queries in questions(weights, states).split(block, dim=1):
@@ -51,6 +63,6 @@ def _causal_attention(weights, states, future, probability, generator):
     return answers(weights, torch.cat(mixed, dim=1), sums)
 
 
-def _add(x, change, probability, generator):
+def _add(x: torch.Tensor, change: torch.Tensor, probability: float, generator: torch.Generator | None) -> torch.Tensor:
     factors = dropout_factors(change.shape, probability, generator, x.device)
     return x + change if factors is None else torch.addcmul(x, change, factors)

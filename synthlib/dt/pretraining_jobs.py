@@ -15,7 +15,8 @@ import numpy as np
 
 from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, shuffled_batches, stream_batches
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logits
+from synthlib.dt.token_batches import shuffled_batches, stream_batches
 from synthlib.generators.markov_chain import ChainConfig, stream
 from synthlib.generators.text import (
     GPT2_VOCABULARY,
@@ -112,7 +113,7 @@ class _Validated(GPT2Pretraining):
     """A pre-training that also validates itself, in the rows of ``losses``."""
 
     def __init__(self, config, batches, held_out, every):
-        super().__init__(config, batches, device=chosen())
+        super().__init__(config, batches, best(logits, config), device=chosen())
         self._held_out, self._every = held_out, every
 
     def run(self, until, progress=None):

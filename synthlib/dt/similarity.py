@@ -2,9 +2,12 @@
 
 "PT vs FT" compares a model right after loading its pre-trained weights with the same model after fine-tuning, "RI vs
 FT" an untrained initialisation with the fine-tuned model. Definitions as in the authors' code (faithfulness 3.20).
-Nothing has to be kept for it beside what the run store has: the untrained model follows from the run's seed, the loaded
-one from the pre-trained weights, and the fine-tuned one is in the run's checkpoint.
+The run store has all that this needs: the untrained model follows from the run's seed, the loaded model from the
+pre-trained weights, and the fine-tuned model is in the run's checkpoint.
 """
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +15,16 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.dt.jobs import loaded_model, sequence_data, untrained_model
-from synthlib.dt.windows import CONTEXT, BatchBuilder, subset
+from synthlib.dt.model import DecisionTransformer
+from synthlib.dt.windows import CONTEXT, Batch, BatchBuilder, SequenceData, subset
+from synthlib.kernels.twins import best
+from synthlib.runs.store import Job, Store
 
 FEATURE_BATCH = 64
 FEATURE_RATIO = 0.1
 
 
-def weight_similarity(first, second):
+def weight_similarity(first: DecisionTransformer, second: DecisionTransformer) -> float:
     """Cosine of two models' backbone weights, all laid end to end.
 
     Layer norms' weights count, biases do not, nor do the token and position tables: everything outside the blocks and
@@ -27,30 +33,36 @@ def weight_similarity(first, second):
     return float(F.cosine_similarity(_weights(first), _weights(second), dim=0))
 
 
-def feature_windows(data, ratio=FEATURE_RATIO, batch_size=FEATURE_BATCH):
+def feature_windows(
+    data: SequenceData,
+    ratio: float = FEATURE_RATIO,
+    batch_size: int = FEATURE_BATCH,
+    context: int = CONTEXT,
+    **window: Any,
+) -> Iterator[Batch]:
     """Batches of consecutive, non-overlapping windows from a fixed ``ratio`` of the trajectories.
 
-    ``data`` is a :class:`synthlib.dt.windows.SequenceData`, which also says how observations are normalised. The last
-    batch is left out when it is not full. Raises ValueError when not even one is.
+    ``context`` and the further keywords are those of :class:`synthlib.dt.windows.BatchBuilder`. The last batch is left
+    out when it is not full. Raises ValueError when no batch is full.
     """
     places = list(range(len(data.trajectories)))
     windows = [
         (row, start)
         for row in subset(places, ratio)
-        for start in range(0, len(data.trajectories[row].rewards), CONTEXT)
+        for start in range(0, len(data.trajectories[row].rewards), context)
     ]
     full = len(windows) // batch_size
     if not full:
         raise ValueError(
             f"{len(windows)} windows do not fill a batch of {batch_size}; use more of the data than {ratio}"
         )
-    builder = BatchBuilder(data)
+    builder = best(BatchBuilder)(data, context, **window)
     for batch in range(full):
         rows, starts = np.array(windows[batch * batch_size : (batch + 1) * batch_size]).T
         yield builder.batch(rows, starts)
 
 
-def feature_similarity(first, second, batches):
+def feature_similarity(first: DecisionTransformer, second: DecisionTransformer, batches: Iterable[Batch]) -> float:
     """Mean cosine of two models' final hidden states at the observation tokens.
 
     Padded steps count as 0 in the mean, as in the authors' code, so that short windows lower it for every arm alike.
@@ -63,7 +75,9 @@ def feature_similarity(first, second, batches):
     return float(np.mean(means))
 
 
-def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATCH):
+def similarities_of_run(
+    job: Job, store: Store, ratio: float = FEATURE_RATIO, batch_size: int = FEATURE_BATCH
+) -> list[dict[str, Any]]:
     """Both comparisons for one done "dt" job of ``store``: {"comparison": ..., "weights", "features", "updates"} each.
 
     ``updates`` is what the training has reached, more than the job asked for if a longer one went on with it. The
@@ -71,7 +85,7 @@ def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATC
     """
     saved, tuned = store.checkpoint(job), untrained_model(job)
     tuned.load_state_dict(saved["training"]["model"])
-    batches = list(feature_windows(sequence_data(job), ratio, batch_size))
+    batches = list(feature_windows(sequence_data(job), ratio, batch_size, **tuned.config.window))
     starts = {"PT vs FT": loaded_model(job, store), "RI vs FT": untrained_model(job)}
     return [
         {
@@ -84,11 +98,12 @@ def similarities_of_run(job, store, ratio=FEATURE_RATIO, batch_size=FEATURE_BATC
     ]
 
 
-def similarities_of_plan(plan, store):
+def similarities_of_plan(plan: Any, store: Store) -> pd.DataFrame:
     """Figure 12's numbers: one row per done run of ``plan`` and comparison, as :func:`similarities_of_run` gives them.
 
-    Columns arm, dataset, seed, comparison, weights, features, updates. The paper averages over all runs of an arm. Runs
-    of which only the scores are here are left out. RuntimeError when that leaves none.
+    ``plan`` is a :class:`synthlib.study.plan.Plan`. Columns arm, dataset, seed, comparison, weights, features, updates.
+    The paper averages over all runs of an arm. Runs without weights, of which only scores were published, are left out.
+    RuntimeError when no run is left.
     """
     rows = []
     for cell in plan.cells:
@@ -104,14 +119,14 @@ def similarities_of_plan(plan, store):
     return pd.DataFrame(rows)
 
 
-def _weights(model):
+def _weights(model: DecisionTransformer) -> torch.Tensor:
     named = model.backbone().items()
     chosen = [p.detach().flatten() for name, p in named if name.endswith("weight") and name != "wpe.weight"]
     return torch.cat(chosen).double()
 
 
 @torch.no_grad()
-def _features(model, batch, mask):
+def _features(model: DecisionTransformer, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps)
     hidden, _ = model.hidden(*map(torch.from_numpy, parts), mask)
     return hidden[:, :, 1]

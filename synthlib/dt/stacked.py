@@ -1,11 +1,24 @@
 """Decision Transformers that differ in their seed alone, fine-tuned as one computation (synthlib.kernels.stacking)."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from synthlib.dt.finetuning import Update, dt_loss, learning_rate, model_inputs
+from synthlib.dt.dropout import Dropouts
+from synthlib.dt.finetuning import (
+    ClusterLoss,
+    DTTraining,
+    DTTrainingConfig,
+    Predict,
+    Update,
+    dt_loss,
+    learning_rate,
+    model_inputs,
+)
+from synthlib.dt.model import DecisionTransformer
+from synthlib.dt.windows import Batch
 from synthlib.kernels.adam import FusedAdam
 from synthlib.kernels.stacking import leaves_of, mapped, stack_trees, stack_weights, stacked_optimiser
 
@@ -13,10 +26,10 @@ from synthlib.kernels.stacking import leaves_of, mapped, stack_trees, stack_weig
 class StackedDT:
     """:class:`~synthlib.dt.finetuning.DTTraining` s that have made equally many updates with the same configuration."""
 
-    def __init__(self, trainings):
+    def __init__(self, trainings: Sequence[DTTraining]) -> None:
         first = trainings[0]
         self.trainings, self.config = trainings, first.config
-        self._loss = _DTLoss(copy.deepcopy(first.model), first.config, first.fast)
+        self._loss = _DTLoss(copy.deepcopy(first.model), first.config, first.predict)
         names = [name for name, _ in first.model.named_parameters()]
         self._weights = stack_weights(names, [dict(training.model.named_parameters()) for training in trainings])
         self._optimisers = []
@@ -28,10 +41,10 @@ class StackedDT:
         terms = [training.cluster_term for training in trainings]
         self._cluster_terms = None if terms[0] is None else stack_trees(terms)
 
-    def update(self, batches, generators):
+    def update(self, batches: Sequence[Batch], generators: Sequence[torch.Generator | None]) -> list[Update]:
         """One update of each run, with its batch and generator; a list of :class:`~synthlib.dt.finetuning.Update`."""
         models = (training.model for training in self.trainings)
-        drawn = [model_inputs(*of_one) for of_one in zip(models, batches, generators, strict=True)]
+        drawn = [model_inputs(*one) for one in zip(models, batches, generators, strict=True)]
         inputs, dropouts = (stack_trees(part) for part in zip(*drawn, strict=True))
         updates = self.trainings[0].updates
         arguments = (updates, inputs, dropouts, self._cluster_terms)
@@ -47,9 +60,9 @@ class StackedDT:
                 optimiser.step()
         for training in self.trainings:
             training.updates += 1
-        return [Update(*of_one) for of_one in zip(loss.detach(), error.detach(), norms, strict=True)]
+        return [Update(*one) for one in zip(loss.detach(), error.detach(), norms, strict=True)]
 
-    def _clip(self):
+    def _clip(self) -> torch.Tensor:
         """Clip the gradients of each run by its own norm; all norms (G,)."""
         gradients = [leaf.grad for leaf in self._weights.values() if leaf.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
@@ -62,9 +75,11 @@ class StackedDT:
 class _DTLoss(nn.Module):
     """The loss of one Decision Transformer as a module, so that ``functional_call`` can put weights into it."""
 
-    def __init__(self, model, config, fast):
+    def __init__(self, model: DecisionTransformer, config: DTTrainingConfig, predict: Predict) -> None:
         super().__init__()
-        self.model, self.config, self.fast = model, config, fast
+        self.model, self.config, self.predict = model, config, predict
 
-    def forward(self, updates, inputs, dropouts, cluster_term):
-        return dt_loss(self.model, self.config, updates, inputs, dropouts, self.fast, cluster_term)
+    def forward(
+        self, updates: int, inputs: list[torch.Tensor], dropouts: Dropouts, cluster_term: ClusterLoss | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return dt_loss(self.model, self.config, updates, inputs, dropouts, self.predict, cluster_term)

@@ -1,21 +1,25 @@
 """Minibatches of trajectory windows for the Decision Transformer (faithfulness 3.11).
 
 A trajectory is drawn with probability proportional to its length, then a start uniform over its steps; the window is
-what follows, at most K steps, padded on the *left*. :func:`readable_batch` builds that row by row,
-:class:`BatchBuilder` with one gather per array; both give the same numbers to the last bit.
+what follows, at most K steps, padded on the *left*. :class:`BatchBuilder` builds that row by row; its fast twin gives
+the same numbers to the last bit.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+
+from synthlib.tasks import MAX_EPISODE_STEPS
 
 CONTEXT = 20  # K, paper Table 10
 RETURN_SCALE = 1000.0  # for all four environments
-MAX_TIMESTEP = 999
 ACTION_PADDING = -10.0
 DONE_PADDING = 2
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
@@ -40,18 +44,18 @@ class SequenceData:
     ``mean`` and ``std`` (O,) float32 normalise observations.
     """
 
-    trajectories: list = field(repr=False)
+    trajectories: list[Any] = field(repr=False)
     drawable: np.ndarray
     probabilities: np.ndarray
     mean: np.ndarray
     std: np.ndarray
 
-    def normalise(self, observations):
+    def normalise(self, observations: np.ndarray) -> np.ndarray:
         """(..., O) raw -> float32, rounded once at the end as in the reference."""
         return ((observations.astype(np.float64) - self.mean) / self.std).astype(np.float32)
 
 
-def subset(trajectories, ratio):
+def subset(trajectories: Sequence[Item], ratio: float) -> list[Item]:
     """floor(ratio n) whole trajectories, the same ones for every seed and arm (faithfulness 3.17).
 
     Raises ValueError unless 0 < ratio <= 1 leaves at least one.
@@ -64,7 +68,7 @@ def subset(trajectories, ratio):
     return [trajectories[i] for i in np.random.RandomState(0).choice(len(trajectories), kept, replace=False)]
 
 
-def prepare(trajectories, exclude_lowest=True):
+def prepare(trajectories: Sequence[Any], exclude_lowest: bool = True) -> SequenceData:
     """:class:`SequenceData` of a list of trajectories (``observations``, ``actions``, ``rewards``, ``terminals``).
 
     The reference never draws the trajectory of lowest return, because a loop stops with "<" where "<=" was meant;
@@ -93,7 +97,7 @@ def prepare(trajectories, exclude_lowest=True):
     )
 
 
-def update_generators(seed, update):
+def update_generators(seed: int, update: int) -> tuple[np.random.RandomState, random.Random]:
     """(NumPy, Python) generators of one update, as the authors reseed both before each (faithfulness 3.12).
 
     So the windows depend on seed and update alone: arms of one seed see the same ones, and a resumed run goes on.
@@ -102,7 +106,9 @@ def update_generators(seed, update):
     return np.random.RandomState(reseed), random.Random(reseed)
 
 
-def draw(data, count, numpy_generator, python_generator):
+def draw(
+    data: SequenceData, count: int, numpy_generator: np.random.RandomState, python_generator: random.Random
+) -> tuple[np.ndarray, np.ndarray]:
     """(trajectory indices, start steps), each (count,) int: trajectories by length, starts uniform."""
     slots = numpy_generator.choice(len(data.drawable), size=count, replace=True, p=data.probabilities)
     rows = data.drawable[slots]
@@ -110,75 +116,50 @@ def draw(data, count, numpy_generator, python_generator):
     return rows, np.array(starts)
 
 
-def returns_to_go(rewards):
+def returns_to_go(rewards: npt.ArrayLike) -> np.ndarray:
     """Undiscounted sum of the rewards from each step to the end; (T,) -> (T,), summed from the end in float32."""
     return np.cumsum(np.asarray(rewards, dtype=np.float32)[::-1])[::-1]
 
 
-def readable_batch(data, rows, starts, context=CONTEXT, scale=RETURN_SCALE):
-    """:class:`Batch` of the given windows, one at a time."""
-    windows = []
-    for row, start in zip(rows, starts, strict=True):
-        trajectory = data.trajectories[row]
-        step = slice(start, start + context)
-        length = len(trajectory.rewards[step])
-        padding = context - length
+class BatchBuilder:
+    """Batches of windows of ``data``, at most ``context`` steps long.
 
-        def pad(part, value, padding=padding):
+    Returns-to-go are divided by ``return_scale``. Steps from ``time_limit`` on all have the timestep before it.
+    """
+
+    def __init__(
+        self,
+        data: SequenceData,
+        context: int = CONTEXT,
+        return_scale: float = RETURN_SCALE,
+        time_limit: int = MAX_EPISODE_STEPS,
+    ) -> None:
+        self.data, self.context, self.return_scale, self.time_limit = data, context, return_scale, time_limit
+
+    def batch(self, rows: np.ndarray, starts: np.ndarray) -> Batch:
+        """:class:`Batch` of the windows from steps ``starts`` (B,) of the trajectories ``rows`` (B,)."""
+        windows = [self._window(row, start) for row, start in zip(rows, starts, strict=True)]
+        return Batch(*(np.stack(parts) for parts in zip(*windows, strict=True)))
+
+    def _window(self, row: int, start: int) -> Batch:
+        """One row of a :class:`Batch`."""
+        trajectory = self.data.trajectories[row]
+        step = slice(start, start + self.context)
+        length = len(trajectory.rewards[step])
+
+        def pad(part: npt.ArrayLike, value: float) -> np.ndarray:
             part = np.asarray(part)
-            return np.concatenate([np.full((padding, *part.shape[1:]), value), part])
+            return np.concatenate([np.full((self.context - length, *part.shape[1:]), value), part])
 
         remaining = returns_to_go(trajectory.rewards)[start : start + length + 1]
         if len(remaining) == length:  # the trajectory ends with the window
             remaining = np.append(remaining, 0.0)
-        windows.append(
-            (
-                data.normalise(pad(trajectory.observations[step], 0.0)),
-                pad(trajectory.actions[step], ACTION_PADDING).astype(np.float32),
-                pad(trajectory.rewards[step], 0.0).astype(np.float32)[:, None],
-                pad(trajectory.terminals[step], DONE_PADDING).astype(np.int64),
-                (pad(remaining, 0.0) / scale).astype(np.float32)[:, None],
-                pad(np.minimum(start + np.arange(length), MAX_TIMESTEP), 0).astype(np.int64),
-                pad(np.ones(length), 0.0).astype(np.float32),
-            )
-        )
-    return Batch(*(np.stack(parts) for parts in zip(*windows, strict=True)))
-
-
-class BatchBuilder:
-    """The fast twin of :func:`readable_batch`: all trajectories laid end to end, row 0 holding the padding."""
-
-    def __init__(self, data, context=CONTEXT, scale=RETURN_SCALE):
-        self.data, self.context = data, context
-        trajectories = data.trajectories
-        self._lengths = np.array([len(t.rewards) for t in trajectories])
-        self._first = 1 + np.concatenate([[0], np.cumsum(self._lengths)[:-1]])
-
-        def column(padding, parts, dtype=np.float32):
-            return np.concatenate([np.full_like(parts[0][:1], padding, dtype=dtype), *parts], dtype=dtype)
-
-        self._observations = column(0.0, [t.observations for t in trajectories])
-        for chunk in np.array_split(np.arange(len(self._observations)), 1 + len(self._observations) // 100_000):
-            self._observations[chunk] = data.normalise(self._observations[chunk])
-        self._actions = column(ACTION_PADDING, [t.actions for t in trajectories])
-        self._rewards = column(0.0, [t.rewards[:, None] for t in trajectories])
-        self._dones = column(DONE_PADDING, [t.terminals for t in trajectories], dtype=np.int64)
-        remaining = column(0.0, [returns_to_go(t.rewards)[:, None] for t in trajectories])
-        self._returns_to_go = (remaining.astype(np.float64) / scale).astype(np.float32)
-
-    def batch(self, rows, starts):
-        """:class:`Batch` of windows from ``starts`` (B,) of trajectories ``rows`` (B,)."""
-        window = np.minimum(self.context, self._lengths[rows] - starts)
-        steps = starts[:, None] + np.arange(self.context + 1) - (self.context - window)[:, None]
-        real = (steps >= starts[:, None]) & (steps < self._lengths[rows][:, None])
-        places = np.where(real, self._first[rows][:, None] + steps, 0)
-        inside, places_inside = real[:, :-1], places[:, :-1]
         return Batch(
-            self._observations[places_inside],
-            self._actions[places_inside],
-            self._rewards[places_inside],
-            self._dones[places_inside],
-            self._returns_to_go[places],
-            np.where(inside, np.minimum(steps[:, :-1], MAX_TIMESTEP), 0),
-            inside.astype(np.float32),
+            observations=self.data.normalise(pad(trajectory.observations[step], 0.0)),
+            actions=pad(trajectory.actions[step], ACTION_PADDING).astype(np.float32),
+            rewards=pad(trajectory.rewards[step], 0.0).astype(np.float32)[:, None],
+            dones=pad(trajectory.terminals[step], DONE_PADDING).astype(np.int64),
+            returns_to_go=(pad(remaining, 0.0) / self.return_scale).astype(np.float32)[:, None],
+            timesteps=pad(np.minimum(start + np.arange(length), self.time_limit - 1), 0).astype(np.int64),
+            mask=pad(np.ones(length), 0.0).astype(np.float32),
         )

@@ -2,14 +2,29 @@
 
 The paper evaluates ten episodes of at most 1000 steps every 5,000 updates (faithfulness 6.4). Its environments are
 not seeded; ours are, from the run's seed and the number of updates, so that a resumed run repeats its evaluations.
+
+:func:`rollout` is the one loop. It takes policies that remember their episodes, as the Decision Transformer does, and
+policies that see only the present observation.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from synthlib.offline.environments import make_environment
 from synthlib.tasks import MAX_EPISODE_STEPS, normalised_score, pad_observation
+
+
+class Policy(Protocol):
+    """What acts in several episodes at once, and may remember them."""
+
+    def __call__(self, observations: np.ndarray, rewards: np.ndarray, running: np.ndarray) -> np.ndarray:
+        """Actions (n, A) in the n episodes that still run.
+
+        ``observations`` (n, O) are float32. ``rewards`` (n,) are those of the step before, 0 at the first step.
+        ``running`` (n,) are the numbers of the episodes in increasing order: an episode that ends does not come back.
+        """
 
 
 class Evaluation(NamedTuple):
@@ -20,41 +35,62 @@ class Evaluation(NamedTuple):
     score: float
 
 
+def rollout(
+    policy: Policy, envs: Sequence[Any], seed: int, max_steps: int = MAX_EPISODE_STEPS, where: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raw returns (E,) and lengths (E,) of one episode in each of E gymnasium-like environments ``envs``.
+
+    Episode i starts from ``seed + i`` and ends when its environment terminates it or after ``max_steps`` steps. Raises
+    FloatingPointError when the policy answers NaN; ``where`` stands in its text.
+    """
+    observations = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
+    returns, rewards, lengths = np.zeros(len(envs)), np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
+    running = np.arange(len(envs))
+    for step in range(max_steps):
+        actions = policy(observations[running].astype(np.float32), rewards[running], running)
+        if np.isnan(actions).any():
+            raise FloatingPointError(f"the policy answers NaN {where}at step {step}; its training has diverged")
+        alive = np.ones(len(running), dtype=bool)
+        for slot, (i, action) in enumerate(zip(running, actions, strict=True)):
+            observations[i], rewards[i], terminal, _, _ = envs[i].step(action)
+            returns[i] += rewards[i]
+            lengths[i] += 1
+            alive[slot] = not terminal
+        running = running[alive]
+        if not len(running):
+            break
+    return returns, lengths
+
+
 class Evaluator:
     """``episodes`` copies of one environment, kept from one evaluation to the next."""
 
-    def __init__(self, environment, episodes, masses="d4rl", max_steps=MAX_EPISODE_STEPS):
+    def __init__(
+        self, environment: str, episodes: int, masses: str = "d4rl", max_steps: int = MAX_EPISODE_STEPS
+    ) -> None:
         self.environment = environment
         self.max_steps = max_steps
         # Unwrapped: the time limit is counted here, and each wrapper would cost a tenth of a step.
         self._envs = [make_environment(environment, masses).unwrapped for _ in range(episodes)]
 
-    def evaluate(self, act, seed):
+    def evaluate(self, act: Callable[[np.ndarray], np.ndarray], seed: int) -> Evaluation:
         """Run every episode to its end; episode ``i`` starts from seed ``seed + i``.
 
         ``act`` maps float32 observations (n, O), as in the data, to actions (n, A) in [-1, 1].
         Raises FloatingPointError when it answers NaN.
         """
-        count = len(self._envs)
-        observations = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(self._envs)])
-        returns, lengths = np.zeros(count), np.zeros(count, dtype=np.int64)
-        running = np.arange(count)
-        for _ in range(self.max_steps):
-            actions = act(pad_observation(self.environment, observations[running].astype(np.float32)))
-            if np.isnan(actions).any():
-                raise FloatingPointError(f"the policy answers NaN in {self.environment}; its training has diverged")
-            alive = np.ones(len(running), dtype=bool)
-            for slot, (i, action) in enumerate(zip(running, actions, strict=True)):
-                observations[i], reward, terminal, _, _ = self._envs[i].step(action)
-                returns[i] += reward
-                lengths[i] += 1
-                alive[slot] = not terminal
-            running = running[alive]
-            if not len(running):
-                break
+        return self.play(lambda observations, rewards, running: act(observations), seed)
+
+    def play(self, policy: Policy, seed: int) -> Evaluation:
+        """As :meth:`evaluate`, for a policy that remembers its episodes."""
+
+        def padded(observations: np.ndarray, rewards: np.ndarray, running: np.ndarray) -> np.ndarray:
+            return policy(pad_observation(self.environment, observations), rewards, running)
+
+        returns, lengths = rollout(padded, self._envs, seed, self.max_steps, where=f"in {self.environment} ")
         return Evaluation(returns, lengths, float(normalised_score(self.environment, returns.mean())))
 
 
-def evaluation_seed(run_seed, updates):
+def evaluation_seed(run_seed: int, updates: int) -> int:
     """Seed of the first episode of the evaluation after ``updates`` updates of the run with ``run_seed``."""
     return int(np.random.SeedSequence([run_seed, updates]).generate_state(1)[0] >> 1)

@@ -13,7 +13,7 @@ from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training
 from synthlib.dt.model import DecisionTransformer, baseline_config
-from synthlib.dt.windows import draw, prepare, readable_batch, update_generators
+from synthlib.dt.windows import BatchBuilder, draw, prepare, update_generators
 from synthlib.generators import mdp
 from synthlib.generators.markov_chain import ChainConfig, authors_block
 from synthlib.offline.environments import make_environment
@@ -89,7 +89,7 @@ def test_windows_cut_in_a_loop_are_the_same():
     random.seed(42)
     assert [list(map(int, part)) for part in reference_loops.draw_windows(data, 50)] == [rows.tolist(), starts.tolist()]
     for ours, theirs in zip(
-        readable_batch(data, rows, starts), reference_loops.window_batch(data, rows, starts), strict=True
+        BatchBuilder(data).batch(rows, starts), reference_loops.window_batch(data, rows, starts), strict=True
     ):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -101,9 +101,9 @@ def test_reference_transformer_makes_the_same_updates(attention):
     config = baseline_config(5, 3, width=16, layers=2, **NO_DROPOUT)
     model, settings = DecisionTransformer(config, seed=1), baseline_training(warmup_updates=2, learning_rate=1e-3)
     reference = ReferenceDTTraining(ReferenceDT(config, attention).load(model), settings)
-    training = DTTraining(model, settings, fast=False)
+    training = DTTraining(model, settings)
     for update in range(10):
-        batch = readable_batch(data, *draw(data, 16, *update_generators(1, update)))
+        batch = BatchBuilder(data).batch(*draw(data, 16, *update_generators(1, update)))
         assert reference.update(batch) == pytest.approx(training.update(batch, None).loss.item(), abs=1e-5)
     weights = reference.model.state_dict()
     assert torch.allclose(weights["predict_action.weight"], model.predict_action.weight, atol=1e-4)

@@ -1,23 +1,18 @@
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from synthlib.dt.evaluation import (
-    TARGET_RETURNS,
-    DTEvaluator,
-    evaluate_together,
-    predict_last_action,
-    readable_episode,
-)
-from synthlib.dt.model import DecisionTransformer, pretrained_config
+from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned, readable_episode
+from synthlib.dt.model import DecisionTransformer, LastAction, pretrained_config
+from synthlib.offline.evaluation import Evaluator, rollout
 from synthlib.tasks import normalised_score
 from tests.common import golden, golden_model
 
 GOLDEN = golden("dt_eval")
 STATISTICS = GOLDEN["state_mean"], GOLDEN["state_std"]
+CONFIG = pretrained_config(5, 3)
 
 
 class ToyEnvironment:
@@ -42,6 +37,10 @@ class ToyEnvironment:
         return self.state, reward, bool(done), False, {}
 
 
+def policy(model, target, statistics=STATISTICS):
+    return ReturnConditioned(LastAction(model), model.config, *statistics, target)
+
+
 def setting(case):
     model = golden_model("share_true" if GOLDEN[f"{case}/share_input_output_proj"] else "share_false")
     return model, float(GOLDEN[f"{case}/target_return"]), int(GOLDEN[f"{case}/max_ep_len"])
@@ -63,7 +62,7 @@ def test_an_episode_equals_the_reference(case):
 def test_the_batch_equals_the_reference(case):
     model, target, max_steps = setting(case)
     envs = [ToyEnvironment(case) for _ in range(2)]
-    returns, lengths = evaluate_together(partial(predict_last_action, model), envs, *STATISTICS, target, 0, max_steps)
+    returns, lengths = rollout(policy(model, target), envs, 0, max_steps)
     assert lengths.tolist() == [GOLDEN[f"{case}/episode_length"]] * 2
     assert returns == pytest.approx(np.tile(GOLDEN[f"{case}/episode_return"], 2), abs=1e-3)
 
@@ -72,7 +71,7 @@ def test_episodes_as_one_batch_equal_episodes_one_by_one():
     """Different starts and lengths: episodes that end early must not disturb the others."""
     model, target, max_steps = setting("case1")
     envs = [ToyEnvironment("case1", noise=0.5) for _ in range(6)]
-    returns, lengths = evaluate_together(partial(predict_last_action, model), envs, *STATISTICS, target, 10, max_steps)
+    returns, lengths = rollout(policy(model, target), envs, 10, max_steps)
     episodes = [readable_episode(model, env, *STATISTICS, target, 10 + i, max_steps) for i, env in enumerate(envs)]
     assert lengths.tolist() == [len(episode.rewards) for episode in episodes]
     assert len(set(lengths.tolist())) > 2 and lengths.max() > 20
@@ -86,7 +85,7 @@ def test_the_model_sees_at_most_the_last_twenty_steps():
         seen.append((observations.shape, timesteps[0, 0], timesteps[0, -1], actions[:, -1].any()))
         return np.full((len(observations), 3), 0.1, dtype=np.float32)
 
-    evaluate_together(predict, [ToyEnvironment("case0")], *STATISTICS, 100.0, 0, max_steps=30)
+    rollout(ReturnConditioned(predict, CONFIG, *STATISTICS, 100.0), [ToyEnvironment("case0")], 0, max_steps=30)
     assert seen[0] == ((1, 1, 5), 0, 0, False)
     assert seen[-1] == ((1, 20, 5), 10, 29, False)
 
@@ -96,20 +95,19 @@ def test_a_model_that_answers_nan_is_reported():
         return np.full((len(observations), 3), np.nan, dtype=np.float32)
 
     with pytest.raises(FloatingPointError, match="NaN at step 0"):
-        evaluate_together(predict, [ToyEnvironment("case0")], *STATISTICS, 100.0, 0)
+        rollout(ReturnConditioned(predict, CONFIG, *STATISTICS, 100.0), [ToyEnvironment("case0")], 0)
 
 
 @pytest.mark.parametrize(("environment", "widths"), [("hopper", (11, 3)), ("ant", (111, 8))])
 def test_mujoco_evaluation_repeats_with_its_seed(environment, widths):
     model = DecisionTransformer(pretrained_config(*widths, width=16, layers=1), seed=0)
-    predict = partial(predict_last_action, model)
-    evaluator = DTEvaluator(environment, episodes=3, max_steps=25)
+    evaluator, target = Evaluator(environment, episodes=3, max_steps=25), TARGET_RETURNS[environment]
     statistics = np.zeros(widths[0], dtype=np.float32), np.ones(widths[0], dtype=np.float32)
-    one, same, other = (evaluator.evaluate(predict, *statistics, seed=seed) for seed in (3, 3, 50))
+    one, same, other = (evaluator.play(policy(model, target, statistics), seed=seed) for seed in (3, 3, 50))
     assert np.array_equal(one.returns, same.returns) and not np.array_equal(one.returns, other.returns)
     assert len(set(one.returns.tolist())) == 3
     assert one.score == pytest.approx(normalised_score(environment, one.returns.mean()))
     assert TARGET_RETURNS[environment] == {"hopper": 3600, "ant": 5000}[environment]
-    asked = evaluator.evaluate(predict, *statistics, seed=3, target_return=-5000.0)
+    asked = evaluator.play(policy(model, -5000.0, statistics), seed=3)
     assert not np.array_equal(asked.returns, one.returns)
     assert torch.is_grad_enabled()

@@ -13,7 +13,8 @@ from synthlib.dt.finetuning import (
     learning_rate,
     pretrained_training,
 )
-from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.model import DecisionTransformer, baseline_config, predict_actions, pretrained_config
+from synthlib.dt.model_fast import fast_predict_actions
 from tests.common import DT_GOLDEN, SMALL_DT, golden_batch, golden_model, golden_name
 
 GOLDEN_SCHEDULE = {"learning_rate": 0.002, "weight_decay": 0.1, "warmup_updates": 4}
@@ -24,10 +25,10 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("predict", [predict_actions, fast_predict_actions])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", ["share_false", "share_true"])
-def test_three_updates_equal_the_reference(case, mode, fast):
+def test_three_updates_equal_the_reference(case, mode, predict):
     expected = {
         name.removeprefix(f"{case}/{mode}/"): DT_GOLDEN[name]
         for name in DT_GOLDEN.files
@@ -35,7 +36,7 @@ def test_three_updates_equal_the_reference(case, mode, fast):
     }
     # In the golden file the time embedding is always GPT-2's table, with tied projections or without.
     model = golden_model(case, wpe_as_time_embedding=True)
-    training = DTTraining(model, MODES[mode], fast)
+    training = DTTraining(model, MODES[mode], predict)
     names = expected["param_names"].tolist()
     for step in range(3):
         assert learning_rate(MODES[mode], step) == pytest.approx(expected["lr_used"][step, 0], rel=1e-12)

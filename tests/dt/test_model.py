@@ -2,13 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.dt.model import (
-    DecisionTransformer,
-    baseline_config,
-    draw_dropouts,
-    load_backbone,
-    pretrained_config,
-)
+from synthlib.dt.dropout import draw_dropouts
+from synthlib.dt.model import DecisionTransformer, baseline_config, load_backbone, pretrained_config
 from tests.common import DT_CASES, DT_GOLDEN, SMALL_DT, golden_inputs, golden_model, golden_weights
 
 

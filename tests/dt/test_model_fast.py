@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from synthlib.dt import evaluation as dt_evaluation
+from synthlib.dt.dropout import draw_dropouts
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
-from synthlib.dt.model import DecisionTransformer, baseline_config, draw_dropouts, pretrained_config
-from synthlib.dt.model_fast import LastAction, predict_actions, predict_last_action
+from synthlib.dt.model import (
+    DecisionTransformer,
+    DTConfig,
+    LastAction,
+    baseline_config,
+    predict_actions,
+    pretrained_config,
+)
+from synthlib.dt.model_fast import FastLastAction, fast_predict_actions
+from synthlib.kernels.twins import best
 from tests.common import golden_batch, golden_inputs, golden_model
 
 CONFIGURATIONS = {
@@ -16,19 +24,26 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("heads", [1, 2])
+def test_the_fast_pass_is_for_one_head():
+    one, two = DTConfig(5, 3), DTConfig(5, 3, heads=2)
+    assert (best(predict_actions, one), best(LastAction, one)) == (fast_predict_actions, FastLastAction)
+    assert (best(predict_actions, two), best(LastAction, two)) == (predict_actions, LastAction)
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_twins_have_the_same_loss_and_gradients(name, layers, heads):
+def test_twins_have_the_same_loss_and_gradients(name, layers):
     """In float64 and with dropout, so that only a difference in the function can show."""
     config, _ = CONFIGURATIONS[name]
-    model = DecisionTransformer(config(5, 3, width=32, layers=layers, heads=heads), seed=0).double()
+    model = DecisionTransformer(config(5, 3, width=32, layers=layers), seed=0).double()
     observations, actions, returns, timesteps, mask = golden_inputs()
     inputs = (observations.double(), actions.double(), returns.double(), timesteps, mask.double())
     real = mask > 0
     dropouts = draw_dropouts(model.config, *timesteps.shape, dropout_generator(0, 0))
     slow = model(*inputs, dropouts)
-    fast, embeddings = predict_actions(model, *inputs, dropouts)
+    action, embeddings = predict_actions(model, *inputs, dropouts=dropouts)
+    assert torch.equal(action, slow.action) and torch.equal(embeddings, slow.embeddings)
+    fast, embeddings = fast_predict_actions(model, *inputs, dropouts=dropouts)
     torch.testing.assert_close(fast[real], slow.action[real], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(embeddings, slow.embeddings)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -46,9 +61,9 @@ def train_twins(name, dtype, updates=200):
         DTTraining(
             DecisionTransformer(config(5, 3, width=16, layers=2), 0).to(dtype),
             replace(training(), warmup_updates=20, learning_rate=1e-3),
-            fast,
+            predict,
         )
-        for fast in (False, True)
+        for predict in (predict_actions, fast_predict_actions)
     ]
     losses = [[run.update(golden_batch(k % 3), dropout_generator(4, k)) for run in runs] for k in range(updates)]
     return torch.tensor(losses, dtype=torch.float64), [run.model for run in runs]
@@ -76,8 +91,7 @@ def test_twins_choose_the_same_action(case):
     actions[:, -1] = 0
     for length in (1, 7, 20):
         window = [part[:, -length:] for part in (observations, actions, returns, timesteps)]
-        slow = dt_evaluation.predict_last_action(model, *window)
-        fast = predict_last_action(model, *window)
+        slow, fast = (kind(model)(*window) for kind in (LastAction, FastLastAction))
         assert fast.shape == (4, 3)
         np.testing.assert_allclose(fast, slow, atol=5e-6)
 
@@ -102,12 +116,12 @@ def test_actions_do_not_depend_on_the_calls_before(monkeypatch):
     calls.append(window(10))
     calls[-1][1][2, 3, 1] += 1
     goes_on = {*range(1, 25), 26}
-    predict, embed, embedded = LastAction(model), model.embed, []
+    predict, embed, embedded = FastLastAction(model), model.embed, []
     monkeypatch.setattr(model, "embed", lambda *window: embedded.append(window[3].shape[1]) or embed(*window))
     for i, call in enumerate(calls):
         found = predict(*call)
         assert embedded.pop() == (2 if i in goes_on else call[3].shape[1]), i
-        np.testing.assert_allclose(found, predict_last_action(model, *call), atol=5e-6, err_msg=str(i))
+        np.testing.assert_allclose(found, FastLastAction(model)(*call), atol=5e-6, err_msg=str(i))
         embedded.clear()
         for part in call:
             part[:] = 0  # what the caller does with its arrays afterwards is its own business

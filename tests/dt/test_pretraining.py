@@ -13,11 +13,12 @@ from synthlib.dt.pretraining import (
     default_micro_batch,
     huggingface_config,
     learning_rate,
+    logits,
     mapping,
     read_weights,
-    shuffled_batches,
-    stream_batches,
 )
+from synthlib.dt.pretraining_fast import fast_logits
+from synthlib.dt.token_batches import shuffled_batches, stream_batches
 from tests.common import GPT2_BATCHES, GPT2_GOLDEN, GPT2_GOLDEN_CONFIG, SMALL_GPT2
 
 
@@ -43,11 +44,11 @@ def test_order_of_rows_equals_the_reference():
 def test_logits_equal_the_reference():
     training = golden_training()
     with torch.no_grad():
-        logits = training.model.eval()(torch.from_numpy(GPT2_BATCHES(0))).logits
-    np.testing.assert_allclose(logits, GPT2_GOLDEN["logits_batch0"], atol=2e-6, rtol=2e-6)
+        found = training.model.eval()(torch.from_numpy(GPT2_BATCHES(0))).logits
+    np.testing.assert_allclose(found, GPT2_GOLDEN["logits_batch0"], atol=2e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("options", [{"fast": False}, {"fast": True}, {"fast": False, "micro_batch": 3}])
+@pytest.mark.parametrize("options", [{}, {"logits": fast_logits}, {"micro_batch": 3}])
 @pytest.mark.parametrize("world", [1, 2])
 def test_updates_equal_the_reference(world, options):
     """world 2 is the launcher with two processes, which advances the schedule twice as fast."""
@@ -100,15 +101,15 @@ def test_initial_weights_follow_the_seed():
     assert one[name].std().item() == pytest.approx(0.02 / math.sqrt(6), rel=0.02)
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_resuming_repeats_the_run(tmp_path, fast):
+@pytest.mark.parametrize("logits", [logits, fast_logits])
+def test_resuming_repeats_the_run(tmp_path, logits):
     """Dropout included, although no generator state is saved."""
-    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
+    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, logits)
     whole.run(23)
-    half = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
+    half = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, logits)
     half.run(14)
     torch.save(half.state_dict(), tmp_path / "state.pt")
-    rest = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast)
+    rest = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, logits)
     rest.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     rest.run(23)
     assert rest.losses == whole.losses and len(whole.losses) == 2
@@ -136,14 +137,14 @@ def test_weights_load_into_plain_transformers_and_back(tmp_path):
     assert torch.equal(model.h[2].attn.c_attn.weight, back["h.2.attn.c_attn.weight"])
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_validation_has_no_dropout_and_changes_nothing(fast):
-    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast, micro_batch=3)
+@pytest.mark.parametrize(("one", "other"), [(logits, fast_logits), (fast_logits, logits)])
+def test_validation_has_no_dropout_and_changes_nothing(one, other):
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, one, micro_batch=3)
     first, second = (training.validate(GPT2_GOLDEN["dataset_rows"]) for _ in range(2))
     assert first == second
     assert first["perplexity"] == pytest.approx(math.exp(first["loss"]))
     assert first["loss"] == pytest.approx(math.log(12), abs=0.2)
-    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, not fast, micro_batch=20).validate(GPT2_GOLDEN["dataset_rows"])
+    whole = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, other, micro_batch=20).validate(GPT2_GOLDEN["dataset_rows"])
     assert first["loss"] == pytest.approx(whole["loss"], rel=1e-6)
 
 
@@ -230,7 +231,7 @@ def test_wrong_settings_are_refused():
 
 def test_twins_are_equal_in_float64_over_200_updates():
     config = replace(GPT2_GOLDEN_CONFIG, schedule_updates=400)
-    fast, readable = (GPT2Pretraining(config, GPT2_BATCHES, fast=fast) for fast in (True, False))
+    fast, readable = (GPT2Pretraining(config, GPT2_BATCHES, logits=one) for one in (fast_logits, logits))
     for training in (fast, readable):
         training.model.double()
     losses = torch.tensor([[one.update(GPT2_BATCHES(update)) for one in (fast, readable)] for update in range(200)])

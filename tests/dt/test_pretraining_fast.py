@@ -2,13 +2,14 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from synthlib.dt.pretraining import GPT2PretrainingConfig, huggingface_config
-from synthlib.dt.pretraining_fast import logits
+from synthlib.dt.pretraining import GPT2PretrainingConfig, huggingface_config, logits
+from synthlib.dt.pretraining_fast import fast_logits
+from synthlib.kernels.twins import best
 
 
-def language_model(heads=1, **dropouts):
+def language_model(**dropouts):
     """A small model; ``dropouts`` are Hugging Face's names, all 0 unless given."""
-    shape = GPT2PretrainingConfig(12, dropout=0.0, width=16, layers=2, heads=heads, positions=80, sequence_length=80)
+    shape = GPT2PretrainingConfig(12, dropout=0.0, width=16, layers=2, positions=80, sequence_length=80)
     config = huggingface_config(shape)
     config.update(dropouts)
     with torch.random.fork_rng(devices=[]):
@@ -19,15 +20,19 @@ def language_model(heads=1, **dropouts):
 TOKENS = torch.randint(12, (3, 70), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("heads", [1, 2])
+def test_the_fast_pass_is_for_one_head():
+    assert best(logits, GPT2PretrainingConfig(12)) is fast_logits
+    assert best(logits, GPT2PretrainingConfig(12, heads=2)) is logits
+
+
 @pytest.mark.parametrize("block", [16, 35, 70, 256])
-def test_twins_have_the_same_logits_and_gradients(block, heads):
+def test_twins_have_the_same_logits_and_gradients(block):
     """Blocks that divide the sequence, that do not, and that are longer than it; in float64."""
-    model = language_model(heads).double()
+    model = language_model().double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-    slow, fast = model(TOKENS).logits, logits(model, TOKENS, None, block)
+    slow, fast = logits(model, TOKENS), fast_logits(model, TOKENS, None, block)
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
     gradients = [torch.autograd.grad(x.square().mean(), model.parameters()) for x in (slow, fast)]
     for name, one, other in zip(dict(model.named_parameters()), *gradients, strict=True):
@@ -37,8 +42,8 @@ def test_twins_have_the_same_logits_and_gradients(block, heads):
 def test_dropout_only_with_a_generator():
     model = language_model(resid_pdrop=0.5)
     with torch.no_grad():
-        plain, again = logits(model, TOKENS), logits(model, TOKENS)
-        one, same = (logits(model, TOKENS, torch.Generator().manual_seed(3)) for _ in range(2))
+        plain, again = fast_logits(model, TOKENS), fast_logits(model, TOKENS)
+        one, same = (fast_logits(model, TOKENS, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(plain, again) and torch.equal(one, same) and not torch.equal(one, plain)
 
 
@@ -53,7 +58,7 @@ def test_dropout_spreads_the_logits_as_hugging_faces_does(place):
                 parameter.mul_(8)
         torch.manual_seed(0)
         slow = torch.stack([model(TOKENS).logits for _ in range(150)])
-        fast = torch.stack([logits(model, TOKENS, generator) for _ in range(150)])
+        fast = torch.stack([fast_logits(model, TOKENS, generator) for _ in range(150)])
     assert (fast.var(0).mean() / slow.var(0).mean()).item() == pytest.approx(1, abs=0.06)
     assert slow.var(0).mean() > 0.001
     error = ((slow.var(0) + fast.var(0)) / 150).sqrt()

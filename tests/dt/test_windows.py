@@ -8,11 +8,12 @@ from synthlib.dt.windows import (
     BatchBuilder,
     draw,
     prepare,
-    readable_batch,
     returns_to_go,
     subset,
     update_generators,
 )
+from synthlib.dt.windows_fast import FastBatchBuilder
+from synthlib.kernels.twins import best
 from tests.common import ToyTrajectory, golden, random_trajectories
 
 GOLDEN = golden("dt_batch")
@@ -38,26 +39,39 @@ def test_statistics_and_probabilities_equal_the_reference():
 
 def test_draws_and_batches_equal_the_reference():
     data = prepare(golden_trajectories())
-    builder = BatchBuilder(data)
+    builders = [kind(data) for kind in (BatchBuilder, FastBatchBuilder)]
     generators = np.random.RandomState(int(GOLDEN["numpy_seed"])), random.Random(int(GOLDEN["python_random_seed"]))
     for j in range(6):
         rows, starts = draw(data, int(GOLDEN["batch_size"]), *generators)
         np.testing.assert_array_equal(rows, GOLDEN[f"batch{j}/traj_index"])
         np.testing.assert_array_equal(starts, GOLDEN[f"batch{j}/start_index"])
-        for batch in (readable_batch(data, rows, starts), builder.batch(rows, starts)):
+        for batch in (builder.batch(rows, starts) for builder in builders):
             for ours, name in zip(batch, GOLDEN_NAMES, strict=True):
                 np.testing.assert_array_equal(ours, GOLDEN[f"batch{j}/{name}"], err_msg=f"batch {j} {name}")
 
 
-def test_twins_are_equal_over_every_window():
+@pytest.mark.parametrize("window", [{}, {"context": 1}, {"context": 7, "return_scale": 30.0, "time_limit": 500}])
+def test_twins_are_equal_over_every_window(window):
     """Trajectories shorter than, as long as and longer than the context, and longer than the time limit."""
+    assert best(BatchBuilder) is FastBatchBuilder
     data = prepare(random_trajectories([1, 2, 19, 20, 21, 41, 1005]))
     rows, starts = np.array([(i, s) for i, t in enumerate(data.trajectories) for s in range(len(t.rewards))]).T
-    slow, fast = readable_batch(data, rows, starts), BatchBuilder(data).batch(rows, starts)
+    slow, fast = (kind(data, **window).batch(rows, starts) for kind in (BatchBuilder, FastBatchBuilder))
     for ours, theirs, name in zip(fast, slow, Batch._fields, strict=True):
         assert ours.dtype == theirs.dtype, name
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
-    assert slow.timesteps.max() == 999 and slow.mask.min(axis=1).max() == 1
+    assert slow.timesteps.max() == window.get("time_limit", 1000) - 1 and slow.mask.min(axis=1).max() == 1
+    assert slow.observations.shape[1] == window.get("context", 20)
+
+
+def test_a_windows_length_scale_and_time_limit_are_the_builders():
+    data = prepare(random_trajectories([40]))
+    rows, starts = np.array([0, 0]), np.array([2, 30])
+    usual = BatchBuilder(data).batch(rows, starts)
+    other = BatchBuilder(data, context=5, return_scale=10.0, time_limit=32).batch(rows, starts)
+    np.testing.assert_array_equal(other.observations[0], usual.observations[0, :5])
+    np.testing.assert_allclose(other.returns_to_go[0], 100 * usual.returns_to_go[0, :6], rtol=1e-5)
+    assert other.timesteps[1].tolist() == [30, 31, 31, 31, 31]
 
 
 def test_lowest_return_is_left_out_unless_asked():

@@ -12,7 +12,8 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.stacked import StackedCQL
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
-from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.model import DecisionTransformer, baseline_config, predict_actions, pretrained_config
+from synthlib.dt.model_fast import fast_predict_actions
 from synthlib.dt.stacked import StackedDT
 from synthlib.machine import devices
 from synthlib.offline.datasets import Transitions
@@ -22,7 +23,7 @@ from tests.common import META, OnePlace, golden_batch, largest_difference, noise
 SEEDS = (0, 1, 2)
 
 
-def dt_trainings(arm, fast=True, dtype=torch.float64):
+def dt_trainings(arm, predict=fast_predict_actions, dtype=torch.float64):
     config = baseline_config if arm == "baseline" else pretrained_config
     settings = {"warmup_updates": 20, "learning_rate": 1e-3} | ({"cluster_weight": 0.1} if arm == "text" else {})
     training = (baseline_training if arm == "baseline" else pretrained_training)(**settings)
@@ -30,7 +31,7 @@ def dt_trainings(arm, fast=True, dtype=torch.float64):
     def made(seed):
         term = ClusterTerm.of(torch.randn(7, 16, generator=torch.Generator().manual_seed(seed)).to(dtype))
         model = DecisionTransformer(config(5, 3, width=16, layers=2), seed).to(dtype)
-        return DTTraining(model, training, fast, term if arm == "text" else None)
+        return DTTraining(model, training, predict, term if arm == "text" else None)
 
     return [made(seed) for seed in SEEDS]
 
@@ -63,11 +64,16 @@ def assert_equal(losses, others, trainings, others_trainings):
 
 
 @pytest.mark.parametrize(
-    ("arm", "fast", "updates"),
-    [("baseline", True, 30), ("pretrained", True, 200), ("pretrained", False, 30), ("text", True, 30)],
+    ("arm", "predict", "updates"),
+    [
+        ("baseline", fast_predict_actions, 30),
+        ("pretrained", fast_predict_actions, 200),
+        ("pretrained", predict_actions, 30),
+        ("text", fast_predict_actions, 30),
+    ],
 )
-def test_stacked_transformers_are_the_separate_ones(arm, fast, updates):
-    alone, together = (dt_trainings(arm, fast) for _ in range(2))
+def test_stacked_transformers_are_the_separate_ones(arm, predict, updates):
+    alone, together = (dt_trainings(arm, predict) for _ in range(2))
     assert_equal(update_together(together, updates), update_alone(alone, updates), together, alone)
 
 
@@ -195,7 +201,7 @@ def test_a_stacked_update_stays_on_the_device_and_asks_for_no_number():
     for training in trainings:
         training.model.to(META)
     trainings = [
-        DTTraining(one.model, one.config, cluster_term=ClusterTerm(*devices.put(META, *one.cluster_term)))
+        DTTraining(one.model, one.config, one.predict, ClusterTerm(*devices.put(META, *one.cluster_term)))
         for one in trainings
     ]
     agents = cql_agents(FastCQL, device=META, dtype=torch.float32)

@@ -14,22 +14,24 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
-from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
+from synthlib.dt.model import DecisionTransformer, baseline_config, predict_actions, pretrained_config
+from synthlib.dt.model_fast import fast_predict_actions
 from synthlib.dt.pretraining import GPT2Pretraining
+from synthlib.dt.pretraining_fast import fast_logits
 from synthlib.generators.mdp import MDPConfig
 from synthlib.machine import devices
 from synthlib.offline.datasets import Transitions
 from tests.common import GPT2_BATCHES, META, SMALL_GPT2, OnePlace, window_batch
 
 
-@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("predict", [predict_actions, fast_predict_actions])
 @pytest.mark.parametrize("arm", ["baseline", "pretrained", "text"])
-def test_an_update_of_a_decision_transformer_stays_on_the_device_and_asks_for_no_number(arm, fast):
+def test_an_update_of_a_decision_transformer_stays_on_the_device_and_asks_for_no_number(arm, predict):
     config, training = (baseline_config, baseline_training()) if arm == "baseline" else (pretrained_config, None)
     term = ClusterTerm.of(torch.randn(7, 32).to(META)) if arm == "text" else None
     training = training or pretrained_training(cluster_weight=0.1 if term else 0.0)
     model = DecisionTransformer(config(5, 3, width=32), 0).to(META)
-    run = DTTraining(model, training, fast, term)
+    run = DTTraining(model, training, predict, term)
     with OnePlace():
         for _ in range(2):
             done = run.update(window_batch(), dropout_generator(0, run.updates, META))
@@ -57,7 +59,8 @@ def test_critic_pretraining_stays_on_the_device_and_asks_for_no_number(fast):
 
 
 def test_gpt2_pretraining_stays_on_the_device_and_asks_for_no_number():
-    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, device=META)  # Hugging Face's own forward pass asks for one
+    # Hugging Face's own forward pass asks for a number.
+    training = GPT2Pretraining(SMALL_GPT2, GPT2_BATCHES, fast_logits, device=META)
     with OnePlace():
         training.run(9)
     assert training.updates == 9
