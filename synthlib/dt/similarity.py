@@ -18,7 +18,8 @@ from synthlib.dt.jobs import loaded_model, sequence_data, untrained_model
 from synthlib.dt.model import DecisionTransformer
 from synthlib.dt.windows import CONTEXT, Batch, BatchBuilder, SequenceData, subset
 from synthlib.kernels.twins import best
-from synthlib.runs.store import Job, Store
+from synthlib.runs.job import Job
+from synthlib.runs.store import Store
 
 FEATURE_BATCH = 64
 FEATURE_RATIO = 0.1
