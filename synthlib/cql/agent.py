@@ -35,7 +35,7 @@ class CQLConfig:
 
     Table 16's switches that are "False" (max target backup, entropy in the Q target, Lagrange, Q difference clip) have
     no field, nor has its multiplier 1 of alpha; importance sampling ("True") is always on. The target entropy is always
-    -1 times the action width. Whoever draws the minibatches chooses their size (Table 16: 256).
+    -1 times the action width. The size of a minibatch (Table 16: 256) is no field: it is chosen where it is drawn.
     """
 
     sampled_actions: int = 3

@@ -1,10 +1,11 @@
 """The two networks of the CQL experiments: a Q network that can also predict, and a tanh-Gaussian policy.
 
-Both are ReLU networks with two hidden layers of 256 (paper Tables 15 and 16). Their initial weights follow the authors'
-code draw by draw (faithfulness 5.1, 6.2), so a seed means the same weights here as there.
+Both are ReLU networks, in the paper with two hidden layers of 256 (Tables 15 and 16). Their initial weights follow the
+authors' code draw by draw (faithfulness 5.1, 6.2), so a seed means the same weights here as there.
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -22,7 +23,13 @@ class QNetwork(nn.Module):
     ``prediction_head`` (None unless ``prediction_width`` is given) to ``prediction_width`` values.
     """
 
-    def __init__(self, observation_width, action_width, hidden=(256, 256), prediction_width=None):
+    def __init__(
+        self,
+        observation_width: int,
+        action_width: int,
+        hidden: Sequence[int] = (256, 256),
+        prediction_width: int | None = None,
+    ) -> None:
         super().__init__()
         self.trunk = _hidden_layers(observation_width + action_width, hidden)
         self.q_head = nn.Linear(hidden[-1], 1)
@@ -32,15 +39,15 @@ class QNetwork(nn.Module):
         if self.prediction_head is not None:
             _redraw_small(self.prediction_head)
 
-    def features(self, observations, actions):
+    def features(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """(..., S) and (..., A) with equal leading axes -> (..., hidden[-1])."""
         return self.trunk(torch.cat([observations, actions], dim=-1))
 
-    def forward(self, observations, actions):
+    def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Q values (...) of (..., S) and (..., A)."""
         return self.q_head(self.features(observations, actions)).squeeze(-1)
 
-    def predict(self, observations, actions):
+    def predict(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Predicted vectors (..., prediction_width) of (..., S) and (..., A)."""
         return self.prediction_head(self.features(observations, actions))
 
@@ -52,7 +59,7 @@ class TanhGaussianPolicy(nn.Module):
     (``log_std_multiplier``, ``log_std_offset``).
     """
 
-    def __init__(self, observation_width, action_width, hidden=(256, 256)):
+    def __init__(self, observation_width: int, action_width: int, hidden: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.trunk = _hidden_layers(observation_width, hidden)
         self.head = nn.Linear(hidden[-1], 2 * action_width)
@@ -60,13 +67,13 @@ class TanhGaussianPolicy(nn.Module):
         self.log_std_multiplier = nn.Parameter(torch.tensor(1.0))
         self.log_std_offset = nn.Parameter(torch.tensor(-1.0))
 
-    def forward(self, observations):
+    def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log standard deviation of u, each (..., A), for observations (..., S)."""
         mean, raw_log_std = self.head(self.trunk(observations)).chunk(2, dim=-1)
         log_std = self.log_std_multiplier * raw_log_std + self.log_std_offset
         return mean, log_std.clamp(*LOG_STD_RANGE)
 
-    def sample(self, observations, noise):
+    def sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Actions (..., A) and their log densities (...) for (..., S) and standard normal ``noise`` (..., A).
 
         Differentiable with respect to the weights (reparameterisation): u = mu + sigma * noise.
@@ -76,7 +83,7 @@ class TanhGaussianPolicy(nn.Module):
         return before_tanh.tanh(), log_density(noise, log_std, before_tanh)
 
 
-def log_density(noise, log_std, before_tanh):
+def log_density(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: torch.Tensor) -> torch.Tensor:
     """log pi(a|s) (...) of a = tanh(u), u = mu + sigma * noise, all arguments (..., A).
 
     log N(u; mu, sigma) - log |da/du|, with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)): exact even where
@@ -88,7 +95,7 @@ def log_density(noise, log_std, before_tanh):
 
 
 @contextmanager
-def initial_weights(seed):
+def initial_weights(seed: int) -> Iterator[None]:
     """Networks made inside are drawn from ``seed``; the process's own torch generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -96,7 +103,7 @@ def initial_weights(seed):
 
 
 @torch.no_grad()
-def copy_weights(own, given, what):
+def copy_weights(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], what: str) -> None:
     """Copy the tensors of ``given`` into those of ``own`` (name -> tensor), in place.
 
     Raises ValueError, beginning with ``what``, unless names, shapes and dtypes are the same on both sides.

@@ -1,9 +1,12 @@
 """CQL agents that differ in their seed alone, updated as one computation (synthlib.kernels.stacking)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from synthlib.cql.agent import CQL, NETWORKS
+from synthlib.cql.batches import Batch, Noise
 from synthlib.kernels.stacking import mapped, stack_trees, stack_weights, stacked_optimiser
 
 
@@ -13,7 +16,7 @@ class StackedCQL:
     Their own ``update`` must not be called any more.
     """
 
-    def __init__(self, agents):
+    def __init__(self, agents: Sequence[CQL]) -> None:
         first = agents[0]
         self.agents, self.config = agents, first.config
         own = first.log_alpha.dtype, first.log_alpha.device
@@ -29,7 +32,7 @@ class StackedCQL:
         states = {name: [agent.moments[name] for agent in agents] for name in first.moments}
         self.optimiser = stacked_optimiser(groups, self._weights, states)
 
-    def update(self, batches, noises):
+    def update(self, batches: Sequence[Batch], noises: Sequence[Noise]) -> list[dict[str, torch.Tensor]]:
         """One update of each agent, with its batch and noise; a list of what :meth:`CQL.update` returns."""
         arguments = (stack_trees(batches), stack_trees(noises))
         objectives, losses = mapped(self._objectives, self._weights, arguments)
@@ -48,7 +51,7 @@ class StackedCQL:
 
 
 class _CQLObjectives(nn.Module):
-    """The objectives of one CQL agent as a module; parameters have the names of ``agent.weights()``."""
+    """The objectives of one CQL agent as a module; its parameters have the names that ``agent.weights()`` gives."""
 
     def __init__(self, agent):
         super().__init__()

@@ -24,10 +24,10 @@ _LOW_32 = np.uint64(2**32 - 1)
 _WORD, _ONE, _63 = np.uint64(32), np.uint64(1), np.uint64(63)
 
 
-def seeded(words):
-    """What starts ``default_rng(list(column))`` for each column of ``words``, integers in [0, 2**32) of shape (k, n).
+def seeded(words: np.ndarray) -> np.ndarray:
+    """The start of ``default_rng(list(column))`` for each column of ``words``, integers in [0, 2**32) of shape (k, n).
 
-    uint64 (n, 4): the state s and the step (A - 1) s + c of the freshly seeded PCG64, both as (high, low).
+    Returns uint64 (n, 4): the state s and the step (A - 1) s + c of the freshly seeded PCG64, both as (high, low).
     """
     return _seed_columns(np.asarray(words).astype(np.uint32))
 
@@ -41,7 +41,7 @@ def _seed_columns(words):
 
 
 @lru_cache(maxsize=4)
-def jumps(count):
+def jumps(count: int) -> np.ndarray:
     """G_1 ... G_count of the module's head, which lead to outputs 0 ... count - 1: (high, low), uint64 (count, 2)."""
     values, value = [], 0
     for _ in range(count):
@@ -51,7 +51,7 @@ def jumps(count):
 
 
 @exact
-def doubles(started, jumps):
+def doubles(started: np.ndarray, jumps: np.ndarray) -> np.ndarray:
     """The uniforms in [0, 1), float64 (n, m), to which ``jumps`` (m, 2) lead from ``started`` (n, 4)."""
     result = np.empty((len(started), len(jumps)))
     for row in range(len(started)):
@@ -61,7 +61,7 @@ def doubles(started, jumps):
 
 
 @exact
-def double(started, jump):
+def double(started: np.ndarray, jump: np.ndarray) -> float:
     """The uniform to which ``jump`` (2,) leads from ``started`` (4,)."""
     high, low = _add(_multiply((started[2], started[3]), (jump[0], jump[1])), (started[0], started[1]))
     rotation, low = high >> uint64(58), low ^ high
@@ -70,7 +70,7 @@ def double(started, jump):
 
 
 @exact
-def seed(words, started):
+def seed(words: np.ndarray, started: np.ndarray) -> None:
     """One column of :func:`seeded`: from ``words`` (k,) to ``started`` (4,), which is written."""
     pool, constant = np.zeros(4, dtype=np.uint32), uint32(0x43B0D7E5)
     for i in range(4):

@@ -2,10 +2,10 @@
 
 PyTorch gives float32 products to MKL, which does not use the 512-bit units of AMD's processors. oneDNN, which comes
 with PyTorch as well, does: 200 instead of 100 GFLOP/s on one Zen 5 core (on Zen 4, whose units are half as wide, 105
-instead of 95), and it adds the bias on the way. So it is taken on AMD's processors with such units, for the shapes
-that it is quicker at; elsewhere, and for other dtypes, the product is PyTorch's own: on an Intel Xeon with AMX MKL was
-as quick or quicker at every shape tried, 185 GFLOP/s against 80 to 195. Which one depends on the machine and the shape
-alone, never on a measurement, so a run that is repeated there gives the same bits.
+instead of 95), and it adds the bias on the way. So products go to oneDNN on AMD's processors with such units, for the
+shapes at which it is quicker. Elsewhere, and for other dtypes, the product is PyTorch's own: on an Intel Xeon with AMX
+MKL was as quick or quicker at every shape tried, 185 GFLOP/s against 80 to 195. The choice depends on the machine and
+the shape alone, never on a measurement, so a run that is repeated on the same machine gives the same bits.
 """
 
 import contextlib
@@ -39,7 +39,13 @@ FULL_WIDTH = AMD_FAMILY >= 26  # Zen 5: 512 bits a cycle
 NARROW, TALL = 64, 512
 
 
-def product(a, b, bias=None, relu=False, into=None):
+def product(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    relu: bool = False,
+    into: torch.Tensor | None = None,
+) -> torch.Tensor:
     """a b + bias, (M, K) and (K, N) and (N,) -> (M, N), with a ReLU behind if asked for; nothing is recorded.
 
     ``into`` is memory that the result may take, so that it lands where the cache is warm; oneDNN takes its own.
@@ -55,8 +61,11 @@ def product(a, b, bias=None, relu=False, into=None):
     return result.relu_() if relu else result
 
 
-def through_relu_(delta, output):
-    """The gradient below a ReLU, given ``delta`` above it and what the ReLU gave, which is overwritten."""
+def through_relu_(delta: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """The backward pass through a ReLU: from the gradient ``delta`` above it to the gradient below it.
+
+    ``output`` is what the ReLU gave; the result takes its memory.
+    """
     return torch.ops.aten.threshold_backward.grad_input(delta, output, 0, grad_input=output)
 
 
@@ -71,7 +80,7 @@ def _dense(matrix):
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
-def weight_gradient(inputs, delta, out=None):
+def weight_gradient(inputs: torch.Tensor, delta: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """inputs^T delta, (R, I) and (R, O) -> (I, O): what a layer's weights get from its rows; written to ``out``."""
     # Either library takes up to twice as long where the result is narrow, so such a result is made transposed.
     if inputs.shape[1] > delta.shape[1]:
@@ -80,7 +89,7 @@ def weight_gradient(inputs, delta, out=None):
     return result if out is None else out.copy_(result)  # nothing to copy if it is there
 
 
-def add_weight_gradient(total, inputs, delta):
+def add_weight_gradient(total: torch.Tensor, inputs: torch.Tensor, delta: torch.Tensor) -> None:
     """Add inputs^T delta to ``total`` (I, O)."""
     if _is_quicker_by_onednn(inputs.t(), delta):
         total.add_(product(inputs.t(), delta))
@@ -88,10 +97,10 @@ def add_weight_gradient(total, inputs, delta):
         total.addmm_(inputs.t(), delta)
 
 
-def affine(x, weight, bias=None, relu=False):
+def affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, relu: bool = False) -> torch.Tensor:
     """x W + b, (..., I) and (I, O) and (O,) -> (..., O), with a ReLU behind if asked for; differentiable.
 
-    The way back through the ReLU overwrites the result, when all that followed has gone back.
+    The backward pass through the ReLU overwrites the result, when the backward pass of all that followed is done.
     """
     multiply = _Affine.apply if torch.is_grad_enabled() else product
     return multiply(x.reshape(-1, x.shape[-1]), weight, bias, relu).unflatten(0, x.shape[:-1])
