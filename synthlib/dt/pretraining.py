@@ -152,8 +152,7 @@ class GPT2Pretraining:
         from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
 
         with _seeded(config.seed, 0):
-            self.model: Any = GPT2LMHeadModel(huggingface_config(config))
-            self.model.to(device)
+            self.model: Any = GPT2LMHeadModel(huggingface_config(config)).to(device)  # type: ignore[arg-type]
         self._optimiser = TransformersAdamW(
             self.model.parameters(), config.learning_rate, eps=config.eps, weight_decay=config.weight_decay
         )
