@@ -129,5 +129,6 @@ def _weights(model: DecisionTransformer) -> torch.Tensor:
 @torch.no_grad()
 def _features(model: DecisionTransformer, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps)
-    hidden, _ = model.hidden(*map(torch.from_numpy, parts), mask)
+    observations, actions, returns_to_go, timesteps = map(torch.from_numpy, parts)
+    hidden, _ = model.hidden(observations, actions, returns_to_go, timesteps, mask)
     return hidden[:, :, 1]
