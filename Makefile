@@ -135,6 +135,8 @@ test-quick: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,8 @@
 """Run a notebook headless through papermill, strictly.
 
-Papermill itself only warns about a parameter that the notebook does not have, and starts whichever kernel is called
-``python3`` on the machine. Here an unknown or wrongly typed parameter is an error, and the kernel is the interpreter
-that is running now.
+Papermill itself only warns about a parameter that the notebook does not have, and starts the kernel that is called
+``python3`` on the machine, of any environment. Here an unknown or wrongly typed parameter is an error, and the kernel
+is the interpreter that is running now.
 """
 
 import ast
@@ -11,7 +11,9 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -25,21 +27,21 @@ KERNEL = "python3"
 
 
 class NotebookFailed(Failed):
-    """A cell raised; the message names the cell, its last line and the kept notebook."""
+    """A cell raised an error; the message names the cell, its last line and the kept notebook."""
 
 
-def notebook_parameters(path):
+def notebook_parameters(path: str | Path) -> dict[str, Any]:
     """Names and default values in the cell tagged ``parameters``. ValueError when the notebook has no such cell."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+            return {ast.unparse(node.targets[0]): ast.literal_eval(node.value) for node in assignments}
     raise ValueError(f"{path} has no cell tagged 'parameters'")
 
 
-def check_parameters(path, parameters):
-    """ValueError listing the known parameters when one of ``parameters`` is unknown or of another type."""
+def check_parameters(path: str | Path, parameters: dict[str, Any]) -> None:
+    """Raise ValueError, which lists the known parameters, for a parameter that is unknown or of another type."""
     known = notebook_parameters(path)
     listing = ", ".join(f"{name}={value!r}" for name, value in known.items())
     for name, value in parameters.items():
@@ -50,10 +52,11 @@ def check_parameters(path, parameters):
             raise ValueError(f"{Path(path).name}: {name} must be {wanted}, not {value!r}; defaults: {listing}")
 
 
-def run_notebook(path, folder, parameters):
+def run_notebook(path: str | Path, folder: str | Path, parameters: dict[str, Any]) -> Path:
     """Execute ``path`` with ``parameters``; returns the executed copy in ``folder``, beside its HTML page.
 
-    Raises ValueError (parameters) and NotebookFailed; the notebook is kept in either case of the latter.
+    Raises ValueError for the parameters, and NotebookFailed when a cell fails: the notebook is kept with its output up
+    to there.
     """
     path, folder = Path(path), Path(folder)
     check_parameters(path, parameters)
@@ -82,13 +85,13 @@ def run_notebook(path, folder, parameters):
 
 
 @contextlib.contextmanager
-def _kernel_of_this_interpreter():
-    """While open, the kernel called python3 is ``sys.executable``, whatever the user's Jupyter has under that name."""
+def _kernel_of_this_interpreter() -> Iterator[None]:
+    """While open, the kernel called python3 is ``sys.executable``, also when the user's Jupyter has another python3."""
     before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "kernels" / KERNEL / "kernel.json"
         spec.parent.mkdir(parents=True)
-        # Errors only: it would warn at every start that its loopback connection is not encrypted.
+        # Errors only: the kernel would warn at every start that its loopback connection is not encrypted.
         argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))

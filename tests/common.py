@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.batches import Noise, draw_noise
+from synthlib.dt.jobs import finetuning_job
 from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_config
 from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.dt.token_batches import shuffled_batches
@@ -26,6 +27,7 @@ from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
 from synthlib.runs import loop
 from synthlib.runs.job import Job
+from synthlib.runs.store import Store
 from synthlib.study.algorithms import training
 from synthlib.tasks import DATASETS
 
@@ -195,6 +197,49 @@ def window_batch(observation_width=5, action_width=3, size=4, steps=20):
     returns_to_go, timesteps = np.ones((size, steps + 1, 1), dtype=np.float32), np.tile(np.arange(steps), (size, 1))
     mask = np.ones((size, steps), dtype=np.float32)
     return WindowBatch(*floats, returns_to_go[:, 1:], timesteps, returns_to_go, timesteps, mask)
+
+
+def noted_choices(monkeypatch, module):
+    """A list that gets what ``best`` gives to ``module`` from now on."""
+    given, best = [], module.best
+
+    def noted(readable, config=None):
+        given.append(best(readable, config))
+        return given[-1]
+
+    monkeypatch.setattr(module, "best", noted)
+    return given
+
+
+# What a preset and an arm say, so small that a training takes a second.
+DT_SETTINGS = {
+    "updates": 12,
+    "evaluate_every": 4,
+    "episodes": 2,
+    "warmup_updates": 5,
+    "pretraining_scale": 0.001,
+    "pretraining_batch_size": 2,
+    "pretraining_sequence_length": 8,
+    "pretraining_learning_rate": 1e-2,
+    "pretraining_sequences": 20,
+    "validation_sequences": 4,
+    "text": "small-wiki",
+    "text_vocabulary": 300,
+}
+SMALL_ARM = {"model": {"width": 16, "layers": 1}, "training": {"batch_size": 4}}
+
+
+def small_dt_job(arm, source, seed=42, **settings):
+    return finetuning_job(SMALL_ARM | arm, "hopper-medium", seed, DT_SETTINGS | settings, source)
+
+
+def trained_dt(arm, source, outputs, **settings):
+    """(store, job) of :func:`small_dt_job` after it and what it requires have been trained."""
+    store, one = Store(outputs / "store"), small_dt_job(arm, source, **settings)
+    for wanted in (*one.requires, one):
+        if not store.is_done(wanted):
+            train(wanted, store)
+    return store, one
 
 
 # --- GPT-2's pre-training

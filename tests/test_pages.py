@@ -53,7 +53,7 @@ def test_every_artefact_has_a_page_that_asks_for_it():
     for name in artefact_names():
         path = NOTEBOOKS / load_artefact(name).notebook
         source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-        # A page must save what `reproduce` prints.
+        # A page must show what `reproduce` prints.
         assert f'report("{name}")' in source, name
 
 

@@ -22,8 +22,7 @@ from synthlib.cql.networks import QNetwork
 from synthlib.cql.pretraining import CriticPretraining
 from synthlib.dt.finetuning import DTTrainingConfig
 from synthlib.dt.model import GPT2_POSITIONS, DecisionTransformer, DTConfig
-from synthlib.dt.windows import CONTEXT
-from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.dt.windows import CONTEXT, Batch
 from synthlib.offline.datasets import Transitions
 
 
@@ -253,7 +252,7 @@ class ReferenceDTTraining:
             self.optimiser, lambda update: min((update + 1) / config.warmup_updates, 1)
         )
 
-    def update(self, batch: WindowBatch) -> float:
+    def update(self, batch: Batch) -> float:
         """One update, in place; returns the loss."""
         parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
         observations, actions, returns_to_go, timesteps, mask = (

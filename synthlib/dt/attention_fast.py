@@ -15,10 +15,9 @@ queries and keys are narrower and nothing would be saved.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from synthlib.dt.dropout import Factors, dropped
 from synthlib.kernels.products import affine
@@ -35,7 +34,7 @@ class MergedWeights(NamedTuple):
     bias: torch.Tensor
 
 
-def merged(attention: nn.Module) -> MergedWeights:
+def merged(attention: Any) -> MergedWeights:
     """:class:`MergedWeights` of an attention with GPT-2's names, ours or Hugging Face's; differentiable."""
     weight, bias = attention.c_attn.weight, attention.c_attn.bias
     width = weight.shape[0]

@@ -54,10 +54,12 @@ def _step(environment: str) -> float:
     model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0).to(chosen())
     last_action = best(LastAction, model.config)
     evaluator = Evaluator(environment, episodes=10, max_steps=_STEPS)
-    mean, std = np.zeros(DIMENSIONS[environment][0], dtype=np.float32), np.float32(1)
+    mean = np.zeros(DIMENSIONS[environment][0], dtype=np.float32)
 
     def steps_of_episodes(seed: int) -> int:
-        policy = ReturnConditioned(last_action(model), model.config, mean, std, TARGET_RETURNS[environment])
+        policy = ReturnConditioned(
+            last_action(model), model.config, mean, np.ones_like(mean), TARGET_RETURNS[environment]
+        )
         return int(evaluator.play(policy, seed).lengths.sum())
 
     return seconds_per_step(steps_of_episodes, 10 * _STEPS)

@@ -45,7 +45,10 @@ def readable_episode(
     context, scale, time_limit = model.config.context, model.config.return_scale, model.config.time_limit
     max_steps = time_limit if max_steps is None else max_steps
     observation = env.reset(seed=seed)[0]
-    observations, actions, rewards, returns_to_go = [], [], [], [np.float32(target_return / scale)]
+    observations: list[Any] = []
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
+    returns_to_go: list[Any] = [np.float32(target_return / scale)]
     terminal = False
     while not terminal and len(actions) < max_steps:
         observations.append(observation)
@@ -79,7 +82,7 @@ class ReturnConditioned:
 
     def __init__(
         self,
-        predict: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        predict: Callable[..., np.ndarray],
         config: DTConfig,
         mean: np.ndarray,
         std: np.ndarray,
@@ -120,6 +123,6 @@ def _left_padded(rows: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([np.zeros((length - len(rows), *rows.shape[1:]), dtype=rows.dtype), rows])
 
 
-def _remaining(return_to_go: np.ndarray, rewards: np.ndarray, scale: float) -> np.ndarray:
-    """What is left of returns-to-go after ``rewards``, both of one shape; float32 as in the reference."""
+def _remaining(return_to_go: Any, rewards: Any, scale: float) -> Any:
+    """The returns-to-go after ``rewards``, float32 as in the reference; numbers, or arrays of one shape."""
     return return_to_go - (np.asarray(rewards) / scale).astype(np.float32)

@@ -6,7 +6,7 @@ position table, two optimiser steps for it per update, because the reference lis
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,7 +98,7 @@ def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tup
     # A time embedding of its own belongs to the Decision Transformer, GPT-2's table to the backbone.
     time_decay = trunk_decay if model.config.wpe_as_time_embedding else config.weight_decay
 
-    def group(weights: list[torch.nn.Parameter], decay: float) -> dict[str, Any]:
+    def group(weights: Sequence[torch.Tensor], decay: float) -> dict[str, Any]:
         return {"params": weights, "lr": config.learning_rate, "eps": config.eps, "weight_decay": decay}
 
     return [
@@ -114,7 +114,8 @@ def model_inputs(
     like = model.ln_f.weight
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
     inputs = [part.to(like.dtype) if part.is_floating_point() else part for part in put(like.device, *parts)]
-    return inputs, draw_dropouts(model.config, *batch.timesteps.shape, generator, like.device)
+    size, steps = batch.timesteps.shape
+    return inputs, draw_dropouts(model.config, size, steps, generator, like.device)
 
 
 def dt_loss(
@@ -130,7 +131,7 @@ def dt_loss(
     _, actions, _, _, mask = inputs
     predicted, embeddings = predict(model, *inputs, dropouts=dropouts)
     error = action_error(predicted, actions, mask)
-    if not config.cluster_weight:
+    if cluster_term is None or not config.cluster_weight:
         return error, error
     return error + config.cluster_weight * cluster_annealing(updates + 1) * cluster_term(embeddings), error
 

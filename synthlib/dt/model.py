@@ -234,9 +234,11 @@ class DecisionTransformer(nn.Module):
             return_to_go = self.predict_return(at_action)
         return Predictions(torch.tanh(action), observation, return_to_go, embeddings)
 
-    def backbone(self) -> dict[str, nn.Parameter]:
+    def backbone(self) -> dict[str, torch.Tensor]:
         """The GPT-2 part as {GPT-2 name: parameter}; ``wpe.weight`` is in it only where it is the time embedding."""
-        parameters = {name: p for name, p in self.named_parameters() if name.startswith(("h.", "ln_f."))}
+        parameters: dict[str, torch.Tensor] = {
+            name: p for name, p in self.named_parameters() if name.startswith(("h.", "ln_f."))
+        }
         if self.config.wpe_as_time_embedding:
             parameters["wpe.weight"] = self.time_embedding.weight
         return parameters

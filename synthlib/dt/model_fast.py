@@ -9,13 +9,14 @@ processor (:mod:`synthlib.kernels.products`).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from synthlib.dt.attention_fast import MergedWeights, attend, merged, mix, questions
 from synthlib.dt.dropout import Dropouts, Factors, dropped, no_dropouts
-from synthlib.dt.model import MASKED, Block, DecisionTransformer, DTConfig, LastAction, Projection, predict_actions
+from synthlib.dt.model import MASKED, DecisionTransformer, DTConfig, LastAction, predict_actions
 from synthlib.kernels.products import affine
 from synthlib.kernels.twins import twin_of
 from synthlib.machine.devices import put
@@ -56,26 +57,29 @@ class FastLastAction:
     def __init__(self, model: DecisionTransformer) -> None:
         self.model = model
         self._attentions = [merged(block.attn) for block in model.h]
-        self._window = self._tokens = None  # of the call before
+        self._first: Any = model.h[0]
+        self._window: list[np.ndarray] | None = None  # of the call before, and so are the tokens
+        self._tokens: torch.Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, *window: np.ndarray) -> np.ndarray:
         """float32 (n, L, O), (n, L, A), (n, L, 1) and int (n, L) without padding -> actions (n, A)."""
         model = self.model
-        self._window, self._tokens = [part.copy() for part in window], self._project(window)
-        x, seen, queries, values = self._tokens.split(model.config.width, dim=2)
+        tokens = self._project(window)
+        self._window, self._tokens = [part.copy() for part in window], tokens
+        x, seen, queries, values = tokens.split(model.config.width, dim=2)
         bias, dropouts = _future(x.shape[1], x)[None], no_dropouts(model.config)
         last = slice(-1, None)
         asking = last if model.config.layers == 1 else slice(None)
         mixed, _ = mix(queries[:, asking], seen, bias[:, asking], values=values)
         mixed += self._attentions[0].value_bias + self._attentions[0].bias
-        x = _feed_forward(model.h[0], x[:, asking] + mixed)
+        x = _feed_forward(self._first, x[:, asking] + mixed)
         return _actions(model, _trunk(model, self._attentions, x, bias, dropouts, last, begin=1))[:, -1].cpu().numpy()
 
     def _project(self, window: Sequence[np.ndarray]) -> torch.Tensor:
         """Side by side for every token but the last action's, which is the question: its embedding, normalised state,
         question and answer in the first layer, (n, 3L - 1, 4E)."""
-        if not _goes_on(self._window, window):
+        if self._tokens is None or not _goes_on(self._window, window):
             return self._of_tokens(window, slice(None, -1))
         # New are the last action, which the call before asked for, and the return and observation since.
         new = self._of_tokens([part[:, -2:] for part in window], slice(2, -1))
@@ -83,9 +87,9 @@ class FastLastAction:
         return torch.cat([self._tokens[:, -shared:], new], dim=1)
 
     def _of_tokens(self, window: Sequence[np.ndarray], tokens: slice) -> torch.Tensor:
-        model, attention = self.model, self._attentions[0]
+        model, attention, first = self.model, self._attentions[0], self._first
         _, x = model.embed(*put(model.ln_f.weight.device, *window))
-        seen = model.h[0].ln_1(x[:, tokens])
+        seen = first.ln_1(x[:, tokens])
         return torch.cat([x[:, tokens], seen, questions(attention, seen), affine(seen, attention.answer)], dim=2)
 
 
@@ -95,7 +99,7 @@ def _goes_on(known: list[np.ndarray] | None, window: Sequence[np.ndarray]) -> bo
     if known is None or not 0 < shared <= known[3].shape[1] or len(known[3]) != len(window[3]):
         return False
     pairs = [(before[:, -shared:], now[:, :shared]) for before, now in zip(known, window, strict=True)]
-    pairs[1] = [actions[:, :-1] for actions in pairs[1]]
+    pairs[1] = pairs[1][0][:, :-1], pairs[1][1][:, :-1]
     return all(np.array_equal(before, now) for before, now in pairs)
 
 
@@ -121,22 +125,22 @@ def _trunk(
     """Final hidden states of the ``wanted`` tokens (a slice), from layer ``begin`` on: (B, 3K, E) -> (B, W, E)."""
     everything = slice(None)
     for layer in range(begin, model.config.layers):
-        block, attention = model.h[layer], attentions[layer]
+        block: Any = model.h[layer]
         tokens = wanted if layer == model.config.layers - 1 else everything
         of_shares, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
         seen = block.ln_1(x)
         of_shares = None if of_shares is None else of_shares[:, 0, tokens]
-        change = attend(attention, seen[:, tokens], seen, bias[:, tokens], of_shares)
+        change = attend(attentions[layer], seen[:, tokens], seen, bias[:, tokens], of_shares)
         x = _feed_forward(block, _add(x[:, tokens], change, mixed, tokens), fed, tokens)
     return model.ln_f(x)
 
 
-def _feed_forward(block: Block, x: torch.Tensor, factors: Factors = None, tokens: slice | None = None) -> torch.Tensor:
+def _feed_forward(block: Any, x: torch.Tensor, factors: Factors = None, tokens: slice | None = None) -> torch.Tensor:
     inner = product(block.ln_2(x), block.mlp.c_fc, relu=True)
     return _add(x, product(inner, block.mlp.c_proj), factors, tokens)
 
 
-def product(x: torch.Tensor, projection: Projection, relu: bool = False) -> torch.Tensor:
+def product(x: torch.Tensor, projection: Any, relu: bool = False) -> torch.Tensor:
     """x W + b for a GPT-2 ``projection``: (..., I) -> (..., O)."""
     return affine(x, projection.weight, projection.bias, relu)
 

@@ -85,7 +85,7 @@ class TransformersAdamW(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step from the gradients; a closure is not called."""
         for group in self.param_groups:
             (beta_1, beta_2), rate = group["betas"], group["lr"]
@@ -126,10 +126,10 @@ def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Gene
 class GPT2Pretraining:
     """One pre-training run, which can stop anywhere and go on exactly, also in another process.
 
-    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``. ``logits`` is the forward pass, and
-    ``micro_batch`` sequences are held in memory at a time. A fast twin of the pass or another ``micro_batch`` gives the
-    same loss and gradients, but other dropout masks. Before the first update the weights are those of an untrained
-    GPT-2: what the matched control of every DT table starts from.
+    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``; only :meth:`run` needs it. ``logits`` is
+    the forward pass, and ``micro_batch`` sequences are held in memory at a time. A fast twin of the pass or another
+    ``micro_batch`` gives the same loss and gradients, but other dropout masks. Before the first update the weights are
+    those of an untrained GPT-2: what the matched control of every DT table starts from.
     """
 
     def __init__(
@@ -147,12 +147,12 @@ class GPT2Pretraining:
         self.losses: list[dict[str, float]] = []
         """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
         self._block: float | torch.Tensor = 0.0
-        self._batches = batches
+        self._batches: Any = batches
         self._micro_batch = micro_batch or default_micro_batch(config)
         from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
 
         with _seeded(config.seed, 0):
-            self.model = GPT2LMHeadModel(huggingface_config(config)).to(device)
+            self.model: Any = GPT2LMHeadModel(huggingface_config(config)).to(device)  # type: ignore[arg-type]
         self._optimiser = TransformersAdamW(
             self.model.parameters(), config.learning_rate, eps=config.eps, weight_decay=config.weight_decay
         )
@@ -237,7 +237,7 @@ class GPT2Pretraining:
     def _loss(self, tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Mean cross-entropy; dropout acts in ``train()`` mode with a ``generator``."""
         logits = self.logits(self.model, tokens, generator)
-        if self.config.objective == "next_token":
+        if self._target_table is None:
             logits, wanted = logits[:, :-1], tokens[:, 1:]
         else:
             wanted = self._target_table[tokens]

@@ -7,7 +7,7 @@ given, not from torch's global one. So with dropout the twins agree in distribut
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,7 +31,8 @@ def fast_logits(
 
     ``tokens`` (B, T) int; dropout acts, with the probabilities of the model's config, only if ``generator`` is given.
     """
-    trunk, config = model.transformer, model.config
+    trunk: Any = model.transformer
+    config = model.config
     x = trunk.wte(tokens) + trunk.wpe.weight[: tokens.shape[1]]
     x = dropped(x, dropout_factors(x.shape, config.embd_pdrop, generator, x.device))
     future = torch.full((block, block), -math.inf, dtype=x.dtype, device=x.device).triu(1)
@@ -51,16 +52,18 @@ def _causal_attention(
     generator: torch.Generator | None,
 ) -> torch.Tensor:
     """What the attention adds to the residual stream: (B, T, E) -> (B, T, E); ``future`` (b, b) hides it in a block."""
-    block, mixed, sums = len(future), [], []
+    block = len(future)
+    mixed: list[torch.Tensor] = []
+    sums: list[torch.Tensor] = []  # empty without dropout, where the shares of a token sum to 1
     for queries in questions(weights, states).split(block, dim=1):
         seen = states[:, : block * (len(mixed) + 1)]
         shape = queries.shape[1], seen.shape[1]
         factors = dropout_factors((len(states), *shape), probability, generator, states.device)
         of_block, sum_of_shares = mix(queries, seen, future[: shape[0], : shape[0]], factors)
         mixed.append(of_block)
-        sums.append(sum_of_shares)
-    sums = None if sums[0] is None else torch.cat(sums, dim=1)
-    return answers(weights, torch.cat(mixed, dim=1), sums)
+        if sum_of_shares is not None:
+            sums.append(sum_of_shares)
+    return answers(weights, torch.cat(mixed, dim=1), torch.cat(sums, dim=1) if sums else None)
 
 
 def _add(x: torch.Tensor, change: torch.Tensor, probability: float, generator: torch.Generator | None) -> torch.Tensor:

@@ -18,7 +18,8 @@ from synthlib.dt.jobs import loaded_model, sequence_data, untrained_model
 from synthlib.dt.model import DecisionTransformer
 from synthlib.dt.windows import CONTEXT, Batch, BatchBuilder, SequenceData, subset
 from synthlib.kernels.twins import best
-from synthlib.runs.store import Job, Store
+from synthlib.runs.job import Job
+from synthlib.runs.store import Store
 
 FEATURE_BATCH = 64
 FEATURE_RATIO = 0.1
@@ -128,5 +129,6 @@ def _weights(model: DecisionTransformer) -> torch.Tensor:
 @torch.no_grad()
 def _features(model: DecisionTransformer, batch: Batch, mask: torch.Tensor) -> torch.Tensor:
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps)
-    hidden, _ = model.hidden(*map(torch.from_numpy, parts), mask)
+    observations, actions, returns_to_go, timesteps = map(torch.from_numpy, parts)
+    hidden, _ = model.hidden(observations, actions, returns_to_go, timesteps, mask)
     return hidden[:, :, 1]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,8 +36,9 @@ class StackedDT:
         self._optimisers = []
         for place, (_, steps) in enumerate(first.optimisers):
             alike = [training.optimisers[place][0] for training in trainings]
-            states = dict(zip(alike[0].weights(), zip(*map(FusedAdam.states, alike), strict=True), strict=True))
-            leaves = leaves_of(first.model.named_parameters(), self._weights)
+            moments = zip(*map(FusedAdam.states, alike), strict=True)
+            states: dict[Any, Any] = dict(zip(alike[0].weights(), moments, strict=True))
+            leaves: dict[Any, nn.Parameter] = leaves_of(first.model.named_parameters(), self._weights)
             self._optimisers.append((stacked_optimiser(alike[0].param_groups, leaves, states), steps))
         terms = [training.cluster_term for training in trainings]
         self._cluster_terms = None if terms[0] is None else stack_trees(terms)

@@ -51,7 +51,7 @@ def rollout(
         if np.isnan(actions).any():
             raise FloatingPointError(f"the policy answers NaN {where}at step {step}; its training has diverged")
         alive = np.ones(len(running), dtype=bool)
-        for slot, (i, action) in enumerate(zip(running, actions, strict=True)):
+        for slot, (i, action) in enumerate(zip(running.tolist(), actions, strict=True)):
             observations[i], rewards[i], terminal, _, _ = envs[i].step(action)
             returns[i] += rewards[i]
             lengths[i] += 1

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "train":
             command.add_argument("--steps", type=int, help="length of each training (default: by environment)")
         else:
-            command.add_argument("--processes", type=int, help="default: one per core")
+            command.add_argument("--processes", type=int, help="default: one per core that this process may use")
     return parser
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from synthlib.machine.files import read_json
+from synthlib.machine.processors import usable_processors
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import (
     BehaviourPolicy,
@@ -84,7 +85,7 @@ def pick(
     distance = (lambda score: -score) if target is None else (lambda score: np.abs(score - target))
     chosen = steps[np.argsort(distance(curve), kind="stable")[:candidates]]
     policies = [saved_policy(folder, step) for step in chosen]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes or usable_processors()) as pool:
         for episodes, left in ((first, 3), (final, 1)):
             jobs = [(policy, index) for policy in policies for index in range(episodes)]
             scores = np.reshape(pool.map(_noisy_score, jobs, chunksize=4), (len(policies), episodes))

@@ -1,8 +1,8 @@
 """The authors' own fine-tuning runs of the Decision Transformer, as one long frame.
 
-About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. They come in
-from a clone of it or from one CSV file and go through the same report as our own runs. The paper was printed from
-exactly these runs, so every cell must come out to the digit: :mod:`synthlib.report.authors_check` counts.
+About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. They are read
+from a clone of it or from one CSV file, and go through the same report as our own runs. The paper was printed from
+exactly these runs, so every cell must be equal to the digit: :mod:`synthlib.report.authors_check` counts.
 
     git clone --depth 1 --branch table_generator https://github.com/Victor-wang-902/rl_pretrain
 
@@ -12,13 +12,16 @@ Only scores, losses and times are there: no weights, no CQL.
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from synthlib.paths import data_cache
-from synthlib.tasks import DATASETS
+from synthlib.study.params import Artefact
+from synthlib.tasks import DATASETS, parse_name
 
 REPOSITORY = "https://github.com/Victor-wang-902/rl_pretrain"
 BRANCH = "table_generator"
@@ -45,7 +48,7 @@ _FOLDERS = {
     "80k": "chibiT-syn-20seeds-steps-wo_2_step80000",
     "identity": "chibiT-iid_wo_acl_acl1",
     "mapping": "chibiT-iid_wo_acl_acl2",
-    # Flags of the pre-trained arms, random weights; run but never published.
+    # The flags of the pre-trained arms with random weights; run but never published.
     "control-mc-step1": "chibiT-syn-20seeds-steps-wo_2_step1",
     "control-iid-step1": "chibiT-iid_wo_step1",
     "dt-3seeds": "dt-rerun-data_size_dt_1.0",
@@ -85,25 +88,26 @@ LABELS = {
     "DT+Identity": "identity",
     "DT+Mapping": "mapping",
 }
-# Labels of the runs on a part of the data, where they are not those of the whole with @ratio<share> behind.
+# Labels of the runs on a part of the data; where an arm is not here, it has the label of the runs on all data. Both are
+# followed by @ratio<share>.
 _RATIO_LABELS = {"mc1-s100-t1-20k": "s100", "t10": "t10.0", "iid-20k": "tiid"}
 
 
-def read_logs(path, arms=None):
+def read_logs(path: str | Path, arms: Iterable[str] | None = None) -> pd.DataFrame:
     """Read a clone (a folder) or one CSV file into a long frame, one row per evaluation, columns :data:`COLUMNS`.
 
     ``return`` is the mean undiscounted return of ten episodes at the reported target return, ``score`` the normalised
-    one x 100, ``train_loss`` the mean action error of the 5,000 updates before, ``train_seconds`` their wall time on
-    the authors' CPUs. ``arms``: the labels to read (keys of :data:`FOLDERS`), all by default.
+    return x 100, ``train_loss`` the mean action error of the 5,000 updates before, ``train_seconds`` their wall time
+    on the authors' CPUs. ``arms``: the labels to read (keys of :data:`FOLDERS`), all by default.
 
-    Raises FileNotFoundError when there is nothing at ``path``, ValueError for an unknown label or a file that is not
-    what it should be.
+    Raises FileNotFoundError when there is nothing at ``path``, ValueError for an unknown label and for a file without
+    the expected columns or with incomplete rows.
     """
-    path = Path(path)
-    if arms is not None and (unknown := sorted(set(arms) - set(FOLDERS))):
+    path, labels = Path(path), list(FOLDERS if arms is None else arms)
+    if unknown := sorted(set(labels) - set(FOLDERS)):
         raise ValueError(f"unknown arms {', '.join(map(repr, unknown))}; known: {', '.join(FOLDERS)}")
     if path.is_dir():
-        return _read_clone(path, list(FOLDERS) if arms is None else list(arms))
+        return _read_clone(path, labels)
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; give a CSV of the authors' logs, or a clone of their repository")
     logs = _read_table(path)
@@ -111,10 +115,10 @@ def read_logs(path, arms=None):
         raise ValueError(f"{path} has no column {', '.join(missing)}; it has {', '.join(logs)}")
     logs = logs[list(COLUMNS)]
     _refuse_damage(logs, path)
-    return logs if arms is None else logs[logs["arm"].isin(arms)].reset_index(drop=True)
+    return logs if arms is None else logs[logs["arm"].isin(labels)].reset_index(drop=True)
 
 
-def _read_clone(path, arms):
+def _read_clone(path: Path, arms: list[str]) -> pd.DataFrame:
     root = path / RUNS_FOLDER
     if not root.is_dir():
         raise FileNotFoundError(
@@ -131,7 +135,7 @@ def _read_clone(path, arms):
     return pd.concat(runs, ignore_index=True)
 
 
-def _read_progress(file, arm, dataset):
+def _read_progress(file: Path, arm: str, dataset: str) -> pd.DataFrame:
     """One run: a tab-separated table with one row per evaluation."""
     columns = {
         "Steps": "updates",
@@ -151,14 +155,14 @@ def _read_progress(file, arm, dataset):
     return run
 
 
-def _read_table(path, **options):
+def _read_table(path: Path, **options: Any) -> pd.DataFrame:
     try:
         return pd.read_csv(path, **options)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, EOFError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a table, it may be truncated: {error}") from error
 
 
-def _refuse_damage(logs, path):
+def _refuse_damage(logs: pd.DataFrame, path: Path) -> None:
     if unknown := sorted(set(logs["dataset"]) - set(DATASETS)):
         raise ValueError(f"{path} has unknown data sets: {', '.join(unknown)}")
     numbers = logs[["seed", "updates", "return", "score", "train_loss"]]
@@ -167,24 +171,24 @@ def _refuse_damage(logs, path):
         raise ValueError(f"{path}: {damaged.sum()} of {len(logs)} rows are incomplete; the file may be truncated")
 
 
-def labels_of(artefact):
-    """{arm: label in the logs} of an artefact's arms. ValueError when the authors left no run of one of them."""
+def log_labels(artefact: Artefact) -> dict[str, str]:
+    """{arm: label in the logs} of an artefact's arms. ValueError for an arm of which the authors left no run."""
     labels = {}
     for arm in artefact.arms:
-        name, _, ratio = arm.partition(" @ ")
-        label = artefact.authors.get(name, LABELS.get(name))
-        if ratio and float(ratio) != 1:
-            label = f"{_RATIO_LABELS.get(label, label)}@ratio{ratio}"
+        name, ratio = artefact.ratios.get(arm, (arm, 1.0))
+        label = artefact.authors.get(name) or LABELS.get(name)
+        if ratio != 1:
+            label = f"{_RATIO_LABELS.get(str(label), label)}@ratio{ratio}"
         if artefact.algorithm != "dt" or label not in FOLDERS:
             raise ValueError(f"{artefact.name}: the authors' logs have no run of {arm!r}; they hold no CQL at all")
         labels[arm] = label
     return labels
 
 
-def evaluations_of(logs, artefact):
-    """The evaluations behind an artefact, its arms named as it names them. ValueError when an arm has no run."""
+def logged_evaluations(logs: pd.DataFrame, artefact: Artefact) -> pd.DataFrame:
+    """The evaluations behind an artefact, with its own names of the arms. ValueError for an arm without a run."""
     frames = []
-    for arm, label in labels_of(artefact).items():
+    for arm, label in log_labels(artefact).items():
         chosen = logs[logs["arm"] == label]
         if chosen.empty:
             raise ValueError(f"{artefact.name}, arm {arm!r}: no run of {label!r} in these logs")
@@ -192,20 +196,20 @@ def evaluations_of(logs, artefact):
     return pd.concat(frames, ignore_index=True)
 
 
-def folder_of_run(label, dataset, seed):
-    """The authors' folder of one run, which is its name everywhere."""
+def run_folder(label: str, dataset: str, seed: int) -> str:
+    """The authors' folder of one run. Its name identifies the run everywhere."""
     return f"{_folder(label, dataset)}_s{seed}"
 
 
-def _folder(label, dataset):
-    environment, kind = dataset.split("-", 1)
+def _folder(label: str, dataset: str) -> str:
+    environment, kind = parse_name(dataset)
     return f"{FOLDERS[label]}_{environment}_{kind}"
 
 
-def find_logs(path=""):
-    """Where the logs are: ``path``, else the environment's AUTHORS_LOGS, else a download of an earlier call or of now.
+def find_logs(path: str = "") -> Path:
+    """Where the logs are: ``path``, else the environment variable AUTHORS_LOGS, else a download (kept for later calls).
 
-    Raises FileNotFoundError when there is nothing at the named place, and what :func:`download_logs` raises.
+    Raises FileNotFoundError when nothing is at that path, and what :func:`download_logs` raises.
     """
     named = path or os.environ.get("AUTHORS_LOGS")
     if not named:
@@ -215,7 +219,7 @@ def find_logs(path=""):
     return Path(named).expanduser()
 
 
-def download_logs(folder, repository=REPOSITORY):
+def download_logs(folder: Path, repository: str = REPOSITORY) -> Path:
     """Clone only the run tables of the authors' repository into ``folder``, once; returns ``folder``.
 
     Raises OSError when there is no git or the repository cannot be reached.

@@ -1,22 +1,28 @@
-"""An artefact's runs as numbers beside the paper's, whoever trained them.
+"""An artefact's runs as numbers beside the paper's, for any set of runs: ours or the authors'.
 
-Arithmetic and words come from :mod:`synthlib.report.statistics` and :mod:`synthlib.report.verdicts`, the layout from
-:mod:`synthlib.report.tables`, the drawing from :mod:`synthlib.report.figures`; here they are put together.
+Here the parts are put together. Arithmetic and words come from :mod:`synthlib.report.statistics`,
+:mod:`synthlib.report.comparisons` and :mod:`synthlib.report.verdicts`, the layout of tables from
+:mod:`synthlib.report.tables`, the drawing from :mod:`synthlib.report.figures` and :mod:`synthlib.report.paper_figures`,
+the files from :mod:`synthlib.report.files`.
 """
 
-import base64
-import html
-import json
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from synthlib.machine.files import write_text
-from synthlib.paper import AVERAGE_ROWS, corl_scores, normalisation_slip, paper_costs, paper_seeds
-from synthlib.report import figures
+from synthlib.paper import paper_seeds
+from synthlib.report.comparisons import against_baseline
+from synthlib.report.figures import Drawing, performance_profiles
+from synthlib.report.files import ReportFiles
+from synthlib.report.paper_cells import corl_cells, paper_cells
+from synthlib.report.paper_figures import described_figure, learning_curves
+from synthlib.report.power import power_table
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
@@ -30,24 +36,12 @@ from synthlib.report.statistics import (
     seed_scores,
     updates_to_target,
 )
-from synthlib.report.tables import comparison_text, html_frame, html_table, latex_table, overall_text, wide
-from synthlib.report.verdicts import (
-    AVERAGE,
-    AVERAGE_MARGIN,
-    DIGITS_DIFFER,
-    EQUAL,
-    MINIMUM_SEEDS,
-    NOT_COMPARABLE,
-    against_baseline,
-    against_paper,
-    power_table,
-)
+from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, wide
+from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
 from synthlib.study.algorithms import algorithm
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS
 
-_PAPER_COLUMNS = ["arm", "dataset", "paper_mean", "paper_std", "difference", "difference_low", "difference_high"]
-_PAPER_COLUMNS += ["paper_printed", "verdict"]
 _RESAMPLES = 1000
 _COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
 _OVERALL = "Over all runs, 95 % intervals"
@@ -68,19 +62,24 @@ class Runs:
     """Finished runs of one artefact: all that a report is made of. Made by :mod:`synthlib.report.sources`."""
 
     artefact: Artefact
-    evaluations: pd.DataFrame  # one row per evaluation: arm, dataset, seed, updates, score, return, loss where logged
-    records: pd.DataFrame  # one row per run: arm, dataset, seed, run (its id), physics, pretraining_updates
-    source: str  # replica, d4rl or path (data of our own runs), or authors
-    label: str  # half a sentence that says so
+    # one row per evaluation: arm, dataset, seed, updates, score, return, loss where logged
+    evaluations: pd.DataFrame
+    # one row per run: arm, dataset, environment, seed, run (its id), physics, pretraining_updates
+    records: pd.DataFrame
+    data: str  # the kind of data that the runs were fine-tuned on: replica, d4rl or path
+    label: str  # half a sentence that says whose runs they are, and on which data
     folder: Path  # where the report's files go
-    missing: tuple  # one line per run that is wanted and not done
-    provenance: dict  # what else a reader needs to find or repeat the runs, fit for JSON
+    missing: tuple[str, ...]  # one line per run that is wanted and not done
+    provenance: dict[str, Any]  # what else a reader needs to find or repeat the runs, fit for JSON
     reduced: bool = False  # made with fewer updates, of fine-tuning or pre-training, than the paper's
+    by_authors: bool = False  # the runs from which the paper was printed, not ours
 
     @property
-    def compared_as(self):
-        """What the paper's cells are compared with: the source, or that it is the right data but smaller runs."""
-        return "reduced" if self.reduced and self.source == "d4rl" else self.source
+    def compared_as(self) -> str:
+        """How the runs are compared with the paper's cells: see :func:`synthlib.report.comparisons.against_paper`."""
+        if self.by_authors:
+            return "authors"
+        return "reduced" if self.reduced and self.data == "d4rl" else self.data
 
 
 class Report:
@@ -89,14 +88,14 @@ class Report:
     Raises RuntimeError when runs made with different physics would share a data set's row.
     """
 
-    def __init__(self, runs):
+    def __init__(self, runs: Runs) -> None:
         _refuse_mixed_physics(runs.records)
         self.runs = runs
         self.artefact = runs.artefact
 
     @cached_property
-    def scores(self):
-        """One row per run: ``arm, dataset, seed, score, updates``; NaN score for a run that never got to a target."""
+    def scores(self) -> pd.DataFrame:
+        """One row per run: ``arm, dataset, seed, score, updates``; the score of a run without its target is NaN."""
         artefact, evaluations = self.artefact, self.runs.evaluations
         if artefact.metric == "loss":
             return relative_losses(evaluations, artefact.baseline)
@@ -107,60 +106,83 @@ class Report:
         return reached.assign(score=reached["updates"] / 1000)
 
     @cached_property
-    def cells(self):
-        """One row per arm and data set, average rows last: ours and, where printed, the paper's."""
-        ours = score_cells(self.scores.dropna(subset="score"))
-        average = average_rows(ours).assign(dataset=self.average_name)
-        printed = _paper_cells(self.artefact, ours, self.runs.compared_as)
-        paper_average = printed[printed["dataset"].isin(AVERAGE_ROWS)].drop(columns="dataset")
+    def cells(self) -> pd.DataFrame:
+        """One row per arm and data set, then the average rows (``is_average``): ours beside the paper's and CORL's."""
+        ours = score_cells(self.scores.dropna(subset="score")).assign(is_average=False)
+        averages = average_rows(ours).assign(dataset=self.average_name, is_average=True)
+        printed = paper_cells(self.artefact, ours, averages, self.runs.compared_as)
+        # Our average may be over fewer data sets than the paper's and has a label of its own: it is found by its arm.
+        printed_averages = printed[printed["is_average"]].drop(columns=["dataset", "is_average"])
         cells = [
-            ours.merge(printed, on=["arm", "dataset"], how="left"),
-            average.merge(paper_average, on="arm", how="left"),
+            ours.merge(printed.drop(columns="is_average"), on=["arm", "dataset"], how="left"),
+            averages.merge(printed_averages, on="arm", how="left"),
         ]
-        cells = pd.concat(cells, ignore_index=True).merge(_corl_cells(self.artefact), on=["arm", "dataset"], how="left")
+        cells = pd.concat(cells, ignore_index=True).merge(corl_cells(self.artefact), on=["arm", "dataset"], how="left")
         cells.insert(0, "table", self.artefact.paper_table)
+        # What has no place, the average row, comes last.
         order = {name: place for place, name in enumerate([*self.artefact.arms, *DATASETS])}
         return cells.sort_values(["dataset", "arm"], key=lambda names: names.map(order), ignore_index=True)
 
     @property
-    def average_name(self):
-        number = self.runs.records["dataset"].nunique()
+    def averages(self) -> pd.DataFrame:
+        """The average rows of :attr:`cells`, one per arm."""
+        return self.cells[self.cells["is_average"]]
+
+    def averages_by_data_ratio(self) -> pd.DataFrame:
+        """:attr:`averages` with ``arm`` and ``data_ratio``, the share of the data, in two columns."""
+        arms, ratios = zip(*(self.artefact.ratios.get(arm, (arm, 1.0)) for arm in self.averages["arm"]), strict=True)
+        return self.averages.assign(arm=arms, data_ratio=ratios)
+
+    @property
+    def _number_of_datasets(self) -> int:
+        return self.runs.records["dataset"].nunique()
+
+    @property
+    def average_name(self) -> str:
+        """The label of our average rows."""
+        number = self._number_of_datasets
         return f"Average over {number} data set{'s' if number > 1 else ''}"
 
     @cached_property
-    def comparisons(self):
+    def comparisons(self) -> pd.DataFrame:
         """Every arm against the published baseline and the matched control: verdicts, P(improvement), seeds needed.
 
-        ``seeds`` is how many per arm and data set would find a true difference of 2.5 points in the average with 80 %
-        power, spreads as observed; NaN with too few runs to say.
+        Columns of :func:`~synthlib.report.comparisons.against_baseline`, and in the average rows ``improvement,
+        improvement_low, improvement_high`` and ``seeds``: how many seeds per arm and data set would find a true
+        difference of 2.5 points in the average with 80 % power, spreads as observed (NaN: too few runs to say).
         """
-        cells = self.cells[self.cells["dataset"] != self.average_name]
+        cells = self.cells[~self.cells["is_average"]]
         frames = []
         for baseline in self._baselines:
             arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
             table = against_baseline(cells, baseline, arms)
-            for arm in table.loc[table["dataset"] == AVERAGE, "arm"]:
-                rows = (table["arm"] == arm) & (table["dataset"] == AVERAGE)
+            for arm in table.loc[table["is_average"], "arm"]:
+                rows = (table["arm"] == arm) & table["is_average"]
                 for name, value in self._improvement(arm, baseline, cells).items():
                     table.loc[rows, name] = value
             frames.append(table)
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["arm", "dataset", "baseline"])
+        empty = pd.DataFrame(columns=["arm", "dataset", "baseline", "is_average"]).astype({"is_average": bool})
+        return pd.concat(frames, ignore_index=True) if frames else empty
 
-    def _improvement(self, arm, baseline, cells):
+    def _improvement(self, arm: str, baseline: str, cells: pd.DataFrame) -> dict[str, Any]:
         there = [set(self.scores.loc[self.scores["arm"] == name, "dataset"]) for name in (arm, baseline)]
         datasets = [dataset for dataset in DATASETS if dataset in there[0] & there[1]]
-        better, other = (baseline, arm) if self.artefact.metric == "loss" else (arm, baseline)
-        pair = [by_task(self.scores, name, datasets) for name in (better, other)]
-        low, high = improvement_interval(*pair, generator=0, resamples=_RESAMPLES)
-        found = {"improvement": probability_of_improvement(*pair), "improvement_low": low, "improvement_high": high}
-        if min(len(task) for task in pair[0] + pair[1]) >= MINIMUM_SEEDS:
+        first, second = (baseline, arm) if self.artefact.metric == "loss" else (arm, baseline)
+        tasks, others = by_task(self.scores, first, datasets), by_task(self.scores, second, datasets)
+        low, high = improvement_interval(tasks, others, generator=0, resamples=_RESAMPLES)
+        found = {
+            "improvement": probability_of_improvement(tasks, others),
+            "improvement_low": low,
+            "improvement_high": high,
+        }
+        if min(map(len, tasks + others)) >= MINIMUM_SEEDS:
             found["seeds"] = power_table(cells, arm, baseline, AVERAGE_MARGIN)["seeds"].iloc[-1]
         return found
 
     @cached_property
-    def overall(self):
+    def overall(self) -> pd.DataFrame:
         """Per arm over all its runs: mean of means and interquartile mean, each with its 95 % interval."""
-        rows = self.cells[self.cells["dataset"] == self.average_name].set_index("arm")[["mean", "low", "high"]]
+        rows = self.averages.set_index("arm")[["mean", "low", "high"]]
         for arm in rows.index:
             there = self.scores.loc[self.scores["arm"] == arm, "dataset"]
             tasks = by_task(self.scores, arm, [dataset for dataset in DATASETS if dataset in set(there)])
@@ -169,17 +191,17 @@ class Report:
             rows.loc[arm, ["iqm", "iqm_low", "iqm_high"]] = [iqm(tasks), *interval]
         return rows
 
-    def caption(self):
-        """One paragraph: what the numbers are, of which runs, and what stands beside them."""
+    def caption(self) -> str:
+        """One paragraph: what the numbers are, which runs they are made of, and what stands beside them."""
         artefact = self.artefact
         n = _span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
-        words = _WORDS[artefact.metric].format(n=n, span=self._evaluations_that_enter(), baseline=artefact.baseline)
+        words = _WORDS[artefact.metric].format(n=n, span=self._span_of_evaluations(), baseline=artefact.baseline)
         spread = "" if artefact.metric == "updates" else " ± population standard deviation"
         sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
         if never := int(self.scores["score"].isna().sum()):
             sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
         if (number := artefact.paper_table) is not None:
-            seeds = "" if artefact.metric == "updates" else f"{_span(pd.Series(self._paper_seeds()))} seeds, "
+            seeds = "" if artefact.metric == "updates" else f"{_span(self._paper_seeds(number))} seeds, "
             sentences.append(f"Paper: Table {number}, {seeds}D4RL")
             if self.cells["corl_mean"].notna().any():
                 sentences.append("CORL: an independent implementation's scores of that arm, 4 seeds, D4RL")
@@ -187,185 +209,114 @@ class Report:
                 sentences.append("Paper (printed): as it stands there, lowered by a slip of normalisation")
         return ". ".join(sentences) + "."
 
-    def _evaluations_that_enter(self):
-        last = self.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"]
+    def _span_of_evaluations(self) -> str:
+        """The updates of the evaluations that are used."""
+        updates = self.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"]
         if self.artefact.metric != "final":
-            return _span(last.max())
-        first = last.apply(lambda updates: updates.nlargest(FINAL_EVALUATIONS).min())
-        return f"{_span(first)} to {_span(last.max())}" if first.nunique() == 1 else f"ending at {_span(last.max())}"
+            return _span(updates.max())
+        first = updates.apply(lambda run: run.nlargest(FINAL_EVALUATIONS).min())
+        last = _span(updates.max())
+        return f"{_span(first)} to {last}" if first.nunique() == 1 else f"ending at {last}"
 
-    def _paper_seeds(self):
+    def _paper_seeds(self, number: int) -> pd.Series:
         printed = self.cells.loc[self.cells["paper_mean"].notna(), "arm"].unique()
-        return [paper_seeds(self.artefact.paper_table, arm) for arm in printed]
+        return pd.Series([paper_seeds(number, arm) for arm in printed])
 
-    def wide(self):
-        """The table as text: rows data sets (ours, its interval, the paper's, the difference), columns arms."""
+    def wide(self) -> pd.DataFrame:
+        """The table as text: rows data sets (ours, its interval, the paper's, the difference), columns arms.
+
+        For a figure: one row per arm, the numbers ``mean, std, n`` of its average.
+        """
         arms = list(self.artefact.arms)
-        if not self.artefact.is_table:  # what a figure shows: an average per arm
-            averages = self.cells[self.cells["dataset"] == self.average_name].set_index("arm")
-            return averages.reindex(arms)[["mean", "std", "n"]].round(1)
+        if not self.artefact.is_table:
+            return self.averages.set_index("arm").reindex(arms)[["mean", "std", "n"]].round(1)
         digits = 2 if self.artefact.metric == "updates" else 1
-        return wide(self.cells, arms, "authors' runs" if self.runs.source == "authors" else "ours", digits)
+        ours = "authors' runs" if self.runs.by_authors else "ours"
+        return wide(self.cells, arms, self._number_of_datasets, ours, digits)
 
-    def comparison_table(self):
+    def comparison_table(self) -> pd.DataFrame:
         """The comparisons over all data sets as text: difference, interval, P(improvement), verdict, power."""
         return comparison_text(self.comparisons)
 
-    def overall_table(self):
+    def overall_table(self) -> pd.DataFrame:
         """:attr:`overall` as text."""
         return overall_text(self.overall)
 
-    def paper_verdict(self):
-        """One sentence on how our cells stand to the paper's; empty without a table of the paper."""
+    def paper_verdict(self) -> str:
+        """One sentence that counts the verdicts on our cells beside the paper's; empty without a table of the paper."""
         words = self.cells.loc[self.cells["paper_mean"].notna(), "verdict"].value_counts()
         if words.empty:
             return ""
         return "Against the paper: " + "; ".join(f"{word} ({count} cells)" for word, count in words.items()) + "."
 
-    def missing_lines(self):
+    def missing_lines(self) -> list[str]:
+        """One line per run that is wanted and not done."""
         return [f"missing: {line}" for line in self.runs.missing]
 
     @property
-    def _baselines(self):
+    def _baselines(self) -> list[str]:
         """The published baseline and the matched control, as far as there are runs of them and of another arm."""
         there = set(self.cells["arm"])
-        return [arm for arm in (self.artefact.baseline, self.artefact.control) if arm in there and len(there) > 1]
+        named = [arm for arm in (self.artefact.baseline, self.artefact.control) if arm is not None]
+        return [arm for arm in named if arm in there and len(there) > 1]
 
     @property
-    def _has_comparisons(self):
+    def has_comparisons(self) -> bool:
+        """Whether arms are compared with each other."""
         return self.artefact.metric != "updates" and bool(self._baselines)
 
-    def text(self):
+    def text(self) -> str:
         """What the terminal shows."""
         parts = [self.caption(), "", self.wide().to_string()]
-        if self._has_comparisons:
+        if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
             parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
         return "\n".join([*parts, "", self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         if not self.artefact.is_table:
             return html_frame(self.wide(), self.caption())
         return html_table(self.wide(), self.caption(), self.missing_lines())
 
-    def html(self):
+    def html(self) -> str:
         """The table and all comparisons as an HTML fragment."""
         parts = [self._repr_html_()]
-        if self._has_comparisons:
+        if self.has_comparisons:
             parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
         return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
 
-    def provenance(self):
-        """What a reader needs to find the runs again, fit for JSON."""
-        records = self.runs.records
-        physics = records.assign(environment=records["dataset"].str.split("-").str[0])
-        return {
-            "artefact": self.artefact.name,
-            "source": self.runs.source,
-            **self.runs.provenance,
-            "physics": physics.groupby("environment")["physics"].first().to_dict(),
-            "missing": list(self.runs.missing),
-            "runs": records[["arm", "dataset", "seed", "run"]].to_dict(orient="records"),
-        }
-
-    def figure(self, name):
-        """(figure, alt text) of one of the artefact's figures, or of the two that every report has."""
+    def figure(self, name: str) -> Drawing:
+        """(figure, alt text) of one of the artefact's figures, or of the two that every table has."""
         if name == "curves":
-            return figures.learning_curves(self.runs.evaluations, list(self.artefact.arms))
+            return learning_curves(self.runs.evaluations, list(self.artefact.arms))
         if name == "profile":
-            return figures.performance_profiles(self.scores.dropna(subset="score"), list(self.artefact.arms))
-        return figures.described(self.artefact.figures[name], self)
+            return performance_profiles(self.scores.dropna(subset="score"), list(self.artefact.arms))
+        return described_figure(self.artefact.figures[name], self)
 
-    def figure_names(self):
+    def figure_names(self) -> list[str]:
         """Names that :meth:`figure` knows."""
         ours = {"final": ["curves", "profile"], "best": ["profile"]}.get(self.artefact.metric, [])
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
-    def show(self, name):
-        """One of the figures as it is saved, for a notebook: an image with its alt text, which nbconvert would drop."""
-        from IPython.display import HTML
-
-        path = self._save_figure(name)
-        alt = html.escape(path.with_suffix(".alt.txt").read_text().strip(), quote=True)
-        data = base64.b64encode(path.read_bytes()).decode()
-        return HTML(f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">')
-
     @cached_property
-    def _saved(self):
-        """Names of the figures that are saved already."""
-        return set()
+    def _files(self) -> ReportFiles:
+        return ReportFiles(self)
 
-    def _save_figure(self, name):
-        path = self.runs.folder / f"{name if name in self.artefact.figures else f'{self.artefact.name}_{name}'}.png"
-        if name not in self._saved:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figures.save_figure(*self.figure(name), path)
-            self._saved.add(name)
-        return path
+    def show(self, name: str) -> Any:
+        """One of the figures as it is saved, for a notebook: see :meth:`synthlib.report.files.ReportFiles.image`."""
+        return self._files.image(name)
 
-    def save(self):
-        """Write tables as text, HTML, CSV, LaTeX and JSON and every figure as PNG and SVG; returns the folder."""
-        folder, name = self.runs.folder, self.artefact.name
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{name}.txt", self.text())
-        write_text(folder / f"{name}.html", f"<!doctype html><meta charset='utf-8'><title>{name}</title>{self.html()}")
-        write_text(folder / f"{name}.csv", self.cells.to_csv(index=False))
-        write_text(folder / f"{name}_scores.csv", self.scores.to_csv(index=False))
-        if self._has_comparisons:
-            write_text(folder / f"{name}_comparisons.csv", self.comparisons.to_csv(index=False))
-        if self.artefact.is_table:
-            write_text(folder / f"{name}.tex", latex_table(self.wide(), self.caption()))
-        cells = json.loads(self.cells.to_json(orient="records"))
-        write_text(folder / f"{name}.json", json.dumps(self.provenance() | {"cells": cells}, indent=1) + "\n")
-        for figure in self.figure_names():
-            self._save_figure(figure)
-        return folder
+    def save(self) -> Path:
+        """Write everything that :class:`synthlib.report.files.ReportFiles` knows to write; returns the folder."""
+        return self._files.save()
 
 
-def _corl_cells(artefact):
-    """What CORL publishes of the baseline's algorithm on the same data sets: ``arm, dataset, corl_mean, corl_std``."""
-    scores = corl_scores()
-    scores = scores[(scores["arm"] == artefact.baseline) & (scores["metric"] == artefact.metric)]
-    return scores.rename(columns={"mean": "corl_mean", "std": "corl_std"}).drop(columns="metric")
-
-
-def _paper_cells(artefact, ours, source):
-    """The paper's cells beside ours, columns ``_PAPER_COLUMNS``; no row when the artefact is no table of the paper."""
-    if artefact.paper_table is None:
-        return pd.DataFrame(columns=_PAPER_COLUMNS)
-    if artefact.metric == "updates":
-        return _printed_costs(artefact, ours, source)
-    # The printed values of Tables 23-25 are too low by a constant per environment: compare at the printed level, show
-    # at the right one.
-    slip = ours["dataset"].map(lambda dataset: normalisation_slip(artefact.paper_table, dataset))
-    table = against_paper(ours.assign(mean=ours["mean"] - slip), artefact.paper_table, source)
-    slip = table["dataset"].map(lambda dataset: normalisation_slip(artefact.paper_table, dataset))
-    table["paper_printed"] = table["paper_mean"].where(slip != 0)
-    table["paper_mean"] = table["paper_mean"] + slip
-    return table.rename(columns={"low": "difference_low", "high": "difference_high"})[_PAPER_COLUMNS]
-
-
-def _printed_costs(artefact, ours, source):
-    printed = paper_costs(artefact.paper_table).rename(columns={"value": "paper_mean"})
-    whole = ours.groupby("arm").filter(lambda of_arm: len(of_arm) == len(DATASETS))  # what is printed is of all twelve
-    average = whole.groupby("arm", as_index=False)["mean"].mean().assign(dataset=AVERAGE_ROWS[0])
-    table = printed.merge(pd.concat([ours, average])[["arm", "dataset", "mean"]], on=["arm", "dataset"], how="left")
-    table["difference"] = table["mean"] - table["paper_mean"]
-    # Half a tenth either way, since 15.25 may be printed as 15.2 or 15.3.
-    equal = np.where(table["difference"].abs() <= 0.05 + 1e-9, EQUAL, DIGITS_DIFFER)
-    table["verdict"] = NOT_COMPARABLE.get(source, equal if source == "authors" else "not tested")
-    if source in NOT_COMPARABLE:
-        table["difference"] = np.nan
-    return table.reindex(columns=_PAPER_COLUMNS)
-
-
-def _span(values):
+def _span(values: pd.Series) -> str:
     low, high = values.min(), values.max()
     return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
-def _refuse_mixed_physics(records):
-    environments = records["dataset"].str.split("-").str[0]
-    for environment, found in records.groupby(environments)["physics"].unique().items():
+def _refuse_mixed_physics(records: pd.DataFrame) -> None:
+    for environment, found in records.groupby("environment")["physics"].unique().items():
         if len(found) > 1:
             raise RuntimeError(f"{environment} runs with different physics cannot share a table: {'; '.join(found)}")

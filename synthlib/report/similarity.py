@@ -1,55 +1,59 @@
-"""Figure 12 as a report: cosine similarities by arm, drawn, tabulated, and held against what the paper says of them.
+"""Figure 12 as a report: cosine similarities by arm, drawn, tabulated, and compared with what the paper says of them.
 
-The numbers are those of :mod:`synthlib.dt.similarity`, or the averages that the authors' programs left. Statistics and
-words are those of the score tables: means over data sets of means over seeds, Welch intervals, and for every claim the
-strictest answer of its comparisons. No margin is declared: a difference is shown or not.
+The numbers come from :mod:`synthlib.dt.similarity`, or are the averages that the authors' programs left. Statistics and
+words are the same as in the score tables: means over data sets of means over seeds, Welch intervals, and for every
+claim the strictest answer of its comparisons. No margin is declared: a difference is shown or not.
 """
 
 import itertools
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from synthlib.paper import logged_similarities, paper_claims
-from synthlib.report.report import Report
+from synthlib.report.comparisons import against_baseline
+from synthlib.report.report import Report, Runs
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.report.tables import html_frame
-from synthlib.report.verdicts import AVERAGE, FAILS, HOLDS, NOT_ENOUGH_RUNS, against_baseline, claim_answer, strictest
+from synthlib.report.verdicts import FAILS, HOLDS, NOT_ENOUGH_RUNS, claim_answer, strictest
 
 _VERDICT = "What the paper says of Figure 12"
-# Which cosine: of what, between which two stages.
+# Which cosine: of which quantity, between which two stages.
 _COSINES = list(itertools.product(("weights", "features"), ("PT vs FT", "RI vs FT")))
 
 
 class SimilarityReport(Report):
     """A report whose numbers are cosines.
 
-    ``similarities``: rows of ``arm, dataset, seed, comparison, weights, features``, one per run and comparison, or
-    those of :func:`authors_similarities`, which are averages: no interval is known, a claim's word is theirs alone.
+    ``similarities``: rows of ``arm, dataset, seed, comparison, weights, features``, one per run and comparison. For the
+    authors' runs the rows of :func:`authors_similarities`, which are averages: they have no interval, so a claim is
+    judged by the averages alone.
     """
 
-    def __init__(self, runs, similarities):
+    def __init__(self, runs: Runs, similarities: pd.DataFrame) -> None:
         super().__init__(runs)
         self._similarities = similarities
 
     @cached_property
-    def scores(self):
+    def scores(self) -> pd.DataFrame:
         """One row per run, pair of stages and quantity: ``arm, dataset, seed, between, of, score`` (a cosine)."""
         rows = self._similarities.rename(columns={"comparison": "between"})
         which = ["arm", "dataset", "seed", "between"]
         return rows.melt(which, ["weights", "features"], var_name="of", value_name="score")
 
     @cached_property
-    def by_dataset(self):
-        """One row per arm, data set, pair of stages and quantity, columns as of ``statistics.score_cells``."""
+    def by_dataset(self) -> pd.DataFrame:
+        """One row per arm, data set, pair of stages and quantity: columns of ``statistics.score_cells``."""
         return _for_each_cosine(score_cells, self.scores)
 
     @cached_property
-    def cells(self):
+    def cells(self) -> pd.DataFrame:
         """One row per arm, pair of stages and quantity: mean over data sets, its 95 % interval, and the mean score.
 
-        DT's only start is its random initialisation, so it has no "PT vs FT".
+        DT starts from its random initialisation only, so it has no "PT vs FT".
         """
         cells = _for_each_cosine(average_rows, self.by_dataset)
         cells = cells[(cells["arm"] != self.artefact.baseline) | (cells["between"] == "RI vs FT")]
@@ -57,8 +61,8 @@ class SimilarityReport(Report):
         return cells.assign(final_score=cells["arm"].map(scores)).reset_index(drop=True)
 
     @cached_property
-    def claims(self):
-        """One row per claim of appendix H: what it says, and a word for each baseline that it can be held against."""
+    def claims(self) -> pd.DataFrame:
+        """One row per claim of appendix H: what it says, and a word for each baseline that it can be compared with."""
         rows = {}
         for claim in paper_claims():
             if rules := claim.get("similarities"):
@@ -69,33 +73,29 @@ class SimilarityReport(Report):
                 rows[claim["id"]] = row
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
-    def _judge(self, rules):
+    def _judge(self, rules: list[dict[str, Any]]) -> str:
         return strictest(
             self._answer(rule, arm, baseline)
             for rule in rules
             for arm, baseline in itertools.product(rule["arms"], rule["baselines"])
         )
 
-    def _answer(self, rule, arm, baseline):
+    def _answer(self, rule: dict[str, Any], arm: str, baseline: str) -> str:
         # "a lower than b" is asked as "b higher than a", the form that claim_answer knows.
         higher, lower = (arm, baseline) if rule["must"] == "higher" else (baseline, arm)
         cells = _chosen(self.by_dataset, rule["of"], rule["between"])
         if not {higher, lower} <= set(cells["arm"]):
             return NOT_ENOUGH_RUNS
         table = against_baseline(cells, lower, [higher], margin=0, average_margin=0)
-        average = table[table["dataset"] == AVERAGE].assign(must="higher")
+        average = table[table["is_average"]].assign(must="higher")
         if average.empty:
             return NOT_ENOUGH_RUNS
         (row,) = average.itertuples()
-        if self._is_averages:
+        if self.runs.by_authors:
             return HOLDS if row.difference > 0 else FAILS
         return claim_answer(row, margin=0)
 
-    @property
-    def _is_averages(self):
-        return self.runs.source == "authors"
-
-    def wide(self):
+    def wide(self) -> pd.DataFrame:
         """The cosines as text: rows arms, columns quantities and pairs of stages."""
         columns = {}
         for cosine in _COSINES:
@@ -105,14 +105,14 @@ class SimilarityReport(Report):
         table = pd.DataFrame(columns)
         return table.reindex([arm for arm in self.artefact.arms if arm in table.index]).rename_axis(None).fillna("-")
 
-    def caption(self):
-        """What the numbers are, and of which runs."""
+    def caption(self) -> str:
+        """One paragraph: what the numbers are, and which runs they are made of."""
         stages = "PT: after pre-training, RI: random initialisation, FT: after fine-tuning"
-        if self._is_averages:
+        if self.runs.by_authors:
             return (
-                f"{self.artefact.title}: cosine similarities averaged over all of the authors' runs. {stages}; of RI "
-                "vs FT only DT's is public, and no spread, so that words below are of the averages alone. "
-                f"{self.runs.label}."
+                f"{self.artefact.title}: cosine similarities averaged over all of the authors' runs. {stages}. For RI "
+                "vs FT only the cosines of DT are public, and no spread is public for any arm: the words below compare "
+                f"averages alone. {self.runs.label}."
             )
         n = self._similarities.groupby(["arm", "dataset"])["seed"].nunique()
         return (
@@ -120,47 +120,49 @@ class SimilarityReport(Report):
             f"({len(n)} pairs of arm and data set, {n.min()} seeds or more). {stages}. {self.runs.label}."
         )
 
-    def text(self):
+    def text(self) -> str:
         """What the terminal shows."""
         said = [f"{row['claim']}\n    {_answers(row)}" for _, row in self.claims.iterrows()]
         parts = [self.caption(), "", self.wide().to_string(), "", f"{_VERDICT}:", *said, "", *self.missing_lines()]
         return "\n".join(parts).rstrip() + "\n"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return html_frame(self.wide(), self.caption())
 
-    def html(self):
+    def html(self) -> str:
         """The table and the claims as an HTML fragment."""
         return self._repr_html_() + html_frame(self.claims, _VERDICT)
 
     @property
-    def _has_comparisons(self):
+    def has_comparisons(self) -> bool:
         return False
 
 
-def authors_similarities(baseline):
+def authors_similarities(baseline: str | None) -> pd.DataFrame:
     """The averages that the authors' programs left, in the form that :class:`SimilarityReport` takes.
 
-    The ``baseline``'s only start is its random initialisation: both pairs of stages are one.
+    The ``baseline`` starts from its random initialisation only, so both pairs of stages are the same for it.
     """
     averages = logged_similarities()
     own_start = averages[averages["arm"] == baseline].assign(comparison="PT vs FT")
     return pd.concat([averages, own_start], ignore_index=True).assign(dataset="all", seed="all")
 
 
-def _for_each_cosine(summarise, frame):
-    parts = [summarise(_chosen(frame, of, between)).assign(of=of, between=between) for of, between in _COSINES]
+def _for_each_cosine(summarise: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame) -> pd.DataFrame:
+    parts = [
+        summarise(_chosen(frame, quantity, stages)).assign(of=quantity, between=stages) for quantity, stages in _COSINES
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
-def _chosen(frame, of, between):
-    return frame[(frame["of"] == of) & (frame["between"] == between)]
+def _chosen(frame: pd.DataFrame, quantity: str, stages: str) -> pd.DataFrame:
+    return frame[(frame["of"] == quantity) & (frame["between"] == stages)]
 
 
-def _with_interval(cell):
+def _with_interval(cell: pd.Series) -> str:
     interval = "" if np.isnan(cell["low"]) else f" [{cell['low']:.3f}, {cell['high']:.3f}]"
     return f"{cell['mean']:.3f}{interval}"
 
 
-def _answers(row):
+def _answers(row: pd.Series) -> str:
     return "; ".join(f"{name}: {word}" for name, word in row.drop("claim").items() if word)

@@ -1,22 +1,23 @@
 """How tables of a report are laid out: as text, HTML and LaTeX. No number is computed here."""
 
 import html
+from collections.abc import Iterable
 
 import pandas as pd
 
-from synthlib.report.verdicts import AVERAGE, AVERAGE_MARGIN, MINIMUM_SEEDS
+from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
+from synthlib.tasks import DATASETS
 
 
-def wide(cells, arms, ours="ours", digits=1):
+def wide(cells: pd.DataFrame, arms: Iterable[str], datasets: int, ours: str = "ours", digits: int = 1) -> pd.DataFrame:
     """Rows data sets in the order of ``cells``: ours, 95 %, the paper's, CORL's and the difference; columns arms.
 
-    ``ours`` names the first line. A line that is empty for every arm of a data set is left out; where an arm has no
-    value stands "-".
+    ``datasets`` is the number of data sets in our average row; ``ours`` names the first line. A line that is empty for
+    every arm of a data set is left out. "-" stands where an arm has no value.
     """
-    rows = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for cell in cells.itertuples():
-        is_average = cell.dataset.startswith("Average")
-        paper = "paper, 12 data sets" if is_average and not cell.dataset.endswith("12 data sets") else "paper"
+        paper = "paper, 12 data sets" if cell.is_average and datasets != len(DATASETS) else "paper"
         lines = {
             ours: f"{_plus_minus(cell.mean, cell.std, digits)} ({cell.n:.0f})",
             "95 %": _interval(cell.low, cell.high),
@@ -28,15 +29,15 @@ def wide(cells, arms, ours="ours", digits=1):
         }
         for line, text in lines.items():
             rows.setdefault((cell.dataset, line), {})[cell.arm] = text
-    rows = {row: texts for row, texts in rows.items() if set(texts.values()) != {"-"}}
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=arms).astype(object).fillna("-")
+    filled = {row: texts for row, texts in rows.items() if set(texts.values()) != {"-"}}
+    return pd.DataFrame.from_dict(filled, orient="index").reindex(columns=arms).astype(object).fillna("-")
 
 
-def comparison_text(comparisons):
+def comparison_text(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The average rows of a report's comparisons, one line per pair of arms."""
     rows = {}
-    for row in comparisons[comparisons["dataset"] == AVERAGE].to_dict(orient="records"):
-        # An interval from two runs is a play with numbers: the bootstrap would even call it certain.
+    for row in comparisons[comparisons["is_average"]].to_dict(orient="records"):
+        # An interval of two runs says nothing: the bootstrap would even call it certain.
         enough = min(row["n"], row["baseline_n"]) >= MINIMUM_SEEDS
         seeds = row.get("seeds")
         rows[row["arm"], f"against {row['baseline']}"] = {
@@ -50,7 +51,7 @@ def comparison_text(comparisons):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def overall_text(overall):
+def overall_text(overall: pd.DataFrame) -> pd.DataFrame:
     """Mean and interquartile mean per arm, with their intervals."""
     rows = {
         arm: {
@@ -62,7 +63,7 @@ def overall_text(overall):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def html_table(table, caption, notes=()):
+def html_table(table: pd.DataFrame, caption: str, notes: Iterable[str] = ()) -> str:
     """A :func:`wide` table as HTML: one row per data set, the lines of a cell below each other."""
     head = "".join(f"<th scope='col'>{html.escape(arm)}</th>" for arm in table.columns)
     body = []
@@ -70,20 +71,20 @@ def html_table(table, caption, notes=()):
         lines = table.loc[dataset]
         values = "".join(f"<td style='vertical-align: top'>{_html_cell(lines[arm])}</td>" for arm in lines.columns)
         body.append(f"<tr><th scope='row'>{html.escape(dataset)}</th>{values}</tr>")
-    notes = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in notes)
+    below = "".join(f"<p><strong>{html.escape(line)}</strong></p>" for line in notes)
     return (
         f"<table><caption>{html.escape(caption)} Small type: 95 % interval of our mean, the paper's cell, difference."
-        f"</caption><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{notes}"
+        f"</caption><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{below}"
     )
 
 
-def html_frame(frame, caption):
+def html_frame(frame: pd.DataFrame, caption: str) -> str:
     """A small table of text as HTML."""
     shown = frame.to_html(border=0, justify="left")
     return shown.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
 
 
-def latex_table(table, caption):
+def latex_table(table: pd.DataFrame, caption: str) -> str:
     """A :func:`wide` table as LaTeX for the package booktabs."""
     shown = table.map(_latex)
     shown.columns = [_latex(arm) for arm in table.columns]
@@ -92,22 +93,22 @@ def latex_table(table, caption):
     return shown.to_latex(caption=_latex(caption), column_format="l" + "r" * len(shown.columns))
 
 
-def _html_cell(lines):
+def _html_cell(lines: pd.Series) -> str:
     others = [line if name == "95 %" else f"{name} {line}" for name, line in lines.iloc[1:].items() if line != "-"]
     return "<br>".join([html.escape(lines.iloc[0]), *(f"<small>{html.escape(line)}</small>" for line in others)])
 
 
-def _latex(text):
+def _latex(text: str) -> str:
     for sign, command in (("±", r"$\pm$"), ("%", r"\%"), ("_", r"\_"), ("tau=", r"$\tau=$")):
         text = text.replace(sign, command)
     return text
 
 
-def _interval(low, high, sign=""):
+def _interval(low: float, high: float, sign: str = "") -> str:
     return "-" if pd.isna(low) or pd.isna(high) else f"[{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def _plus_minus(mean, std=float("nan"), digits=1):
+def _plus_minus(mean: float, std: float = float("nan"), digits: int = 1) -> str:
     if pd.isna(mean):
         return "-"
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"

@@ -6,6 +6,7 @@ import torch
 
 from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned, readable_episode
 from synthlib.dt.model import DecisionTransformer, LastAction, pretrained_config
+from synthlib.dt.model_fast import FastLastAction
 from synthlib.offline.evaluation import Evaluator, rollout
 from synthlib.tasks import normalised_score
 from tests.common import golden, golden_model
@@ -37,12 +38,12 @@ class ToyEnvironment:
         return self.state, reward, bool(done), False, {}
 
 
-def policy(model, target, statistics=STATISTICS):
-    return ReturnConditioned(LastAction(model), model.config, *statistics, target)
+def policy(model, target, statistics=STATISTICS, kind=LastAction):
+    return ReturnConditioned(kind(model), model.config, *statistics, target)
 
 
-def setting(case):
-    model = golden_model("share_true" if GOLDEN[f"{case}/share_input_output_proj"] else "share_false")
+def setting(case, **changes):
+    model = golden_model("share_true" if GOLDEN[f"{case}/share_input_output_proj"] else "share_false", **changes)
     return model, float(GOLDEN[f"{case}/target_return"]), int(GOLDEN[f"{case}/max_ep_len"])
 
 
@@ -67,14 +68,18 @@ def test_the_batch_equals_the_reference(case):
     assert returns == pytest.approx(np.tile(GOLDEN[f"{case}/episode_return"], 2), abs=1e-3)
 
 
-def test_episodes_as_one_batch_equal_episodes_one_by_one():
+@pytest.mark.parametrize("kind", [LastAction, FastLastAction])
+@pytest.mark.parametrize(
+    "window", [{}, {"context": 1}, {"context": 2}, {"context": 12, "return_scale": 9.0, "time_limit": 15}]
+)
+def test_episodes_as_one_batch_equal_episodes_one_by_one(window, kind):
     """Different starts and lengths: episodes that end early must not disturb the others."""
-    model, target, max_steps = setting("case1")
+    model, target, max_steps = setting("case1", **window)
     envs = [ToyEnvironment("case1", noise=0.5) for _ in range(6)]
-    returns, lengths = rollout(policy(model, target), envs, 10, max_steps)
+    returns, lengths = rollout(policy(model, target, kind=kind), envs, 10, max_steps)
     episodes = [readable_episode(model, env, *STATISTICS, target, 10 + i, max_steps) for i, env in enumerate(envs)]
     assert lengths.tolist() == [len(episode.rewards) for episode in episodes]
-    assert len(set(lengths.tolist())) > 2 and lengths.max() > 20
+    assert len(set(lengths.tolist())) > 2 and lengths.max() > model.config.context
     np.testing.assert_allclose(returns, [episode.rewards.sum() for episode in episodes], atol=1e-3)
 
 

@@ -16,36 +16,9 @@ from synthlib.report.sources import open_runs
 from synthlib.runs import loop
 from synthlib.runs.store import Store
 from synthlib.study.params import can_train, load_artefact, load_preset, presets
-from tests.common import train
+from tests.common import DT_SETTINGS, SMALL_ARM, small_dt_job, train, trained_dt
 
-SETTINGS = {
-    "updates": 12,
-    "evaluate_every": 4,
-    "episodes": 2,
-    "warmup_updates": 5,
-    "pretraining_scale": 0.001,
-    "pretraining_batch_size": 2,
-    "pretraining_sequence_length": 8,
-    "pretraining_learning_rate": 1e-2,
-    "pretraining_sequences": 20,
-    "validation_sequences": 4,
-    "text": "small-wiki",
-    "text_vocabulary": 300,
-}
-SMALL = {"model": {"width": 16, "layers": 1}, "training": {"batch_size": 4}}
 BASELINE, MATCHED, CHAIN = {"pretraining": "none"}, {"pretraining_updates": 0}, {"chain": {"states": 100}}
-
-
-def job_of(arm, source, seed=42, **settings):
-    return finetuning_job(SMALL | arm, "hopper-medium", seed, SETTINGS | settings, source)
-
-
-def trained(arm, source, outputs, **settings):
-    store, job = Store(outputs / "store"), job_of(arm, source, **settings)
-    for wanted in (*job.requires, job):
-        if not store.is_done(wanted):
-            train(wanted, store)
-    return store, job
 
 
 @pytest.fixture
@@ -60,7 +33,7 @@ def own_text(tmp_path):
 
 def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, outputs):
     def key(arm=CHAIN, **settings):
-        return job_of(arm, random_hopper_data, **settings).key
+        return small_dt_job(arm, random_hopper_data, **settings).key
 
     assert key() == key(updates=99) == key({}) == key({"chain": {"order": 1, "temperature": 1.0}})
     arms = [{}, BASELINE, MATCHED, {"pretraining_updates": 10_000}, {"pretraining_seed": 1}, {"data_ratio": 0.5}]
@@ -75,7 +48,7 @@ def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, 
 def test_every_arm_of_the_tables_is_a_run_of_its_own(table, random_hopper_data):
     arms = load_artefact(table).arms
     jobs = {
-        arm: finetuning_job(settings, "hopper-medium", 42, SETTINGS, random_hopper_data)
+        arm: finetuning_job(settings, "hopper-medium", 42, DT_SETTINGS, random_hopper_data)
         for arm, settings in arms.items()
     }
     assert len({job.key for job in jobs.values()}) == len(arms)
@@ -92,7 +65,7 @@ def test_every_arm_of_the_tables_is_a_run_of_its_own(table, random_hopper_data):
 def test_tables_share_their_pretrainings(random_hopper_data):
     def keys(table):
         arms = load_artefact(table).arms
-        return {arm: pretraining_job(settings, SETTINGS).key for arm, settings in arms.items() if arm != "DT"}
+        return {arm: pretraining_job(settings, DT_SETTINGS).key for arm, settings in arms.items() if arm != "DT"}
 
     assert set(keys("table5").values()) == {keys("table1")["DT+Synthetic"]}  # one run, matched control included
     assert keys("table3")["S100"] == keys("table4")["tau=1"] == keys("table2")["1-MC"] == keys("table1")["DT+Synthetic"]
@@ -101,26 +74,26 @@ def test_tables_share_their_pretrainings(random_hopper_data):
 
 
 def test_one_pretraining_keeps_table_5s_checkpoints_on_its_way(outputs):
-    store, job = Store(outputs / "store"), pretraining_job(SMALL | {"pretraining_updates": 80_000}, SETTINGS)
+    store, job = Store(outputs / "store"), pretraining_job(SMALL_ARM | {"pretraining_updates": 80_000}, DT_SETTINGS)
     assert job.updates == 80 and job.keep == (1, 10, 20, 40, 60, 80)
     assert (job.config["gpt2"]["warmup_updates"], job.config["gpt2"]["schedule_updates"]) == (10, 80)
     train(job, store)
-    default = pretraining_job(SMALL, SETTINGS)
+    default = pretraining_job(SMALL_ARM, DT_SETTINGS)
     assert default.key == job.key and default.updates == 20 and store.is_done(default)
     apart = Store(outputs / "apart")
     train(default, apart)
     for name, weight in apart.weights(default).items():
         assert torch.equal(weight, store.weights(default)[name])
     first, last = (
-        store.weights(pretraining_job(SMALL | {"pretraining_updates": n}, SETTINGS)) for n in (1_000, 80_000)
+        store.weights(pretraining_job(SMALL_ARM | {"pretraining_updates": n}, DT_SETTINGS)) for n in (1_000, 80_000)
     )
     assert not torch.equal(first["wte.weight"], last["wte.weight"])
 
 
 def test_a_pretraining_records_its_losses_and_what_it_knows_of_unseen_sequences(outputs):
     # Nearly a fixed sequence of tokens: there is something to be learnt in a hundred updates.
-    arm = SMALL | {"chain": {"states": 5, "temperature": 0.02}, "pretraining_updates": 80_000}
-    store, job = Store(outputs / "store"), pretraining_job(arm, SETTINGS | {"pretraining_scale": 0.0025})
+    arm = SMALL_ARM | {"chain": {"states": 5, "temperature": 0.02}, "pretraining_updates": 80_000}
+    store, job = Store(outputs / "store"), pretraining_job(arm, DT_SETTINGS | {"pretraining_scale": 0.0025})
     train(job, store)
     losses = store.losses(job)
     assert losses["updates"].iloc[-1] == 200 and losses["loss"].notna().sum() == 20
@@ -150,7 +123,7 @@ def test_where_each_arms_pretraining_was_left(outputs, monkeypatch):
 
 
 def test_validation_sequences_are_never_trained_on(outputs):
-    config = pretraining_job(CHAIN, SETTINGS).config
+    config = pretraining_job(CHAIN, DT_SETTINGS).config
     batches, held_out = pretraining_jobs._tokens(config, GPT2PretrainingConfig(**config["gpt2"]))
     seen = {tuple(row) for update in range(10) for row in batches(update)}
     assert len(seen) == 20 and not seen & set(map(tuple, held_out))
@@ -159,21 +132,21 @@ def test_validation_sequences_are_never_trained_on(outputs):
 
 def test_the_matched_control_has_the_flags_and_an_untrained_backbone_that_all_seeds_share(random_hopper_data, outputs):
     store = Store(outputs / "store")
-    matched = [job_of(MATCHED, random_hopper_data, seed=seed) for seed in (0, 1)]
+    matched = [small_dt_job(MATCHED, random_hopper_data, seed=seed) for seed in (0, 1)]
     (pretraining,) = matched[0].requires
-    assert pretraining.updates == 0 and pretraining.key == job_of(CHAIN, random_hopper_data).requires[0].key
+    assert pretraining.updates == 0 and pretraining.key == small_dt_job(CHAIN, random_hopper_data).requires[0].key
     train(pretraining, store)
     models = [loaded_model(job, store).state_dict() for job in matched]
     torch.testing.assert_close(models[0]["h.0.attn.c_attn.weight"], models[1]["h.0.attn.c_attn.weight"], rtol=0, atol=0)
     assert models[0]["h.0.attn.c_attn.weight"].std() < 0.03 and models[0]["time_embedding.weight"].std() < 0.03
     assert not torch.equal(models[0]["embed_state.weight"], models[1]["embed_state.weight"])
-    baseline = untrained_model(job_of(BASELINE, random_hopper_data, seed=0)).state_dict()
+    baseline = untrained_model(small_dt_job(BASELINE, random_hopper_data, seed=0)).state_dict()
     assert baseline["time_embedding.weight"].std() > 0.9 and "predict_action.weight" in baseline
     assert "predict_action.weight" not in models[0]
 
 
 def test_pretrained_arms_start_from_their_checkpoint(random_hopper_data, outputs):
-    store, job = Store(outputs / "store"), job_of(CHAIN, random_hopper_data)
+    store, job = Store(outputs / "store"), small_dt_job(CHAIN, random_hopper_data)
     train(job.requires[0], store)
     weights, model = store.weights(job.requires[0]), loaded_model(job, store)
     for name, parameter in model.backbone().items():
@@ -182,7 +155,7 @@ def test_pretrained_arms_start_from_their_checkpoint(random_hopper_data, outputs
 
 
 def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
-    store, job = trained(CHAIN, random_hopper_data, outputs)
+    store, job = trained_dt(CHAIN, random_hopper_data, outputs)
     evaluations, losses = store.evaluations(job), store.losses(job)
     assert list(evaluations["updates"]) == list(losses["updates"]) == [4, 8, 12]
     assert evaluations["environment_seed"].nunique() == 3
@@ -192,7 +165,7 @@ def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
 
 
 def test_the_wiki_arm_is_pretrained_on_text_and_pulled_towards_its_clusters(random_hopper_data, outputs, own_text):
-    store, job = trained({"text": "wiki"}, random_hopper_data, outputs, text=own_text)
+    store, job = trained_dt({"text": "wiki"}, random_hopper_data, outputs, text=own_text)
     assert job.requires[0].updates == 80 and job.config["clusters"] == 300
     assert job.requires[0].config["data"]["text"]["checksum"]
     losses = store.losses(job)
@@ -208,7 +181,7 @@ def test_arms_of_one_seed_see_the_same_windows(random_hopper_data, outputs, monk
         lambda training, batch, generator: seen.append(batch) or update(training, batch, generator),
     )
     for arm, seed in ((BASELINE, 0), (MATCHED, 0), (BASELINE, 1)):
-        trained(arm, random_hopper_data, outputs / f"{arm}", seed=seed, updates=2, evaluate_every=5)
+        trained_dt(arm, random_hopper_data, outputs / f"{arm}", seed=seed, updates=2, evaluate_every=5)
     first, second, other = (seen[i : i + 2] for i in (0, 2, 4))
     for one, two in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.observations, two.observations)
@@ -217,20 +190,22 @@ def test_arms_of_one_seed_see_the_same_windows(random_hopper_data, outputs, monk
 
 
 def test_a_share_of_the_data_is_whole_trajectories(random_hopper_data, outputs):
-    whole, half = (dt_jobs.sequence_data(job_of({"data_ratio": ratio}, random_hopper_data)) for ratio in (1.0, 0.5))
+    whole, half = (
+        dt_jobs.sequence_data(small_dt_job({"data_ratio": ratio}, random_hopper_data)) for ratio in (1.0, 0.5)
+    )
     assert len(half.trajectories) == len(whole.trajectories) // 2
     assert len(whole.drawable) == len(whole.trajectories) - 1
 
 
 def test_similarities_come_from_what_the_store_has(random_hopper_data, outputs):
-    store, job = trained(CHAIN, random_hopper_data, outputs)
+    store, job = trained_dt(CHAIN, random_hopper_data, outputs)
     pretrained, untrained = similarities_of_run(job, store, ratio=1.0, batch_size=8)
     assert (pretrained["comparison"], untrained["comparison"]) == ("PT vs FT", "RI vs FT")
     assert pretrained["updates"] == 12
     # Twelve updates move the weights a little from where they were loaded; an untrained trunk is another one.
     assert 0.999 < pretrained["weights"] < 1 and untrained["weights"] < 0.99
     assert untrained["features"] < pretrained["features"] < 1
-    same = similarities_of_run(*reversed(trained(BASELINE, random_hopper_data, outputs)), ratio=1.0, batch_size=8)
+    same = similarities_of_run(*reversed(trained_dt(BASELINE, random_hopper_data, outputs)), ratio=1.0, batch_size=8)
     assert same[0]["weights"] == same[1]["weights"] and same[0]["features"] == same[1]["features"]
 
 
@@ -252,7 +227,7 @@ def interrupted_at(stop, name, owner, monkeypatch):
 
 @pytest.mark.parametrize("arm", [BASELINE, CHAIN], ids=["baseline", "pre-trained"])
 def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(arm, random_hopper_data, outputs, monkeypatch):
-    store, job = trained(arm, random_hopper_data, outputs)
+    store, job = trained_dt(arm, random_hopper_data, outputs)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     broken = Store(outputs / "broken")
     for pretraining in job.requires:
@@ -269,7 +244,7 @@ def test_a_run_interrupted_anywhere_equals_an_undisturbed_one(arm, random_hopper
 
 
 def test_a_pretraining_interrupted_anywhere_equals_an_undisturbed_one(outputs, monkeypatch):
-    job = pretraining_job(SMALL, SETTINGS)
+    job = pretraining_job(SMALL_ARM, DT_SETTINGS)
     undisturbed, broken = Store(outputs / "undisturbed"), Store(outputs / "broken")
     train(job, undisturbed)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
@@ -287,10 +262,10 @@ def test_a_pretraining_interrupted_anywhere_equals_an_undisturbed_one(outputs, m
 
 
 def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
-    straight, long_job = trained(BASELINE, random_hopper_data, outputs)
+    straight, long_job = trained_dt(BASELINE, random_hopper_data, outputs)
     stepwise = Store(outputs / "stepwise")
     for updates in (4, 12):
-        train(job_of(BASELINE, random_hopper_data, updates=updates), stepwise)
+        train(small_dt_job(BASELINE, random_hopper_data, updates=updates), stepwise)
     pd.testing.assert_frame_equal(straight.evaluations(long_job), stepwise.evaluations(long_job))
 
 
@@ -306,7 +281,7 @@ def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
 )
 def test_settings_that_contradict_each_other_are_refused(arm, said, random_hopper_data):
     with pytest.raises(ValueError, match=said):
-        job_of(arm, random_hopper_data)
+        small_dt_job(arm, random_hopper_data)
 
 
 @pytest.mark.parametrize("preset", [preset for preset in presets() if can_train(preset, "dt")])

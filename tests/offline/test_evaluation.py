@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthlib.offline.environments import make_environment
-from synthlib.offline.evaluation import Evaluator, evaluation_seed
+from synthlib.offline.evaluation import Evaluator, evaluation_seed, rollout
 from synthlib.tasks import normalised_score
 
 
@@ -59,6 +59,46 @@ def test_the_ant_is_observed_as_in_the_data():
 def test_a_policy_that_answers_nan_is_an_error():
     with pytest.raises(FloatingPointError, match="NaN in hopper"):
         Evaluator("hopper", episodes=1).evaluate(lambda observations: np.full((1, 3), np.nan), seed=0)
+
+
+class Countdown:
+    """Ends after ``seed`` steps; the reward of a step is the action, the observation is how many steps are left."""
+
+    def reset(self, seed):
+        self.left = seed
+        return np.array([float(seed)]), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.array([float(self.left)]), float(action[0]), self.left == 0, False, {}
+
+
+def test_a_policy_hears_of_the_rewards_of_the_episodes_that_still_run():
+    heard = []
+
+    def policy(observations, rewards, running):
+        heard.append((observations[:, 0].tolist(), rewards.tolist(), running.tolist()))
+        return 10.0 * running[:, None] + len(heard)
+
+    returns, lengths = rollout(policy, [Countdown() for _ in range(3)], seed=1, max_steps=10)
+    assert heard == [
+        ([1, 2, 3], [0, 0, 0], [0, 1, 2]),
+        ([1, 2], [11, 21], [1, 2]),
+        ([1], [22], [2]),
+    ]
+    assert returns.tolist() == [1, 11 + 12, 21 + 22 + 23] and lengths.tolist() == [1, 2, 3]
+
+
+def test_an_evaluator_plays_a_policy_with_memory_as_the_same_one_without():
+    evaluator, seen = Evaluator("ant", episodes=2, max_steps=5), []
+
+    def remembering(observations, rewards, running):
+        seen.append(rewards)
+        return np.tanh(observations[:, :8])
+
+    one, other = evaluator.play(remembering, seed=3), evaluator.evaluate(lambda x: np.tanh(x[:, :8]), seed=3)
+    np.testing.assert_array_equal(one.returns, other.returns)
+    assert not seen[0].any() and np.stack(seen[1:]).all()
 
 
 def test_evaluation_seeds_differ_between_runs_and_evaluations():

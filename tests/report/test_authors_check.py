@@ -4,7 +4,7 @@ import pytest
 
 from synthlib.paper import paper_seeds
 from synthlib.report.authors_check import authors_artefacts, check, summary
-from synthlib.report.authors_logs import labels_of, read_logs
+from synthlib.report.authors_logs import log_labels, read_logs
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
@@ -24,7 +24,7 @@ def test_the_tables_are_those_of_faithfulness_and_table_11():
 
 
 def test_made_up_runs_are_told_from_the_authors():
-    labels = {label for artefact in authors_artefacts() for label in labels_of(artefact).values()}
+    labels = {label for artefact in authors_artefacts() for label in log_labels(artefact).values()}
     checked = check(small_logs(sorted(labels)))
     assert checked["equal"].mean() < 0.02
     assert " of 708 cells equal; 0 of 59 average rows equal; " in summary(checked)

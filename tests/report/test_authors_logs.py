@@ -12,11 +12,11 @@ from synthlib.report.authors_logs import (
     FOLDERS,
     LABELS,
     download_logs,
-    evaluations_of,
     find_logs,
-    folder_of_run,
-    labels_of,
+    log_labels,
+    logged_evaluations,
     read_logs,
+    run_folder,
 )
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.study.params import artefact_names, load_artefact
@@ -135,8 +135,8 @@ def dt_artefacts():
 
 def test_every_arm_of_every_dt_artefact_is_a_folder_of_the_authors():
     for artefact in dt_artefacts():
-        assert set(labels_of(artefact)) == set(artefact.arms)
-        assert set(labels_of(artefact).values()) <= set(FOLDERS)
+        assert set(log_labels(artefact)) == set(artefact.arms)
+        assert set(log_labels(artefact).values()) <= set(FOLDERS)
     assert len(set(FOLDERS.values())) == len(FOLDERS)
 
 
@@ -144,7 +144,7 @@ def test_equal_settings_are_equal_runs_in_every_table():
     # But for Table 26's DT and the re-runs of Figure 8, which the descriptions name.
     runs = {}
     for artefact in dt_artefacts():
-        labels = labels_of(artefact)
+        labels = log_labels(artefact)
         for arm, settings in artefact.arms.items():
             settings = {"chain": {"states": 100}} if settings.get("pretraining_updates") == 20_000 else settings
             if arm not in artefact.authors:
@@ -155,17 +155,17 @@ def test_equal_settings_are_equal_runs_in_every_table():
 
 def test_evaluations_carry_the_artefacts_names():
     table_26 = load_artefact("table26")
-    logs = small_logs(sorted(set(labels_of(table_26).values())))
-    chosen = evaluations_of(logs, table_26)
+    logs = small_logs(sorted(set(log_labels(table_26).values())))
+    chosen = logged_evaluations(logs, table_26)
     assert list(chosen["arm"].unique()) == list(table_26.arms)
     of_dt = chosen[chosen["arm"] == "DT"]["score"].to_numpy()
     np.testing.assert_array_equal(of_dt, logs[logs["arm"] == "dt-3seeds"]["score"])
     with pytest.raises(ValueError, match="table1, arm 'DT': no run of 'dt' in these logs"):
-        evaluations_of(logs, load_artefact("table1"))
+        logged_evaluations(logs, load_artefact("table1"))
     with pytest.raises(ValueError, match="table6: the authors' logs have no run of 'CQL'; they hold no CQL"):
-        evaluations_of(logs, load_artefact("table6"))
-    assert labels_of(load_artefact("figure11"))["S100 @ 0.2"] == "s100@ratio0.2"
-    assert folder_of_run("t10", "ant-medium", 7) == "chibiT-syn-20seeds-temps-wo_T10.0_ant_medium_s7"
+        logged_evaluations(logs, load_artefact("table6"))
+    assert log_labels(load_artefact("figure11"))["S100 @ 0.2"] == "s100@ratio0.2"
+    assert run_folder("t10", "ant-medium", 7) == "chibiT-syn-20seeds-temps-wo_T10.0_ant_medium_s7"
 
 
 # --- where the logs are

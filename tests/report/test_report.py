@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -6,16 +5,16 @@ import pandas as pd
 import pytest
 
 from synthlib.paper import normalisation_slip, paper_table
-from synthlib.report.authors_logs import labels_of
+from synthlib.report.authors_logs import log_labels
 from synthlib.report.report import Report, Runs
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import AVERAGE
 from synthlib.study.params import load_artefact
-from synthlib.tasks import DATASETS
+from synthlib.tasks import DATASETS, environment_of
 from tests.common import small_logs
 
 
-def made_up_runs(name="table6", source="d4rl", seeds=5, datasets=DATASETS, metric_level=0.0, folder=None):
+def made_up_runs(name="table6", data="d4rl", seeds=5, datasets=DATASETS, metric_level=0.0, folder=None):
     """Runs whose five evaluations rise by 1 and whose level is the paper's cell; nothing is trained."""
     artefact = load_artefact(name)
     printed = paper_table(artefact.paper_table).set_index(["arm", "dataset"])["mean"]
@@ -29,8 +28,9 @@ def made_up_runs(name="table6", source="d4rl", seeds=5, datasets=DATASETS, metri
                 for step in range(5):
                     score = level + step - 2.5
                     rows.append({**which, "updates": 10 * (step + 1), "score": score, "return": score})
-                records.append({**which, "run": f"{arm}-{dataset}-{seed}", "physics": "p", "pretraining_updates": 0})
-    return Runs(artefact, pd.DataFrame(rows), pd.DataFrame(records), source, "made up", folder, (), {"preset": "none"})
+                found = {"environment": environment_of(dataset), "physics": "p", "pretraining_updates": 0}
+                records.append({**which, "run": f"{arm}-{dataset}-{seed}", **found})
+    return Runs(artefact, pd.DataFrame(rows), pd.DataFrame(records), data, "made up", folder, (), {"preset": "none"})
 
 
 def those(runs, chosen):
@@ -95,7 +95,7 @@ def test_corrected_averages_are_those_of_faithfulness(number, averages):
 
 
 def test_replica_data_are_shown_beside_the_paper_and_not_compared():
-    report = Report(made_up_runs(source="replica"))
+    report = Report(made_up_runs(data="replica"))
     assert report.cells["difference"].isna().all()
     assert report.paper_verdict() == "Against the paper: replica data, not comparable (78 cells)."
     assert "difference" not in set(report.wide().index.get_level_values(1))
@@ -114,9 +114,9 @@ def test_comparisons_have_both_baselines_and_the_seeds_that_a_comparison_needs()
 
 def test_a_lower_loss_is_an_improvement():
     artefact = replace(load_artefact("matched_control"), metric="loss")
-    logs = small_logs(sorted(set(labels_of(artefact).values())))
+    logs = small_logs(sorted(set(log_labels(artefact).values())))
     logs["train_loss"] = np.where(logs["seed"] == 42, 0.9, 1.1)
-    logs.loc[logs["arm"] == labels_of(artefact)["DT+Synthetic"], "train_loss"] /= 2
+    logs.loc[logs["arm"] == log_labels(artefact)["DT+Synthetic"], "train_loss"] /= 2
     report = Report(runs_of_authors(artefact, logs))
     average = report.comparisons[report.comparisons["dataset"] == AVERAGE].set_index(["arm", "baseline"])
     row = average.loc["DT+Synthetic", "DT, matched"]
@@ -170,7 +170,7 @@ def test_mixed_physics_are_refused():
 
 def test_updates_to_the_target_are_counted_from_one_and_runs_that_never_get_there_are_told():
     artefact = load_artefact("table11")
-    logs = small_logs(sorted(set(labels_of(artefact).values())))
+    logs = small_logs(sorted(set(log_labels(artefact).values())))
     logs["return"] = 100.0
     never = (logs["arm"] == "wiki") & (logs["seed"] == 42) & (logs["dataset"] == "ant-medium")
     logs.loc[never, "return"] = 1.0
@@ -179,19 +179,3 @@ def test_updates_to_the_target_are_counted_from_one_and_runs_that_never_get_ther
     assert cells.loc[("DT", "ant-medium"), "mean"] == 5.0
     assert cells.loc[("DT+Wiki", "ant-medium"), "n"] == 1
     assert "1 of 96 runs never get there and are left out." in report.caption()
-
-
-def test_every_file_carries_the_table(tmp_path):
-    report = Report(made_up_runs(seeds=3, datasets=DATASETS[:2], folder=tmp_path / "out"))
-    folder = report.save()
-    stored = json.loads((folder / "table6.json").read_text())
-    assert len(stored["runs"]) == 7 * 2 * 3 and stored["runs"][0]["run"] == "CQL-halfcheetah-medium-expert-0"
-    assert len(stored["cells"]) == 7 * 3 and stored["physics"]["hopper"] == "p"
-    latex = (folder / "table6.tex").read_text()
-    assert r"\toprule" in latex and r"$\pm$" in latex and "±" not in latex and "95 \\%" in latex
-    page = (folder / "table6.html").read_text()
-    assert "<caption>" in page and "scope='col'>S=1000" in page
-    assert pd.read_csv(folder / "table6.csv").shape[0] == 7 * 3
-    assert "halfcheetah-medium-expert S=10" in (folder / "table6_curves.alt.txt").read_text()
-    assert (folder / "figure16a.svg").stat().st_size > 0
-    assert 'alt="Curves against fine-tuning updates' in report.show("curves").data

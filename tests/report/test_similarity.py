@@ -12,6 +12,7 @@ from synthlib.report.sources import runs_of_plan
 from synthlib.runs.store import Store
 from synthlib.study.params import load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.tasks import environment_of
 
 ARTEFACT = load_artefact("figure12")
 DATASETS = ("hopper-medium", "ant-medium")
@@ -27,7 +28,7 @@ AS_PUBLISHED = {
 }
 
 
-def report(levels=AS_PUBLISHED, seeds=4, spread=0.002, source="replica", folder=None):
+def report(levels=AS_PUBLISHED, seeds=4, spread=0.002, by_authors=False, folder=None):
     """Cosines around given levels, and five evaluations a run; nothing is trained."""
     generator = np.random.default_rng(0)
     similarities, evaluations = [], []
@@ -38,8 +39,10 @@ def report(levels=AS_PUBLISHED, seeds=4, spread=0.002, source="replica", folder=
             similarities.append(which | {"comparison": comparison, "weights": weights, "features": features})
         evaluations += [which | {"updates": updates, "score": 50.0 + seed} for updates in range(1, 6)]
     records = pd.DataFrame(evaluations)[["arm", "dataset", "seed"]].drop_duplicates().assign(run="r", physics="p")
-    runs = Runs(ARTEFACT, pd.DataFrame(evaluations), records, source, "made up", folder, (), {})
-    similarities = authors_similarities("DT") if source == "authors" else pd.DataFrame(similarities)
+    records["environment"] = records["dataset"].map(environment_of)
+    evaluations = pd.DataFrame(evaluations)
+    runs = Runs(ARTEFACT, evaluations, records, "replica", "made up", folder, (), {}, by_authors=by_authors)
+    similarities = authors_similarities("DT") if by_authors else pd.DataFrame(similarities)
     return SimilarityReport(runs, similarities)
 
 
@@ -79,7 +82,7 @@ def test_claims_against_dt_are_also_held_against_the_matched_control():
 
 
 def test_of_the_authors_averages_only_what_is_public_is_judged():
-    made = report(source="authors")
+    made = report(by_authors=True)
     assert words(made) == {
         "weights-turn-more": "not enough runs",
         "weights-change-less": "holds",
