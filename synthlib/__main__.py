@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
-from synthlib.paths import NOTEBOOKS, outputs
+from synthlib.paths import NOTEBOOKS
 from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ def _reproduce(options: argparse.Namespace) -> int:
         if notebook not in executed:
             page = run_notebook(NOTEBOOKS / notebook, folder, _parameters(options)).with_suffix(".html")
             executed.add(notebook)
-        print((folder / f"{name}.txt").read_text())
+        report = runs.report(name)
+        report.save()
+        print(report.text())
         print(f"table, figures and verdict: {page}")
         print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
     return 0
@@ -173,11 +175,13 @@ def _notebook(options: argparse.Namespace) -> int:
 
 def _scoreboard(options: argparse.Namespace) -> int:
     from synthlib.notebooks import run_notebook
+    from synthlib.report.scoreboard import make_scoreboard, save_scoreboard, scoreboard_text
 
-    folder = outputs() / options.preset / "scoreboard"
+    board = make_scoreboard(options.preset, options.data, options.logs)
+    folder = save_scoreboard(board, options.preset)
     parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
     page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
-    print((folder / "scoreboard.txt").read_text())
+    print(scoreboard_text(board))
     print(f"the page: {page}")
     return 0
 

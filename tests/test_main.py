@@ -8,9 +8,13 @@ import tomllib
 
 import pytest
 
+from synthlib import notebooks
+from synthlib.__main__ import main
 from synthlib.machine import processors
+from synthlib.report.authors_logs import log_labels
 from synthlib.report.sources import open_runs
-from tests.common import ROOT
+from synthlib.study.params import load_artefact
+from tests.common import ROOT, small_logs
 
 HEAVY = {"torch", "pandas", "matplotlib", "mujoco", "numba", "papermill", "numpy"}
 HELP = """
@@ -55,3 +59,24 @@ def test_workers_are_the_processors_that_this_process_may_use(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert processors.usable_processors() == 1
+
+
+@pytest.fixture
+def notebook_that_writes_nothing(monkeypatch):
+    monkeypatch.setattr(notebooks, "run_notebook", lambda path, folder, parameters: folder / path.name)
+
+
+def test_reproduce_prints_and_saves_its_own_report(notebook_that_writes_nothing, outputs, tmp_path, capsys):
+    labels = log_labels(load_artefact("figure10")).values()
+    small_logs(sorted(set(labels))).to_csv(tmp_path / "logs.csv", index=False)
+    assert main(["reproduce", "figure10", "--source", "authors", "--logs", str(tmp_path / "logs.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "The authors' own runs" in printed
+    assert (outputs / "authors" / "figure10" / "figure10.txt").read_text() in printed
+
+
+def test_scoreboard_prints_and_saves_its_own_board(notebook_that_writes_nothing, outputs, tmp_path, capsys):
+    assert main(["scoreboard", "--preset", "smoke", "--logs", str(tmp_path / "nowhere.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "without the authors' logs" in printed and "dt-synthetic-over-dt" in printed
+    assert (outputs / "smoke" / "scoreboard" / "scoreboard.txt").read_text() in printed

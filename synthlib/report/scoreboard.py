@@ -102,6 +102,12 @@ def scoreboard(columns: dict[str, tuple[pd.DataFrame, bool]]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[claim["id"] for claim in paper_claims()])
 
 
+def make_scoreboard(preset: str, data: str, logs: str) -> pd.DataFrame:
+    """The published board of all finished runs: ours under ``preset`` on ``data``, the authors' in ``logs``."""
+    ours = reported_cells(open_runs("own", preset, data))
+    return scoreboard(board_columns(ours, authors_cells(logs), f"{preset}, {data}"))
+
+
 def scoreboard_text(board: pd.DataFrame) -> str:
     """What the terminal shows: the words, one line per claim."""
     return board.drop(columns=["claim", "section"]).to_string() + "\n"
