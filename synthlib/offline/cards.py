@@ -1,4 +1,4 @@
-"""The card of a data set: what is in it, where it is from, and how a replica differs from D4RL."""
+"""The card of a data set: its content, where it comes from, and how a replica differs from D4RL."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from synthlib.tasks import normalised_score
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"
 
-# Transitions in D4RL's own v2 files, from a public note, which says nothing of the ant (faithfulness 7.4).
+# Number of transitions in D4RL's own v2 files, from a public note. The note does not cover the ant (faithfulness 7.4).
 D4RL_SIZES = {
     "halfcheetah-medium": 1_000_000,
     "halfcheetah-medium-replay": 202_000,
@@ -35,7 +35,10 @@ REPLICA_DIFFERENCES = (
 
 
 def episode_ends(terminals: np.ndarray, timeouts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(starts, stops), row indices (E,) of the E whole episodes in flags (N,); an unfinished last one is left out."""
+    """(starts, stops): row indices (E,) of the E whole episodes that the flags (N,) mark.
+
+    Episode i has the rows ``starts[i]`` to ``stops[i] - 1``. An unfinished last episode is left out.
+    """
     stops = np.flatnonzero(terminals if timeouts is None else terminals | timeouts) + 1
     return np.concatenate([[0], stops[:-1]]).astype(int), stops
 
@@ -43,10 +46,10 @@ def episode_ends(terminals: np.ndarray, timeouts: np.ndarray | None = None) -> t
 def episode_statistics(
     environment: str, rewards: np.ndarray, terminals: np.ndarray, timeouts: np.ndarray | None = None
 ) -> dict[str, int | float]:
-    """Number, length (steps), return and end of the whole episodes in flat arrays (N,).
+    """Statistics of the whole episodes in flat arrays (N,): their number, lengths (steps) and returns.
 
-    ``terminations`` counts episodes that ended by themselves; ``score`` is the normalised mean return x 100. Standard
-    deviations have ddof 0. Raises ValueError when no episode ends.
+    ``terminations`` counts the episodes that the environment terminated. ``score`` is the normalised mean return x 100.
+    Standard deviations have ddof 0. Raises ValueError when no episode ends.
     """
     starts, stops = episode_ends(terminals, timeouts)
     if not len(stops):
@@ -73,11 +76,15 @@ def episode_returns(dataset: OfflineDataset) -> np.ndarray:
 def card(name: str, data: str = "replica", cache: str | Path | None = None) -> dict[str, Any]:
     """The card of data set ``name`` as a plain dictionary (JSON types only).
 
-    Beside the keys of :func:`episode_statistics`: ``source`` (the data source), ``kind`` (a replica or not),
-    ``checksum``, ``masses``, ``unfinished_rows`` after the last whole episode, ``largest_reward``, ``largest_action``
-    (absolute), ``histogram`` (``counts`` of episodes by normalised return between ``edges``), ``provenance`` (what each
-    file says about itself) and ``differences_from_d4rl`` (sentences; none unless it is a replica). Raises as
-    :func:`synthlib.offline.datasets.load`.
+    It has the keys of :func:`episode_statistics` and these:
+
+    * ``name``, ``source`` (the data source), ``kind`` ("replica" or "as supplied"), ``checksum``, ``masses``;
+    * ``unfinished_rows`` after the last whole episode, ``largest_reward``, ``largest_action`` (absolute);
+    * ``histogram``: the number of episodes (``counts``) by normalised return, between ``edges``;
+    * ``provenance``: the metadata of each file;
+    * ``differences_from_d4rl``: sentences, an empty list when the data set is no replica.
+
+    Raises the errors of :func:`synthlib.offline.datasets.load`.
     """
     dataset = load(name, data, cache)
     timeouts = _timeouts(dataset)
@@ -101,7 +108,7 @@ def card(name: str, data: str = "replica", cache: str | Path | None = None) -> d
 
 
 def _timeouts(dataset: OfflineDataset) -> np.ndarray:
-    """Where time ran out, bool (N,): as the file says, else where an episode ends without being terminal."""
+    """Rows where time ran out, bool (N,): from the file, else every episode end that is not terminal."""
     if dataset.timeouts is not None:
         return dataset.timeouts
     lengths = [len(episode.rewards) for episode in trajectories(dataset)]
@@ -110,7 +117,7 @@ def _timeouts(dataset: OfflineDataset) -> np.ndarray:
 
 
 def _size_and_level(dataset: OfflineDataset, statistics: dict[str, int | float]) -> list[str]:
-    """How size and level of a replica compare with D4RL's, where D4RL's are known."""
+    """Sentences that compare the size and the level of a replica with D4RL's, where D4RL's are known."""
     lines = []
     if dataset.name in D4RL_SIZES:
         lines.append(f"size: {len(dataset):,} transitions; D4RL has {D4RL_SIZES[dataset.name]:,}")
@@ -121,7 +128,7 @@ def _size_and_level(dataset: OfflineDataset, statistics: dict[str, int | float])
 
 
 def card_markdown(card: dict[str, Any]) -> str:
-    """A card as a page of Markdown."""
+    """A card (see :func:`card`) as a page of Markdown."""
     counts = np.array(card["histogram"]["counts"])
     heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
     low, high = card["histogram"]["edges"][0], card["histogram"]["edges"][-1]

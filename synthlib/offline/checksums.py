@@ -1,4 +1,4 @@
-"""The SHA-256 of a data file, remembered on disk: to measure it, every byte is read, which takes seconds per GB."""
+"""The SHA-256 of a data file, cached on disk, because computing it reads every byte: seconds per GB."""
 
 import contextlib
 from pathlib import Path
@@ -12,10 +12,11 @@ MEMORY = "checksums.json"  # {absolute path: {"bytes", "modified_ns", "inode", "
 def file_checksum(path: Path, cache: str | Path | None = None) -> str:
     """Hex SHA-256 of a file's bytes.
 
-    Without ``cache`` the file is read. With a ``cache`` folder the digest is looked up in the memory there, and noted
-    in it after it was measured. A remembered digest counts while the file's absolute path, size, modification time (in
-    nanoseconds) and inode are the same; so a change of the content that keeps all four goes unnoticed. A memory that is
-    missing, damaged or cannot be written costs time only: the file is read. Raises OSError when that fails.
+    Without ``cache`` the file is read. With a ``cache`` folder, the digest is looked up in ``checksums.json`` there;
+    a digest that had to be computed is added to it. A cached digest is valid while the file's absolute path, size,
+    modification time (in nanoseconds) and inode are the same. So a change of the content that keeps all four goes
+    unnoticed. When ``checksums.json`` is missing, damaged or cannot be written, only time is lost: the file is read.
+    Raises OSError when the file itself cannot be read.
     """
     if cache is None:
         return sha256_of(path)
@@ -27,7 +28,7 @@ def file_checksum(path: Path, cache: str | Path | None = None) -> str:
     if isinstance(entry, dict) and entry == facts | {"sha256": entry.get("sha256")} and _is_digest(entry["sha256"]):
         return entry["sha256"]
     digest = sha256_of(path)
-    # Read again: another process may have noted its own files in the meantime.
+    # Read the cache again: another process may have added its own files in the meantime.
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, _remembered(memory) | {key: facts | {"sha256": digest}})
@@ -35,7 +36,7 @@ def file_checksum(path: Path, cache: str | Path | None = None) -> str:
 
 
 def _remembered(memory: Path) -> dict[str, object]:
-    """What the memory holds, {} when it is missing or damaged."""
+    """The content of ``checksums.json``, {} when it is missing or damaged."""
     try:
         known = read_json(memory)
     except (OSError, ValueError):

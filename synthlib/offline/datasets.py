@@ -16,7 +16,7 @@ from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)
-Q_MAX_REWARDS = 100  # 1 / (1 - 0.99): a discounted return cannot exceed this many times the largest reward
+Q_MAX_REWARDS = 100  # 1 / (1 - discount), discount 0.99: no discounted return exceeds so many times the largest reward
 Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 
 
@@ -25,10 +25,10 @@ class OfflineDataset:
     """One data set as stored: N transitions in the order of collection, episodes one after the other.
 
     ``observations`` (N, O), ``actions`` (N, A) and ``rewards`` (N,) are float32. ``terminals`` (N,) bool is True where
-    an episode ended by itself, ``timeouts`` (N,) bool where time ran out; None when the file does not say.
-    ``next_observations`` (N, O) is None unless :func:`load` was asked for it. ``data_source`` is replica, d4rl or
-    path:DIR. ``checksum``, the SHA-256 of the content, belongs to a run's identity; the files' folder does not.
-    ``metadata`` holds, for each file's name, what the file says about itself.
+    the environment terminated an episode. ``timeouts`` (N,) bool is True where time ran out, and None when the file has
+    no such array. ``next_observations`` (N, O) is None unless :func:`load` was asked for it. ``data_source`` is
+    replica, d4rl or path:DIR. ``checksum``, the SHA-256 of the content, belongs to a run's identity; the files' folder
+    does not. ``metadata`` maps the name of each file to the metadata that the file contains.
     """
 
     name: str
@@ -51,7 +51,7 @@ class OfflineDataset:
 
 
 class Transitions(NamedTuple, Generic[Array]):
-    """M transitions (s, a, r, s', d), float32; a data set's d is bool, and a minibatch's is 1 at a terminal step."""
+    """M transitions (s, a, r, s', d), float32; d is bool in a data set and 0.0 or 1.0 in a minibatch."""
 
     observations: Array  # (M, O)
     actions: Array  # (M, A)
@@ -70,10 +70,10 @@ class Trajectory(NamedTuple):
 
 
 class CQLData(NamedTuple):
-    """What CQL learns from: M rows of a data set, and the generator that draws every minibatch from them.
+    """The training data of CQL: M rows of a data set, and the generator that draws every minibatch from them.
 
-    ``rows`` (M,) int32 are indices. The data set is not copied, so that processes that load it from one cache share
-    its memory. ``q_max`` is the upper bound of next-state values (faithfulness 6.1).
+    ``rows`` (M,) int32 are indices. The data set is not copied, so processes that load it from one cache share its
+    memory. ``q_max`` is the upper bound of next-state values (faithfulness 6.1).
     """
 
     dataset: OfflineDataset
@@ -99,12 +99,12 @@ def load(
     cache: str | Path | None = None,
     next_observations: bool = False,
 ) -> OfflineDataset:
-    """The :class:`OfflineDataset` called ``name`` from the data source ``data`` (replica, d4rl or path:DIR).
+    """Load the :class:`OfflineDataset` called ``name`` from the data source ``data`` (replica, d4rl or path:DIR).
 
-    With a ``cache`` folder the arrays are checked and unpacked there once, and memory-mapped, so that many processes
-    share one copy; without, the files are read and checked every time. ``next_observations=True`` adds them where the
-    files have them (D4RL's own conversion never uses them). Raises ValueError (unknown name or data source),
-    FileNotFoundError, :class:`DataFileError`.
+    With a ``cache`` folder, the arrays are checked and unpacked there once, then memory-mapped, so that many processes
+    share one copy. Without a cache, the files are read and checked every time. ``next_observations=True`` adds this
+    array where the files have it (D4RL's own conversion never uses it). Raises ValueError (unknown name or data
+    source), FileNotFoundError, :class:`DataFileError`.
     """
     data = parse_source(data)
     environment, tier = parse_name(name)
@@ -125,13 +125,18 @@ def load(
         files=files,
         checksum=digest,
         masses=body_masses(name, files, metadata),
+        observations=arrays["observations"],
+        actions=arrays["actions"],
+        rewards=arrays["rewards"],
+        terminals=arrays["terminals"],
+        timeouts=arrays.get("timeouts"),
+        next_observations=arrays.get("next_observations"),
         metadata={path.name: facts for path, facts in zip(files, metadata, strict=True)},
-        **(dict.fromkeys(names) | arrays),
     )
 
 
 def body_masses(name: str, files: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -> str:
-    """The body masses that a data set was made with, "d4rl" where the ``metadata`` of its ``files`` does not say.
+    """The body masses that a data set was made with; "d4rl" when the ``metadata`` of its ``files`` names none.
 
     Raises :class:`DataFileError` when two joined files disagree.
     """
@@ -146,9 +151,9 @@ def qlearning_transitions(
 ) -> Transitions[np.ndarray]:
     """The :class:`Transitions` that D4RL's ``qlearning_dataset`` makes of a data set (faithfulness 7.5).
 
-    The next state is the next row, even where the file has ``next_observations``; the last row is lost. Rows where
-    time ran out are left out, so that no value is carried over a reset, unless ``terminate_on_end``. Terminal rows
-    keep the next episode's first state, which no update uses. Without ``timeouts``, time runs out every
+    The next state is the next row, even where the file has ``next_observations``; so the last row is lost. Rows where
+    time ran out are left out, so that no value is carried over a reset; ``terminate_on_end`` keeps them. The next state
+    of a terminal row is the next episode's first state, which no update uses. Without ``timeouts``, time runs out every
     ``max_episode_steps`` rows.
     """
     return _transitions(dataset, _transition_rows(dataset, terminate_on_end, max_episode_steps))
@@ -163,7 +168,7 @@ def _transition_rows(
         final = _time_limit_rows(terminals, max_episode_steps, after_limit=int(terminate_on_end))
     else:
         final = np.asarray(dataset.timeouts[:-1])
-    # With D4RL's flag these rows are kept, but not marked as terminal.
+    # With terminate_on_end, D4RL keeps the rows where time ran out, but does not mark them as terminal.
     return np.arange(len(terminals)) if terminate_on_end else np.flatnonzero(~final)
 
 
@@ -176,8 +181,8 @@ def _transitions(dataset: OfflineDataset, rows: np.ndarray) -> Transitions[np.nd
 def trajectories(dataset: OfflineDataset, max_episode_steps: int = MAX_EPISODE_STEPS) -> list[Trajectory]:
     """The whole episodes of a data set, in order, as views of its arrays (faithfulness 7.7).
 
-    An episode ends with a terminal or timed-out row; an unfinished last episode is dropped. Without ``timeouts``, time
-    runs out after ``max_episode_steps`` rows.
+    An episode ends with a terminal row, or with a row where time ran out. An unfinished last episode is dropped.
+    Without ``timeouts``, time runs out after ``max_episode_steps`` rows.
     """
     terminals = np.asarray(dataset.terminals)
     if dataset.timeouts is None:
@@ -193,7 +198,7 @@ def trajectories(dataset: OfflineDataset, max_episode_steps: int = MAX_EPISODE_S
 def cql_data(dataset: OfflineDataset, ratio: float = 1.0) -> CQLData:
     """:class:`CQLData` of a data set: floor(``ratio`` M) of its M transitions in the authors' order (faithfulness 6.1).
 
-    Order, subset and minibatches come from one generator seeded 0, so they are the same for every seed and arm.
+    One generator with seed 0 draws the order, the subset and the minibatches: they are the same for every seed and arm.
     ``q_max`` is 100 times the largest reward of the subset. Raises ValueError when ``ratio`` is outside (0, 1] or
     leaves no transition.
     """
@@ -207,10 +212,11 @@ def cql_data(dataset: OfflineDataset, ratio: float = 1.0) -> CQLData:
 
 
 def _time_limit_rows(terminals: np.ndarray, limit: int, after_limit: int) -> np.ndarray:
-    """Rows, bool (N,), where D4RL's program takes time to run out when a file has no ``timeouts``.
+    """Rows, bool (N,), where D4RL's program decides that time ran out, for a file without ``timeouts``.
 
-    The program counts rows since the last end. Its counter starts at 0 for the first episode, at 1 after a terminal row
-    and at ``after_limit`` after a full episode. So time may run out one step early: a slip of D4RL, which is kept.
+    The program counts the rows since the last episode's end. Its counter starts at 0 for the first episode, at 1 after
+    a terminal row and at ``after_limit`` after a full episode. So time may run out one step early. This is an error in
+    D4RL; it is kept here.
     """
     final = np.zeros(len(terminals), dtype=bool)
     start, counter = 0, 0
@@ -224,7 +230,7 @@ def _time_limit_rows(terminals: np.ndarray, limit: int, after_limit: int) -> np.
 def _read(
     files: Sequence[Path], environment: str, names: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Arrays of one file, or of two joined, and the metadata of each file."""
+    """The arrays of one file, or of two files joined, and the metadata of each file."""
     parts = [read_d4rl_file(path, environment, names) for path in files]
     metadata = [facts for _, facts in parts]
     arrays = [part for part, _ in parts]
@@ -232,14 +238,14 @@ def _read(
         return arrays[0], metadata
     shared = [name for name in names if all(name in part for part in arrays)]
     if "timeouts" in shared and not arrays[0]["terminals"][-1]:
-        arrays[0]["timeouts"][-1] = True  # no transition from one file into the other
+        arrays[0]["timeouts"][-1] = True  # no transition leads from one file into the other
     return {name: np.concatenate([part[name] for part in arrays]) for name in shared}, metadata
 
 
 def _unpacked(
     folder: Path, read: Callable[[], tuple[dict[str, np.ndarray], list[dict[str, Any]]]]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """The result of ``read()``, kept in ``folder`` and memory-mapped from there."""
+    """The result of ``read()``, stored in ``folder`` at the first call and memory-mapped from there."""
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
@@ -250,7 +256,7 @@ def _unpacked(
             (temporary / "metadata.json").write_text(json.dumps(metadata))
             temporary.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was quicker, with the same content
+            if not folder.is_dir():  # if it is there now, another process was quicker, with the same content
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

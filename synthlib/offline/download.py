@@ -1,8 +1,8 @@
 """The official D4RL files: found in ``D4RL_DATASET_DIR`` (default ``~/.d4rl/datasets``) or downloaded there.
 
-``D4RL_MIRROR`` is the address of a folder that has the twelve files, if the official server is slow or gone. A file
-gets its name only when it is whole and can be read as the data set that it should be. Its SHA-256 is then written into
-a manifest beside it, and a file that changes afterwards is refused.
+If the official server is slow or gone, set ``D4RL_MIRROR`` to the address of a folder that has the twelve files. A
+file gets its final name only when it is complete and can be read as the expected data set. Its SHA-256 is then written
+into a manifest beside it, and a file that changes afterwards is refused.
 """
 
 import argparse
@@ -28,11 +28,11 @@ _ADVICE = (
 
 
 def prepare(names: Iterable[str], data: str | DataSource, cache: str | Path | None = None, **options: Any) -> None:
-    """Make sure that the data source ``data`` has the files of every data set of ``names``.
+    """Make sure that the data source ``data`` has the files of every data set in ``names``.
 
-    For ``d4rl``, missing files are downloaded and every file's SHA-256 is written into the manifest at first use; other
-    data sources are only looked at. With a ``cache`` folder the SHA-256 of unchanged files are remembered there.
-    ``options`` go to :func:`download`. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
+    For ``d4rl``, missing files are downloaded, and the SHA-256 of every file is written into the manifest at first use.
+    The files of other data sources are only checked. With a ``cache`` folder, the SHA-256 of unchanged files are cached
+    there. ``options`` go to :func:`download`. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
     """
     data = parse_source(data)
     for name in names:
@@ -51,11 +51,11 @@ def file_name(name: str) -> str:
 
 
 def download(name: str, path: Path, mirror: str | None = None, **options: Any) -> None:
-    """Fetch the official file of data set ``name`` to ``path``.
+    """Download the official file of data set ``name`` to ``path``.
 
-    ``mirror`` (default: ``D4RL_MIRROR``, else the official server) is the address of the folder that has it;
+    ``mirror`` is the address of the folder that has the file (default: ``D4RL_MIRROR``, else the official server).
     ``options`` are the ``tries``, ``timeout`` and ``first_wait`` of :func:`synthlib.machine.download.fetch`. Raises
-    :class:`DownloadError`, also when the file is not a D4RL file of that environment.
+    :class:`DownloadError`, also when the file is not a D4RL file of the data set's environment.
     """
     url = f"{(mirror or os.environ.get('D4RL_MIRROR') or OFFICIAL).rstrip('/')}/{path.name}"
 
@@ -69,7 +69,7 @@ def download(name: str, path: Path, mirror: str | None = None, **options: Any) -
 
 
 def _note_checksum(path: Path, cache: str | Path | None) -> None:
-    """Write a file's SHA-256 into the folder's manifest, unless the manifest has one."""
+    """Write a file's SHA-256 into the manifest of its folder, unless the manifest lists the file already."""
     manifest = path.parent / MANIFESTS["d4rl"]
     listed = read_json(manifest) if manifest.is_file() else {"files": {}}
     if path.name not in listed["files"]:

@@ -1,7 +1,7 @@
-"""Evaluation in MuJoCo: deterministic episodes, all environments stepped together.
+"""Evaluation in MuJoCo: deterministic policies, all environments stepped together.
 
 The paper evaluates ten episodes of at most 1000 steps every 5,000 updates (faithfulness 6.4). Its environments are
-not seeded; ours are, from the run's seed and the number of updates, so that a resumed run repeats its evaluations.
+not seeded. Ours are seeded by the run's seed and the number of updates, so a resumed run repeats its evaluations.
 
 :func:`rollout` is the one loop. It takes policies that remember their episodes, as the Decision Transformer does, and
 policies that see only the present observation.
@@ -12,18 +12,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from synthlib.offline.environments import make_environment
+from synthlib.offline.environments import unwrapped_environment
 from synthlib.tasks import MAX_EPISODE_STEPS, normalised_score, pad_observation
 
 
 class Policy(Protocol):
-    """What acts in several episodes at once, and may remember them."""
+    """A policy that acts in several episodes at once, and may remember them."""
 
     def __call__(self, observations: np.ndarray, rewards: np.ndarray, running: np.ndarray) -> np.ndarray:
         """Actions (n, A) in the n episodes that still run.
 
-        ``observations`` (n, O) are float32. ``rewards`` (n,) are those of the step before, 0 at the first step.
-        ``running`` (n,) are the numbers of the episodes in increasing order: an episode that ends does not come back.
+        ``observations`` (n, O) are float32. ``rewards`` (n,) are the rewards of the previous step, 0 at the first step.
+        ``running`` (n,) are the numbers of these episodes, in increasing order. An episode that ended never comes back.
         """
 
 
@@ -41,7 +41,7 @@ def rollout(
     """Raw returns (E,) and lengths (E,) of one episode in each of E gymnasium-like environments ``envs``.
 
     Episode i starts from ``seed + i`` and ends when its environment terminates it or after ``max_steps`` steps. Raises
-    FloatingPointError when the policy answers NaN; ``where`` stands in its text.
+    FloatingPointError when an action of the policy is NaN; the error message contains ``where``.
     """
     observations = np.stack([env.reset(seed=seed + i)[0] for i, env in enumerate(envs)])
     returns, rewards, lengths = np.zeros(len(envs)), np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
@@ -70,14 +70,14 @@ class Evaluator:
     ) -> None:
         self.environment = environment
         self.max_steps = max_steps
-        # Unwrapped: the time limit is counted here, and each wrapper would cost a tenth of a step.
-        self._envs = [make_environment(environment, masses).unwrapped for _ in range(episodes)]
+        # Without gymnasium's wrappers: rollout counts the time limit, and each wrapper costs a tenth of a step's time.
+        self._envs = [unwrapped_environment(environment, masses) for _ in range(episodes)]
 
     def evaluate(self, act: Callable[[np.ndarray], np.ndarray], seed: int) -> Evaluation:
         """Run every episode to its end; episode ``i`` starts from seed ``seed + i``.
 
         ``act`` maps float32 observations (n, O), as in the data, to actions (n, A) in [-1, 1].
-        Raises FloatingPointError when it answers NaN.
+        Raises FloatingPointError when an action is NaN.
         """
         return self.play(lambda observations, rewards, running: act(observations), seed)
 

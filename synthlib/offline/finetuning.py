@@ -1,7 +1,8 @@
-"""What every fine-tuning on offline data shares, whatever its algorithm: it is evaluated in its environment as it goes.
+"""Shared by the fine-tuning runs of all algorithms: their description, and their evaluations in the environment.
 
-Its job's ``config`` has at least ``dataset: {name, checksum}``, ``physics`` (:func:`synthlib.tasks.physics_version`),
-``seed`` and ``evaluation: {every, episodes}``; its ``context`` has the ``source`` of the data.
+The ``config`` of a fine-tuning job has at least ``dataset: {name, checksum}``, ``physics``
+(:func:`synthlib.tasks.physics_version`), ``seed`` and ``evaluation: {every, episodes}``. Its ``context`` has the
+``source`` of the data.
 """
 
 from collections.abc import Callable
@@ -13,18 +14,18 @@ from synthlib.tasks import MAX_EPISODE_STEPS
 
 
 def describe_finetuning(job: Job) -> str:
-    """For example "cql on hopper-medium, seed 3, 40 updates"."""
+    """The job in words, for example "cql on hopper-medium, seed 3, 40 updates"."""
     return f"{job.kind} on {job.config['dataset']['name']}, seed {job.config['seed']}, {job.updates} updates"
 
 
 def evaluation_steps(job: Job) -> int:
-    """Environment steps of all evaluations of a job, if no episode ends early."""
+    """The number of environment steps in all evaluations of a job, if no episode ends early."""
     evaluation = job.config["evaluation"]
     return job.updates // evaluation["every"] * evaluation["episodes"] * MAX_EPISODE_STEPS
 
 
 def evaluated(run_seed: int, updates: int, evaluate: Callable[[int], Evaluation]) -> dict[str, Any]:
-    """The row of ``evaluations.csv`` after ``updates`` updates; ``evaluate(seed)`` gives an Evaluation."""
+    """Evaluate, and return the row of ``evaluations.csv`` after ``updates`` updates."""
     seed = evaluation_seed(run_seed, updates)
     result = evaluate(seed)
     return {

@@ -1,9 +1,9 @@
-"""One HDF5 file in D4RL's layout: read, checked, and refused with a clear sentence when it cannot be right.
+"""Read and check one HDF5 file in D4RL's layout; a file that cannot be right is refused with a clear message.
 
 Layout (faithfulness 7.2): flat arrays ``observations`` (N, O), ``actions`` (N, A), ``rewards`` (N,), ``terminals``
-(N,), ``timeouts`` (N,), ``next_observations`` (N, O), with ``infos/*`` and ``metadata/*`` beside them. Other projects
-write it with small differences. Where the meaning is beyond doubt they are accepted: rewards and flags of shape (N, 1),
-flags stored as 0/1 numbers, no ``timeouts``, no ``next_observations``, an ant without its 84 zeros.
+(N,), ``timeouts`` (N,), ``next_observations`` (N, O), and beside them ``infos/*`` and ``metadata/*``. Other projects
+write this layout with small differences. Differences whose meaning is beyond doubt are accepted: rewards and flags of
+shape (N, 1), flags stored as 0/1 numbers, no ``timeouts``, no ``next_observations``, an ant without its 84 zeros.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from synthlib.tasks import DIMENSIONS, pad_observation
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 FLAGS = ("terminals", "timeouts")
-# The embedded files have this instead of next_observations: the last next observation of each episode. All others are
-# the next row.
+# The embedded files have this array instead of next_observations: the last next observation of each episode. Every
+# other next observation is the next row.
 FINAL = "infos/final_next_observations"
 ACTION_LIMIT = 1.01  # the four tasks take actions in [-1, 1]; the slack is for float16 files
 
@@ -41,8 +41,8 @@ def sha256_of(path: Path) -> str:
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An open ``h5py.File``.
 
-    Raises FileNotFoundError when there is no file, :class:`DataFileError` when it is no HDF5, or truncated or damaged
-    where the body of the ``with`` statement reads it.
+    Raises FileNotFoundError when there is no file, and :class:`DataFileError` when the file is no HDF5 file, or is
+    truncated or damaged where the body of the ``with`` statement reads it.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -62,9 +62,9 @@ def read_d4rl_file(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """``(arrays, metadata)`` of one file: float32 arrays and bool flags, the ant's observations padded to width 111.
 
-    Only the arrays in ``names`` are read; optional arrays that the file lacks are left out. ``metadata`` is that of
-    :func:`read_metadata`. Raises FileNotFoundError, and :class:`DataFileError` when the file or its content cannot be
-    right (see :func:`check_arrays`).
+    Only the arrays in ``names`` are read; optional arrays that the file lacks are left out. ``metadata`` is the result
+    of :func:`read_metadata`. Raises FileNotFoundError, and :class:`DataFileError` when the file or its content cannot
+    be right (see :func:`check_arrays`).
     """
     with open_hdf5(path) as file:
         _check_names(path, file)
@@ -76,7 +76,7 @@ def read_d4rl_file(
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a file says about itself: its attributes and the scalars of its ``metadata`` group. Reads no array.
+    """The metadata of a file: its attributes and the scalars of its ``metadata`` group. Reads no array.
 
     Raises FileNotFoundError, and :class:`DataFileError` when the file cannot be opened or lacks a required array.
     """
@@ -86,7 +86,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def write_d4rl_file(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Write arrays (a name may have a group: ``infos/qpos``) as compressed HDF5, whole or not at all."""
+    """Write arrays as compressed HDF5, atomically. A name may contain a group: ``infos/qpos``."""
 
     def write(temporary: Path) -> None:
         with h5py.File(temporary, "w") as file:
@@ -98,7 +98,7 @@ def write_d4rl_file(path: Path, arrays: Mapping[str, np.ndarray], attributes: Ma
 
 
 def compact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of a data set in less space: without ``infos``, and with :data:`FINAL` for ``next_observations``."""
+    """The arrays of a data set in less space: :data:`FINAL` replaces ``next_observations``; ``infos`` are dropped."""
     ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"])
     kept = {name: array for name, array in arrays.items() if name in REQUIRED or name == "timeouts"}
     return kept | {FINAL: arrays["next_observations"][ends]}
@@ -107,9 +107,9 @@ def compact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def check_arrays(arrays: Mapping[str, np.ndarray], environment: str, where: str | Path) -> dict[str, np.ndarray]:
     """The arrays in their standard shapes and types: (N, O), (N, A) and (N,), float32, flags bool.
 
-    Raises :class:`DataFileError`, its message beginning with ``where``, when lengths differ, there are fewer than 2
-    transitions, a width is not the environment's, a number is NaN or infinite, a flag is not 0 or 1, or actions leave
-    [-1, 1].
+    Raises :class:`DataFileError`, whose message begins with ``where``, when lengths differ, there are fewer than 2
+    transitions, a width is not the environment's, a number is NaN or infinite, a flag is not 0 or 1, or an action is
+    outside [-1, 1].
     """
     arrays = {name: _standard_shape(name, array, where) for name, array in arrays.items()}
     lengths = {name: len(array) for name, array in arrays.items()}
@@ -142,14 +142,14 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
 
 
 def _shifted(file: h5py.File) -> np.ndarray:
-    """``next_observations`` (N, O) of a compact file: the next row, and the rows of :data:`FINAL` at episode ends."""
+    """``next_observations`` (N, O) of a compact file: the next rows, and at episode ends the rows of :data:`FINAL`."""
     following = np.roll(file["observations"][()], -1, axis=0)
     following[np.flatnonzero(file["terminals"][()] | file["timeouts"][()])] = file[FINAL][()]
     return following
 
 
 def _check_names(path: Path, file: h5py.File) -> None:
-    """:class:`DataFileError` when a required array is missing, with a hint for known other layouts."""
+    """Raise :class:`DataFileError` when a required array is missing, with a hint for known other layouts."""
     missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
     if not missing:
         return
@@ -162,7 +162,7 @@ def _check_names(path: Path, file: h5py.File) -> None:
 
 
 def _standard_shape(name: str, array: np.ndarray, where: str | Path) -> np.ndarray:
-    """An array as float32 or bool, flags and rewards as (N,); :class:`DataFileError` when it is not numbers."""
+    """An array as float32 or bool, flags and rewards as (N,). DataFileError for a wrong shape or type."""
     if name in ("observations", "next_observations", "actions"):
         if array.ndim != 2 or array.dtype.kind not in "fiu":
             raise DataFileError(f"{where}: {name} is {array.dtype} of shape {array.shape}, not real numbers (N, width)")
@@ -179,7 +179,7 @@ def _standard_shape(name: str, array: np.ndarray, where: str | Path) -> np.ndarr
 
 
 def _with_width(name: str, array: np.ndarray, environment: str, where: str | Path) -> np.ndarray:
-    """Observations (N, O), the ant's padded; :class:`DataFileError` when O is not the environment's."""
+    """Observations (N, O), the ant's padded. Raises :class:`DataFileError` for the width of another environment."""
     try:
         return pad_observation(environment, array)
     except ValueError:

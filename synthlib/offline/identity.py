@@ -1,4 +1,4 @@
-"""The data of planned trainings: what identifies them, which needs no array, and the arrays themselves."""
+"""The data of planned trainings: their identity, which needs no array, and the arrays themselves."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -15,9 +15,9 @@ def data_identity(dataset: str, source: str | None) -> tuple[str, str | None, st
     """(environment, SHA-256 of the content, body masses) of a data set: its part of a run's identity.
 
     ``source`` is the data source: "replica", "d4rl" or "path:DIR". It may be None for a plan that is only counted and
-    needs no data; then the checksum is None. The files' attributes are read and their digests looked up (or measured,
-    once); no array is read, so a file with damaged arrays has an identity too and :func:`check_data` refuses it.
-    Raises ValueError (unknown name or data source), FileNotFoundError, ``DataFileError``.
+    needs no data; then the checksum is None. The files' attributes are read, and their digests are looked up in the
+    cache or computed once. No array is read, so a file with damaged arrays has an identity too; :func:`check_data`
+    refuses it. Raises ValueError (unknown name or data source), FileNotFoundError, ``DataFileError``.
     """
     if source is None:
         return environment_of(dataset), None, "d4rl"
@@ -29,8 +29,8 @@ def data_identity(dataset: str, source: str | None) -> tuple[str, str | None, st
 def check_data(datasets: Iterable[str], source: str) -> None:
     """Load every data set once: unpack it into the cache and check its arrays, before anything is trained on it.
 
-    So a damaged file is said once, not by every training, and workers that start together find the arrays unpacked.
-    Raises as :func:`synthlib.offline.datasets.load`.
+    So a damaged file is reported once and not by every training, and workers that start together find the arrays
+    unpacked. Raises the errors of :func:`synthlib.offline.datasets.load`.
     """
     for dataset in sorted(set(datasets)):
         load(dataset, source, cache=data_cache())
@@ -39,8 +39,8 @@ def check_data(datasets: Iterable[str], source: str) -> None:
 def planned_data(name: str, checksum: str | None, source: str) -> OfflineDataset:
     """The data set of a fine-tuning job, memory-mapped from the cache.
 
-    Raises ValueError when its content is no longer the one that was planned with, and as
-    :func:`synthlib.offline.datasets.load`.
+    ``checksum`` is the checksum in the job's configuration. Raises ValueError when the content on disk has another
+    checksum by now, and the errors of :func:`synthlib.offline.datasets.load`.
     """
     data = load(name, source, cache=data_cache())
     if data.checksum != checksum:

@@ -1,8 +1,9 @@
-"""To and from Minari, the maintained successor of D4RL's file format (needs ``pip install minari``).
+"""Convert data sets to and from Minari, the maintained successor of D4RL's format; needs ``pip install minari``.
 
 ``python -m synthlib.offline.minari read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
-layout, to be used with ``DATA=path:FOLDER``; ``write NAME ID`` converts one of our data sets to a local Minari one.
-Minari's own ``mujoco/*`` sets come from v5 environments: other physics, and an ant of another width, which is refused.
+layout, to be used with ``DATA=path:FOLDER``. ``write NAME ID`` converts one of our data sets to a local Minari data
+set. Minari's own ``mujoco/*`` data sets come from v5 environments. Their physics differ, and the width of their ant
+differs too, so their ant is refused.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     """Write the local Minari data set ``minari_id`` as data set ``name`` into ``folder``; returns the file's path.
 
-    Raises ValueError when its widths are not those of ``name``'s environment, FileNotFoundError when Minari does not
-    have it, ModuleNotFoundError when Minari is not installed.
+    Raises ValueError when its widths do not fit the environment of ``name``, FileNotFoundError when Minari has no such
+    data set, ModuleNotFoundError when Minari is not installed.
     """
     episodes = list(_minari().load_dataset(minari_id).iterate_episodes())
     join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
@@ -37,7 +38,7 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
         "timeouts": truncations,
     }
     ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
-    arrays["timeouts"][ends] |= ~arrays["terminals"][ends]  # recording stopped there: no value across the gap
+    arrays["timeouts"][ends] |= ~arrays["terminals"][ends]  # recording stopped there: no value crosses the gap
     path = Path(folder) / file_name(name)
     arrays = check_arrays(arrays, parse_name(name)[0], minari_id)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,11 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
 
 
 def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
-    """Make a local Minari data set of the whole episodes of ``name`` from the data source ``data``; returns how many.
+    """Make a local Minari data set of the whole episodes of ``name``; returns the number of episodes.
 
-    Raises ValueError when the file has no ``next_observations``, and with them no state after an episode's last step;
-    ModuleNotFoundError when Minari is not installed; further errors as :func:`synthlib.offline.datasets.load`.
+    ``data`` is the data source. Raises ValueError when the file has no ``next_observations``, so that the observation
+    after an episode's last step is missing; ModuleNotFoundError when Minari is not installed; and the errors of
+    :func:`synthlib.offline.datasets.load`.
     """
     minari = _minari()
     from gymnasium.spaces import Box
@@ -87,7 +89,7 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
 
 
 def _minari() -> ModuleType:
-    """The package ``minari``; ModuleNotFoundError saying how to install it."""
+    """The package ``minari``. Raises ModuleNotFoundError, whose message says how to install it."""
     try:
         import minari
     except ImportError:

@@ -1,10 +1,10 @@
-"""Were these data made on this physics? Replays single stored transitions in MuJoCo and measures the difference.
+"""Was a data set collected in this physics? Single stored transitions are replayed in MuJoCo and compared.
 
-The state before a step is ``infos/qpos`` and ``infos/qvel`` where a file has them. Otherwise it is taken from the
-observation, which lacks only the root's position along the track; the physics does not depend on it. Observations are
-float32, and with that rounding a contact may come out differently, so the median of the errors counts, not the largest.
-The masses of hopper and walker2d that D4RL was made with were never published. Running this check on the official files
-is the way to find out (``make doctor DATA=d4rl``).
+The physics state before a step is ``infos/qpos`` and ``infos/qvel`` where a file has them. Otherwise it is taken from
+the observation, which lacks only the root's position along the track; the physics does not depend on this position.
+Observations are rounded to float32, and a rounded state may make or miss a contact. So the median of the errors counts,
+not the largest error. The masses of hopper and walker2d that D4RL used were never published. This check finds them out
+when it runs on the official files (``make doctor DATA=d4rl``).
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from synthlib.offline.environments import make_environment
+from synthlib.offline.environments import unwrapped_environment
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
 from synthlib.offline.sources import find_files
 from synthlib.tasks import MASSES, environment_of
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class ReplayErrors(NamedTuple):
     """Errors of R replayed rows, in the environment's own units.
 
-    ``observation`` (R,) is the largest absolute difference in the next observation, ``reward`` (R,) the absolute
-    difference of the rewards, ``termination`` (R,) bool whether the ends of the episode differ.
+    ``observation`` (R,): the largest absolute difference in the next observation. ``reward`` (R,): the absolute
+    difference of the rewards. ``termination`` (R,), bool: whether only one of the two steps is terminal.
     """
 
     observation: np.ndarray
@@ -38,13 +38,13 @@ class ReplayErrors(NamedTuple):
 
 
 def replay(path: Path, environment: str, masses: str = "d4rl", rows: int = 1000, seed: int = 0) -> ReplayErrors:
-    """:class:`ReplayErrors` of ``rows`` transitions of a file, drawn with ``seed`` (all of them, if it has fewer).
+    """:class:`ReplayErrors` of ``rows`` transitions of a file, drawn with ``seed``; of all, if the file has fewer.
 
-    Raises as :func:`synthlib.offline.hdf5.read_d4rl_file`, and :class:`DataFileError` when the stored states contradict
-    the observations.
+    Raises the errors of :func:`synthlib.offline.hdf5.read_d4rl_file`, and :class:`DataFileError` when the stored
+    physics states contradict the observations.
     """
     arrays, _ = read_d4rl_file(path, environment)
-    env = make_environment(environment, masses).unwrapped
+    env = unwrapped_environment(environment, masses)
     qpos, qvel = _states(path, environment, arrays["observations"], env.model)
     usable = _rows_with_known_next(environment, arrays, qvel)
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def replay(path: Path, environment: str, masses: str = "d4rl", rows: int = 1000,
     errors = []
     for row in chosen:
         env.reset_model()
-        env.data.qacc_warmstart[:] = 0  # the solver's start value comes from the step before, which is not stored
+        env.data.qacc_warmstart[:] = 0  # the solver starts from the previous step's result, which is not stored
         env.set_state(qpos[row].astype(np.float64), qvel[row].astype(np.float64))
         observation, reward, terminal, _, _ = env.step(arrays["actions"][row])
         difference = np.abs(observation - following[row, : len(observation)]).max()
@@ -68,10 +68,10 @@ def compare_masses(name: str, data: str, rows: int = 1000) -> dict[str, ReplayEr
 
 
 def report(name: str, data: str, rows: int = 1000) -> str:
-    """One sentence on which body masses a data set from the data source ``data`` fits."""
+    """One sentence: which body masses a data set from the data source ``data`` fits."""
     errors = compare_masses(name, data, rows)
     medians = {masses: float(np.median(error.observation)) for masses, error in errors.items()}
-    best = min(medians, key=medians.get)
+    best = min(medians, key=medians.__getitem__)
     numbers = ", ".join(f"{masses} {median:.1e}" for masses, median in medians.items())
     if max(medians.values()) < 2 * medians[best]:
         return f"{name}: median one-step error {numbers}; the masses make no difference here"
@@ -81,7 +81,7 @@ def report(name: str, data: str, rows: int = 1000) -> str:
 def _states(
     path: Path, environment: str, observations: np.ndarray, model: "mujoco.MjModel"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``(qpos, qvel)`` (N, .) before every step, as stored or taken from the observations (N, O)."""
+    """``qpos`` (N, nq) and ``qvel`` (N, nv) before every step, as stored or taken from the observations (N, O)."""
     bare = observations[:, : BARE_WIDTHS[environment]]
     roots = model.nq + model.nv - bare.shape[1]
     positions = model.nq - roots
@@ -104,5 +104,5 @@ def _rows_with_known_next(environment: str, arrays: dict[str, np.ndarray], qvel:
         known[-1] = False
         known &= ~arrays["terminals"]
     if timeouts is not None:
-        known &= ~timeouts  # the end of the episode was the clock's, so it cannot be compared with the physics'
+        known &= ~timeouts  # the time limit ended the episode, so the end says nothing about the physics
     return np.flatnonzero(known)

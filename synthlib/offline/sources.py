@@ -1,8 +1,8 @@
-"""Where the files of the twelve data sets are, and which content they have.
+"""Where the files of the twelve data sets are, and the checksum of their content.
 
 A data source is ``replica`` (embedded: D4RL's recipe with behaviour policies trained by this project), ``d4rl`` (the
 official v2 files in ``D4RL_DATASET_DIR``) or ``path:DIR`` (any folder of files in D4RL's layout). A replica is labelled
-as one everywhere: its scores are not comparable with the paper's cells.
+as a replica everywhere: its scores are not comparable with the paper's cells.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from synthlib.offline.hdf5 import DataFileError
 from synthlib.tasks import parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
-# Lists the SHA-256 of each file of a folder: {"files": {name: {"sha256": ...}}}.
+# A manifest lists the SHA-256 of each file in a folder: {"files": {name: {"sha256": ...}}}.
 MANIFESTS = {"replica": "manifest.json", "d4rl": "synthlib-manifest.json"}
 
 
@@ -41,8 +41,8 @@ def parse_source(data: str | DataSource) -> DataSource:
     if data == "replica":
         return DataSource(kind, REPLICA_FOLDER, data)
     if data == "d4rl":
-        folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
-        return DataSource(kind, Path(folder).expanduser(), data)
+        official = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
+        return DataSource(kind, Path(official).expanduser(), data)
     if kind == "path" and rest:
         folder = Path(rest).expanduser()
         if not folder.is_dir():
@@ -54,9 +54,9 @@ def parse_source(data: str | DataSource) -> DataSource:
 def find_files(name: str, data: str | DataSource) -> tuple[Path, ...]:
     """The file of data set ``name`` in the data source ``data``.
 
-    Of a medium-expert that is not there as one file: its medium and its expert file, which are joined when loaded.
-    Raises FileNotFoundError saying which file is missing and what to do, ValueError for an unknown name or data source
-    and when several files could be meant.
+    A medium-expert data set may lack a file of its own. Then the result is its medium and its expert file, which are
+    joined when they are loaded. Raises FileNotFoundError, whose message names the missing file and what to do, and
+    ValueError for an unknown name or data source and when several files fit the name.
     """
     data = parse_source(data)
     environment, tier = parse_name(name)
@@ -71,11 +71,12 @@ def find_files(name: str, data: str | DataSource) -> tuple[Path, ...]:
 
 
 def checksum(name: str, data: str | DataSource = "replica", cache: str | Path | None = None) -> str:
-    """Hex SHA-256 of a data set's content without loading it: of its file, or of its two files' digests joined.
+    """Hex SHA-256 of a data set's content, without loading it.
 
-    With a ``cache`` folder the digests of unchanged files are remembered there
-    (:func:`synthlib.offline.checksums.file_checksum`); without, every byte is read. Raises as :func:`find_files`, and
-    :class:`DataFileError` when a file has another digest than its manifest lists.
+    This is the digest of its file. For two joined files it is the digest of their two hex digests, one after the other.
+    With a ``cache`` folder the digests of unchanged files are cached there
+    (:func:`synthlib.offline.checksums.file_checksum`); without, every byte is read. Raises the errors of
+    :func:`find_files`, and :class:`DataFileError` when the digest of a file differs from its manifest.
     """
     data = parse_source(data)
     digests = [_checked_digest(path, data, cache) for path in find_files(name, data)]
@@ -116,7 +117,7 @@ def _missing_message(name: str, data: DataSource) -> str:
 
 
 def _checked_digest(path: Path, data: DataSource, cache: str | Path | None) -> str:
-    """SHA-256 of a file; :class:`DataFileError` when the data source's manifest lists another one."""
+    """SHA-256 of a file. Raises :class:`DataFileError` when the manifest of the data source lists another digest."""
     digest = file_checksum(path, cache)
     if data.kind not in MANIFESTS:
         return digest
