@@ -1,1 +1,1 @@
-"""The machine that this runs on: files, locks, devices, processes."""
+"""The machine that runs the code: files, locks, devices, processes, downloads."""

@@ -1,4 +1,4 @@
-"""On which machine, and with which versions, a training was made: part of its record, no part of its identity."""
+"""The machine and the package versions of a training: part of its record, not of its identity."""
 
 import platform
 import socket
@@ -13,10 +13,10 @@ _PACKAGES = ("synthlib", "torch", "numpy", "gymnasium", "mujoco", "transformers"
 
 
 def describe_environment() -> dict[str, str]:
-    """What a reader needs to know about where a training was made.
+    """The machine, the device and the package versions of this process, for the record of a training.
 
     Keys: ``host``, ``platform``, ``processor``, ``python``, ``device`` ("cpu" or the GPU's name), ``started`` (now, in
-    UTC), and the version of each package that may change a number. Raises ValueError as
+    UTC), and the version of each package that may change a number. Raises the ValueError of
     :func:`synthlib.machine.devices.chosen`.
     """
     return {
@@ -31,7 +31,7 @@ def describe_environment() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Name of the processor. On Linux ``platform`` knows only its architecture, /proc/cpuinfo the model."""
+    """Name of the processor. On Linux ``platform`` knows only the architecture; /proc/cpuinfo knows the model."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
 """The device of the networks: the processor, or a GPU (``DEVICE=cuda`` of the Makefile sets ``SYNTHLIB_DEVICE``).
 
 Data, physics and random draws stay on the processor. Only dropout masks, millions of numbers per update, are drawn on
-the device itself. So a run on a GPU has the same configuration, other rounding errors and, for Transformers, other
-masks; its record names the device.
+the device itself. So a run on a GPU has the same configuration as a run on the processor, but other rounding errors
+and, for Transformers, other dropout masks. Its record names the device.
 """
 
 import os
@@ -37,26 +37,26 @@ def describe(device: torch.device) -> str:
 
 
 def put(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
-    """NumPy arrays or tensors as a list of tensors on ``device``, float64 as float32; does not wait for a GPU."""
+    """NumPy arrays or tensors as a list of tensors on ``device``, float64 as float32. Does not wait for a GPU."""
     return [_put(device, torch.as_tensor(array)) for array in arrays]
 
 
 def _put(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype == torch.float64:
         tensor = tensor.float()
-    if device.type == "cuda":  # a copy from other memory would be waited for
+    if device.type == "cuda":  # from other memory, the copy would block until it is done
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 def generator(device: torch.device, *key: int) -> torch.Generator:
-    """A random generator on ``device``, seeded by the integers ``key``: the same key gives the same masks again."""
+    """A random generator on ``device``, seeded by the integers ``key``: the same key draws the same masks."""
     state = np.random.SeedSequence(key).generate_state(1, dtype=np.uint64)[0]
     kind = device if device.type == "cuda" else CPU  # torch has no generator on its device "meta"
     return torch.Generator(kind).manual_seed(int(state >> np.uint64(1)))
 
 
 def wait(device: torch.device) -> None:
-    """Return when ``device`` has finished its work: to be called before a clock is read."""
+    """Return when ``device`` has finished its work. Call this before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

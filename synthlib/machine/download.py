@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP: resumed where a transfer broke off, checked, and either whole or not there."""
+"""Download one file over HTTP: a broken transfer is resumed, the file is checked, and it is complete or absent."""
 
 import os
 import shutil
@@ -9,11 +9,11 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-CHUNK = 1 << 16  # bytes; what is lost, at most, when a transfer breaks off
+CHUNK = 1 << 16  # bytes; at most so many are lost when a transfer breaks off
 
 
 class DownloadError(OSError):
-    """A file could not be fetched; the message says why and what to do."""
+    """A file could not be downloaded; the message says why and what to do."""
 
 
 def fetch(
@@ -25,14 +25,14 @@ def fetch(
     timeout: float = 30,
     first_wait: float = 1.0,
 ) -> None:
-    """Fetch ``url`` to ``path``. A transfer that breaks off goes on where it stopped.
+    """Download ``url`` to ``path``. A transfer that breaks off is resumed where it stopped.
 
-    ``check(file)`` raises :class:`DownloadError` when the file is not the right one. ``fetch`` gives up after ``tries``
-    attempts in a row that brought nothing new. It waits ``first_wait`` seconds before the second attempt and twice as
-    long before each further one. A server that sends nothing for ``timeout`` seconds counts as silent.
+    ``check(file)`` raises :class:`DownloadError` when the file is not the expected file. ``fetch`` gives up after
+    ``tries`` attempts in a row without a new byte. It waits ``first_wait`` seconds before the second attempt and twice
+    as long before each further attempt. An attempt fails when the server sends nothing for ``timeout`` seconds.
 
-    An interrupted process leaves ``<path>.partial``, from which the next call goes on. An error leaves no file.
-    Raises :class:`DownloadError`; its message ends with ``advice``.
+    An interrupted process leaves ``<path>.partial``; the next call resumes from it. An error leaves no file. Raises
+    :class:`DownloadError`, whose message ends with ``advice``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -53,7 +53,7 @@ def fetch(
 
 
 def _transfer(url: str, partial: Path, bar: tqdm, tries: int, timeout: float, first_wait: float) -> None:
-    """Repeat :func:`_attempt` until the file is whole."""
+    """Repeat :func:`_attempt` until the file is complete."""
     failures = 0
     while True:
         before = _size(partial)
@@ -71,7 +71,7 @@ def _transfer(url: str, partial: Path, bar: tqdm, tries: int, timeout: float, fi
 def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
     """Make one request for the missing bytes of ``partial``.
 
-    Raises RequestException when another attempt may help, :class:`DownloadError` when none can.
+    Raises RequestException when another attempt may succeed, :class:`DownloadError` when none can.
     """
     have = _size(partial)
     validator = _validator_file(partial).read_text() if _validator_file(partial).exists() else ""
@@ -80,7 +80,7 @@ def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
-        if response.status_code == 416:  # nothing left to send, or another file by now
+        if response.status_code == 416:  # no byte is left to send, or the server has another file by now
             partial.unlink()
             raise requests.HTTPError("the file on the server has changed")
         if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
@@ -108,12 +108,12 @@ def _size(path: Path) -> int:
 
 
 def _validator_file(partial: Path) -> Path:
-    """The file with the server's name for the version it sent (ETag), so that two versions are never joined."""
+    """The file that stores the server's version label (ETag) of ``partial``, so that two versions are never joined."""
     return partial.with_name(partial.name + ".version")
 
 
 def _check_space(partial: Path, needed: int) -> None:
-    """:class:`DownloadError` when the disk has not ``needed`` bytes free."""
+    """Raise :class:`DownloadError` when fewer than ``needed`` bytes are free on the disk."""
     free = shutil.disk_usage(partial.parent).free
     if needed > free:
         raise DownloadError(
@@ -122,7 +122,7 @@ def _check_space(partial: Path, needed: int) -> None:
 
 
 def _reason(error: requests.RequestException, timeout: float) -> str:
-    """Half a sentence on why an attempt failed."""
+    """The reason why an attempt failed, as a part of a sentence."""
     if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
         return f"the server was silent for {timeout} s"
     if isinstance(error, requests.HTTPError):

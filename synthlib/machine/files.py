@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: written under a temporary name, then renamed."""
+"""Atomic writes: a file is written under a temporary name, then renamed, so that it is either complete or absent."""
 
 import errno
 import json
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PARTIAL = ".*.partial"  # pattern of the temporary names: what a killed process may leave behind
+PARTIAL = ".*.partial"  # pattern of the temporary names; a killed process may leave such files behind
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
     """Call ``write(temporary_path)``, then rename that file to ``path``.
 
-    A process that is killed on the way leaves the old file as it was. Raises whatever ``write`` raises, after removing
-    the temporary file; the message of an OSError for a full disk says what to do.
+    When the process is killed before the renaming, the old file is unchanged. Raises the errors of ``write``, after
+    removing the temporary file; for a full disk, the message of the OSError says what to do.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")

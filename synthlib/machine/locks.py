@@ -6,19 +6,19 @@ random token. Its owner touches it every 10 seconds, the heartbeat. The lock is 
 * at once, when the owner ran on this host and its process is gone;
 * otherwise when the heartbeat has stopped for two minutes, measured by the clock of the disk.
 
-A process that was suspended in the meantime finds another token in the file: :meth:`Claim.check` raises ClaimLost.
+An owner that was suspended for so long finds another token in the file: :meth:`Claim.check` raises ClaimLost.
 
 Why not ``filelock.SoftFileLease``, which has an owner record and a heartbeat too (version 4.2.11, tried):
 
-* A contender must itself watch a lease for its whole duration before it may take the lease over. So a command that was
-  just started waits two minutes for a machine that was switched off yesterday, and cannot report meanwhile that the
-  training is free. The time of the last heartbeat is in the file, and the clock of the disk reads it at once.
-* The takeover swaps two names (renameat2 with RENAME_EXCHANGE). NFS and some other shared file systems refuse that; a
-  dead lease stays there for ever, even the lease of a killed process of this host.
+* A process must itself watch a lease for its whole duration before it may take the lease over. So a command that was
+  just started waits two minutes for a machine that was switched off yesterday, and meanwhile cannot report that the
+  training is free. Here the file's modification time is the last heartbeat, so its age is known at once.
+* The takeover swaps two names (renameat2 with RENAME_EXCHANGE). NFS and some other shared file systems refuse this
+  operation. A dead lease stays there for ever, even the lease of a killed process of this host.
 * It cannot tell whether a path is locked without trying to lock it.
 
-The judgement and the takeover would have to stay here. What the lease could take over is creation, heartbeat and
-release, about 25 lines; its own rule of takeover would then run beside the one below.
+So this file would still have to decide which locks are dead and take them over. The lease could replace only creation,
+heartbeat and release, about 25 lines, and its own takeover rule would then run beside the rule below.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class ClaimLost(RuntimeError):
 
 
 class Claim:
-    """A lock that this process holds on ``folder``. Made by :func:`try_claim`, given back by :meth:`release`."""
+    """A lock that this process holds on ``folder``: :func:`try_claim` acquires it, :meth:`release` releases it."""
 
     def __init__(self, folder: str | os.PathLike[str], token: str) -> None:
         self.path = Path(folder) / _NAME
@@ -52,7 +52,7 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a shared disk that does not answer now may answer the next time
+            with contextlib.suppress(OSError):  # a shared disk that fails now may work at the next heartbeat
                 if self._is_ours():
                     os.utime(self.path)
 
@@ -61,12 +61,12 @@ class Claim:
         return claim is not None and claim["token"] == self._token
 
     def check(self) -> None:
-        """Raise ClaimLost when another process has taken the lock over, as after a long suspension of this one."""
+        """Raise ClaimLost when another process has taken the lock over, for instance while this one was suspended."""
         if not self._is_ours():
             raise ClaimLost(f"{self.path.parent} was taken over by another process; this one stops and writes no more")
 
     def release(self) -> None:
-        """Stop the heartbeat and remove the lock file, unless the file is another process's by now."""
+        """Stop the heartbeat, and remove the lock file unless it belongs to another process by now."""
         self._stop.set()
         self._thread.join()
         if self._is_ours():
@@ -74,12 +74,12 @@ class Claim:
 
 
 def try_claim(folder: str | os.PathLike[str]) -> Claim | None:
-    """Lock an existing folder without waiting. None when a living process holds the lock."""
+    """Lock an existing folder without waiting. Returns None when a living process holds the lock."""
     path = Path(folder) / _NAME
     token = _create(path)
     if token is None and is_stale(folder):
-        # One process at a time may judge and replace a dead lock. Else the slower of two processes, which judged the
-        # dead lock as well, would remove the new lock of the quicker one.
+        # One process at a time may check and replace a dead lock. Otherwise two processes could both see the dead lock,
+        # and the slower process would remove the new lock of the quicker process.
         with open(path.with_name(".takeover"), "w") as takeover:
             fcntl.flock(takeover, fcntl.LOCK_EX)
             if is_stale(folder):
@@ -104,7 +104,7 @@ def is_stale(folder: str | os.PathLike[str]) -> bool:
     if age > STALE_SECONDS:
         return True
     if claim is None:
-        return False  # its owner is just writing it
+        return False  # its owner has created the file and is still writing it
     return claim["host"] == _host() and not _is_alive(claim["pid"])
 
 
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _host() -> str:
-    """Where a process id has its meaning: containers may share the name of a host, each with a process namespace."""
+    """Host name and process namespace: containers may share a host name, but each has its own process ids."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.stat('/proc/self/ns/pid').st_ino}"
     return socket.gethostname()
@@ -135,7 +135,7 @@ def _host() -> str:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)  # signal 0 only asks
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -144,7 +144,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _now_on_disk(folder: Path) -> float:
-    # The clock of the disk, which also stamps the heartbeats: machines that share a disk may disagree about the time.
+    # The disk's clock also stamps the heartbeats; the clocks of machines that share a disk may differ.
     probe = folder / f".clock.{secrets.token_hex(4)}"
     probe.touch()
     try:

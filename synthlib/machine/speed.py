@@ -1,6 +1,6 @@
-"""How fast this machine is: short measurements of one update or one step, each made once and kept.
+"""The speed of this machine: short measurements of one update or one step, each made once and stored.
 
-Processor time is measured, so that a neighbour at that moment does not stay in the estimates for good.
+They measure processor time, so that another process at that moment does not distort all later estimates.
 """
 
 import time
@@ -18,7 +18,10 @@ _CALLS = 15
 
 
 def measured(name: str, measure: Callable[[], float]) -> float:
-    """Seconds from ``measure()``, called once per machine and device and kept as ``name`` in ``outputs/speed.json``."""
+    """The seconds that ``measure()`` returns.
+
+    It is called once per machine and device; the result is stored as ``name`` in ``outputs/speed.json``.
+    """
     name = name if chosen() == CPU else f"{name} on {describe(chosen())}"
     path = outputs() / "speed.json"
     known = read_json(path) if path.exists() else {}
@@ -31,7 +34,7 @@ def measured(name: str, measure: Callable[[], float]) -> float:
 
 
 def median_seconds(call: Callable[[], Any]) -> float:
-    """Median seconds of one ``call()`` on the chosen device."""
+    """Median seconds of one ``call()`` on the chosen device: processor time, or wall time for a GPU."""
     clock = time.process_time if chosen() == CPU else time.perf_counter  # a GPU works while the process waits
     seconds = []
     for _ in range(_CALLS):
@@ -45,7 +48,7 @@ def median_seconds(call: Callable[[], Any]) -> float:
 def seconds_per_step(steps_of_episode: Callable[[int], int], steps: int) -> float:
     """Processor seconds of one environment step, over at least ``steps`` steps.
 
-    ``steps_of_episode(seed)`` runs an episode and returns how many steps it had.
+    ``steps_of_episode(seed)`` runs an episode and returns its number of steps.
     """
     done, began = 0, time.process_time()
     while done < steps:

