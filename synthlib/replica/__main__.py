@@ -1,7 +1,7 @@
-"""``python -m synthlib.replica``: make replica data, and the behaviour policies behind them.
+"""``python -m synthlib.replica``: make the replica data and the behaviour policies that collect them.
 
 collect   roll out the committed policies to any size (``make replica SIZE=n``)
-train     train behaviour policies by TD3; goes on where an earlier training stopped (hours)
+train     train behaviour policies by TD3; resumes a training that was interrupted (hours)
 pick      choose the medium and the expert policy of each training for the embedded data
 embed     make the embedded files anew from the committed policies and the trainings' replay buffers
 """

@@ -1,7 +1,7 @@
-"""Behaviour cloning, the simplest offline learner: it checks that a data set and the simulated physics fit together.
+"""Behaviour cloning, the simplest offline learner: a check that a data set and the simulated physics fit together.
 
-A small network that imitates the actions of a *medium* set must score near the policy that made the set. Otherwise the
-observations do not belong to the actions, or the evaluation runs on other physics than the data.
+A small network that imitates the actions of a *medium* data set must score near the policy that collected the data.
+Otherwise the observations do not belong to the actions, or the physics of the evaluation differ from the data's.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Clone(NamedTuple):
     """A cloned policy.
 
     ``network`` maps observations, standardised by ``mean`` (O,) and ``scale`` (O,), to actions in [-1, 1]. ``losses``
-    (U,) holds the mean squared error of the minibatch of each update.
+    (U,) float64 holds the mean squared error of each update's minibatch.
     """
 
     network: nn.Module
@@ -27,7 +27,7 @@ class Clone(NamedTuple):
     losses: np.ndarray
 
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Actions (n, A) for raw float32 observations (n, O) as in the data, the ant's zeros included."""
+        """Actions (n, A) for raw float32 observations (n, O) as in the data, with the zeros of the ant."""
         with torch.no_grad():
             return self.network((torch.from_numpy(observations) - self.mean) / self.scale).numpy()
 
@@ -40,7 +40,7 @@ def clone(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> Clone:
-    """Imitate the actions of ``data``: ``updates`` Adam steps; ``seed`` decides the weights and the minibatches."""
+    """Imitate the actions of ``data`` with ``updates`` Adam steps; ``seed`` sets the weights and the minibatches."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     observations, actions = (torch.from_numpy(np.array(array)) for array in (data.observations, data.actions))
@@ -67,5 +67,5 @@ def clone(
 
 
 def evaluate_clone(cloned: Clone, data: OfflineDataset, episodes: int = 10, seed: int = 0) -> Evaluation:
-    """Play ``episodes`` episodes with the clone, with the body masses of its data."""
+    """Play ``episodes`` episodes with the clone, in an environment with the body masses of ``data``."""
     return Evaluator(data.environment, episodes, data.masses).evaluate(cloned.act, seed)

@@ -1,8 +1,9 @@
-"""The replica data: D4RL's recipe with this project's own behaviour policies (described in synthlib/offline/cards.py).
+"""The replica data: D4RL's recipe with this project's own behaviour policies (see synthlib/offline/cards.py).
 
-*medium* and *expert* are noisy episodes of two policies from one training. *medium-replay* is the replay buffer of that
-training up to the medium policy: complete episodes, thinned evenly over time. *medium-expert* is joined when it is
-loaded. A small part is committed with the policies; :func:`regenerate` rolls out any size from them.
+*medium* and *expert* are noisy episodes of two policies from one training. *medium-replay* is the replay buffer of this
+training up to the medium policy: complete episodes, thinned evenly over time. *medium-expert* is joined from medium and
+expert when it is loaded. The repository has the policies and a small data set of each tier; :func:`regenerate` rolls
+the policies out to any size.
 """
 
 import importlib.metadata
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from synthlib.machine.files import read_json, write_json
 from synthlib.machine.processors import usable_processors
 from synthlib.offline.cards import episode_statistics
-from synthlib.offline.environments import make_environment
+from synthlib.offline.environments import unwrapped_environment
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import BehaviourPolicy, Episode, collect_episode, environment_for, load_policy
@@ -29,8 +30,10 @@ VERSION = "v0"
 EMBEDDED_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
 PHYSICS = "gymnasium 1.4.0 with mujoco 3.3.7"
 COLUMNS = ("observations", "actions", "rewards", "next_observations")
-SEEDS = {"medium": 1, "expert": 2}  # of the episodes
+SEEDS = {"medium": 1, "expert": 2}  # the seeds of the episodes
 Arrays = dict[str, np.ndarray]
+
+_worker: dict[str, Any] = {}  # in a process of the pool of :func:`collect`: its "policy" and its "env"
 
 
 def collect(
@@ -39,12 +42,13 @@ def collect(
     """Complete episodes of ``policy`` until they hold at least ``size`` transitions.
 
     Episode ``i`` depends on (seed, i) only, so the result is the same for any number of ``processes`` (default: one per
-    core). ``progress`` shows a bar on a terminal.
+    usable processor). ``progress`` shows a progress bar when the output is a terminal.
     """
     processes = processes or usable_processors()
     jobs = ((seed, index) for index in itertools.count())
-    episodes, count = [], 0
-    environment, hidden = policy.facts["environment"], None if progress else True  # None: only on a terminal
+    episodes: list[Episode] = []
+    count = 0
+    environment, hidden = policy.facts["environment"], None if progress else True  # None: shown on a terminal
     bar = tqdm(total=size, desc=environment, unit=" steps", unit_scale=True, disable=hidden)
     context = multiprocessing.get_context("spawn")
     with bar, context.Pool(processes, _start_worker, (policy,)) as pool:
@@ -58,22 +62,23 @@ def collect(
 
 
 def _start_worker(policy: BehaviourPolicy) -> None:
-    _start_worker.policy, _start_worker.env = policy, environment_for(policy)
+    _worker.update(policy=policy, env=environment_for(policy))
 
 
 def _collect_in_worker(job: tuple[int, int]) -> Episode:
-    return collect_episode(_start_worker.policy, _start_worker.env, *job)
+    return collect_episode(_worker["policy"], _worker["env"], *job)
 
 
 def episodes_to_arrays(episodes: Sequence[Episode]) -> Arrays:
     """All steps of ``episodes``, one after the other, in D4RL's layout.
 
-    float32 :data:`COLUMNS` and, under ``infos``, physics states. bool ``terminals`` and ``timeouts``: one of them marks
-    the last step of an episode.
+    :data:`COLUMNS` and the physics states ``infos/qpos`` and ``infos/qvel`` are float32. ``terminals`` and ``timeouts``
+    are bool; one of them marks the last step of each episode.
     """
-    join: Callable[[str], np.ndarray] = lambda name: np.concatenate(  # noqa: E731
-        [getattr(episode, name) for episode in episodes], dtype=np.float32
-    )
+
+    def join(name: str) -> np.ndarray:
+        return np.concatenate([getattr(episode, name) for episode in episodes], dtype=np.float32)
+
     arrays = {name: join(name) for name in COLUMNS}
     states = {f"infos/{name}": join(name) for name in ("qpos", "qvel")}
     ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
@@ -86,24 +91,25 @@ def episodes_to_arrays(episodes: Sequence[Episode]) -> Arrays:
 def replay_arrays(environment: str, folder: Path, steps: int, size: int) -> Arrays:
     """About ``size`` rows of the first ``steps`` steps of the training in ``folder``, as :func:`episodes_to_arrays`.
 
-    Complete episodes are kept, evenly over the training: an episode is kept when fewer rows than its share were kept
-    before it. Raises ValueError when ``size`` is too small for one episode.
+    Only complete episodes are kept, evenly over the training: an episode is kept when the rows kept before it,
+    plus half of its own, are at most ``share`` of all rows up to its end. ``share`` is ``size`` over the rows of all
+    complete episodes. Raises ValueError when ``size`` is too small for one episode.
     """
     columns = {path.stem: np.load(path, mmap_mode="r") for path in (Path(folder) / "replay").glob("*.npy")}
     ends = np.asarray(columns["ends"][:steps])
     stops = np.flatnonzero(ends) + 1
     starts = np.concatenate([[0], stops[:-1]])
     share = min(1.0, size / stops[-1])
-    kept, rows = 0, []
+    kept, pieces = 0, []
     for start, stop in zip(starts, stops, strict=True):
         if kept + (stop - start) / 2 <= share * stop:
             kept += stop - start
-            rows.append(np.arange(start, stop))
-    if not rows:
+            pieces.append(np.arange(start, stop))
+    if not pieces:
         raise ValueError(f"{size} transitions of {environment}'s replay buffer are not one whole episode; ask for more")
-    rows = np.concatenate(rows)
+    rows = np.concatenate(pieces)
     arrays = {name: columns[name][rows] for name in COLUMNS}
-    positions = make_environment(environment).unwrapped.model.nq
+    positions = unwrapped_environment(environment).model.nq
     qpos, qvel = np.split(columns["physics"][rows].astype(np.float32), [positions], axis=1)
     flags = {"terminals": ends[rows] == 1, "timeouts": ends[rows] == 2}
     return arrays | flags | {"infos/qpos": qpos, "infos/qvel": qvel}
@@ -114,8 +120,8 @@ def write_tier(
 ) -> dict[str, Any]:
     """Write the file of one tier and its entry in ``manifest.json``; returns the entry.
 
-    ``seed`` is the seed of the episodes, None for a replay buffer. ``whole`` keeps next observations, physics states
-    and the ant's zeros, as D4RL's files do.
+    ``seed`` is the seed of the episodes, None for a replay buffer. With ``whole``, the file has next observations,
+    physics states and the ant's zeros, as D4RL's files have. Otherwise it is :func:`synthlib.offline.hdf5.compact`.
     """
     facts = policy.facts
     path = folder / f"{facts['environment']}_{tier}-{VERSION}.hdf5"
@@ -154,9 +160,10 @@ def statistics_of(environment: str, arrays: Arrays) -> dict[str, Any]:
 def embed(
     environments: Iterable[str], trainings: Path, size: int = EMBEDDED_SIZE, processes: int | None = None
 ) -> None:
-    """Make the embedded files of ``environments`` anew, beside the committed policies.
+    """Make the embedded files of ``environments`` anew, in the folder of the committed policies.
 
-    ``trainings`` holds the folders of the trainings, one per environment, for their replay buffers.
+    ``trainings`` is a folder with one training per environment; their replay buffers give medium-replay. ``size`` is
+    the number of transitions per tier.
     """
     for environment in environments:
         policies = {tier: load_policy(REPLICA_FOLDER / f"{environment}_{tier}.npz") for tier in SEEDS}
@@ -178,9 +185,9 @@ def regenerate(
 ) -> None:
     """Roll the committed policies out to ``size`` transitions per tier in ``folder``, for ``DATA=path:FOLDER``.
 
-    Files that exist are kept. A replay buffer cannot be rolled out: medium-replay comes from the folder ``trainings``
-    where it has the training, else it is a copy of the embedded file. Raises ValueError when the new episodes differ
-    from the embedded ones (:func:`differences`).
+    Files that exist are kept. A replay buffer cannot be rolled out: medium-replay comes from the training's folder in
+    ``trainings`` when there is one; otherwise it is a copy of the embedded file. Raises ValueError when the new
+    episodes differ from the embedded episodes (:func:`differences`).
     """
     embedded = read_json(REPLICA_FOLDER / "manifest.json")["files"]
     for environment, tier in itertools.product(environments, (*SEEDS, "medium_replay")):
@@ -190,7 +197,7 @@ def regenerate(
         if (folder / name).exists():
             report(f"{name}: already there")
         elif tier in SEEDS:
-            # Not the seed of the embedded data, so that comparing the two is an independent check.
+            # Another seed than the embedded data's, so that their comparison is an independent check.
             arrays = episodes_to_arrays(collect(policy, size, SEEDS[tier] + 100, processes, progress=True))
             found = differences(environment, statistics_of(environment, arrays), embedded[name])
             if found:
@@ -208,10 +215,11 @@ def regenerate(
 
 
 def differences(environment: str, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Sentences on the statistics in which two manifest entries differ by more than chance; empty when they agree.
+    """One sentence for each statistic in which two manifest entries differ by more than chance; [] when they agree.
 
-    On another processor a rollout differs in its last bits, and after some steps altogether, but not on average. So the
-    means may differ by four standard errors plus one point of normalised score, or ten steps of length.
+    On another processor a rollout first differs in its last bits, and after some steps it is another episode; but its
+    statistics are the same on average. So the mean returns may differ by four standard errors plus one point of
+    normalised score, and the mean lengths by four standard errors plus ten steps.
     """
     low, high = REFERENCE_RETURNS[environment]
     sentences = []

@@ -1,7 +1,7 @@
-"""Pictures of a behaviour policy: a strip of moments from one episode.
+"""Pictures of a behaviour policy: a strip of frames from one episode.
 
-MuJoCo renders them where OpenGL works (set ``MUJOCO_GL`` to egl or osmesa on a machine without a screen). Elsewhere the
-geometry of the robot is drawn from the side with Matplotlib.
+MuJoCo renders the frames where OpenGL works (set ``MUJOCO_GL`` to egl or osmesa on a machine without a screen).
+Elsewhere Matplotlib draws the geometry of the robot from the side.
 """
 
 import functools
@@ -23,9 +23,9 @@ REACH = 1.0  # metres to each side of the root in a drawing
 def strip(
     policy: BehaviourPolicy, count: int = 7, spacing: int = 8, start: int = 40, seed: int = 0, rendered: bool = True
 ) -> tuple[Figure, str]:
-    """(figure, alt text): ``count`` moments of an episode without noise, ``spacing`` steps apart, from step ``start``.
+    """(figure, alt text): ``count`` frames of an episode without noise, ``spacing`` steps apart, from step ``start``.
 
-    When the episode is too short, the moments are spread evenly over it. ``rendered=False`` draws without OpenGL.
+    When the episode is too short, the frames are spread evenly over it. ``rendered=False`` draws without OpenGL.
     """
     env = environment_for(policy)
     episode = collect_episode(policy, env, seed, index=0, noise=0)
@@ -54,13 +54,13 @@ def strip(
 
 @functools.cache
 def opengl_works() -> bool:
-    """Whether MuJoCo can render here. Tried in another process: without OpenGL a second attempt aborts Python."""
+    """Whether MuJoCo can render here. Tried in a new process: without OpenGL, a second attempt aborts Python."""
     attempt = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
     return subprocess.run([sys.executable, "-c", attempt], capture_output=True).returncode == 0
 
 
 def _draw(axis: Axes, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-    """Capsules and spheres in the plane of x (along the track) and z (up); nearer shapes are darker."""
+    """Draw capsules and spheres in the plane of x (along the track) and z (up); nearer shapes are darker."""
     centre = data.qpos[0]
     farther_first = np.argsort(-data.geom_xpos[:, 1], kind="stable")
     shades = np.linspace(0.65, 0.15, model.ngeom)

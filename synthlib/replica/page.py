@@ -1,6 +1,6 @@
-"""What the page of the data (notebooks/01_datasets.ipynb) shows of behaviour policies and of clones.
+"""Behaviour policies and clones on the page of the data sets (notebooks/01_datasets.ipynb).
 
-The rest of that page, for which no policy is needed, is :mod:`synthlib.report.data_page`.
+The rest of the page, which needs no policy, is :mod:`synthlib.report.data_page`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,11 +30,12 @@ Policies = dict[tuple[str, str], BehaviourPolicy]
 
 
 class CloningCheck(NamedTuple):
-    """A clone beside the data that it imitates and the policy that made them.
+    """A clone, compared with the data that it imitates and with the policy that collected the data.
 
-    ``returns`` (E,): raw returns of the episodes in the data. ``noiseless``: the behaviour policy without exploration
-    noise, None when it is not known. ``losses`` (U,): of the clone, one per update. ``noise``: standard deviation of
-    the exploration noise in the actions, None when it is not known.
+    ``returns`` (E,): raw returns of the episodes in the data. ``noiseless``: evaluation of the behaviour policy without
+    exploration noise, None when the policy is not known. ``clone``: evaluation of the clone. ``losses`` (U,): the
+    clone's loss at each update. ``noise``: standard deviation of the exploration noise in the actions, None when the
+    policy is not known.
     """
 
     environment: str
@@ -46,9 +47,9 @@ class CloningCheck(NamedTuple):
 
 
 def behaviour_policies(cards: dict[str, dict[str, Any]]) -> Policies:
-    """The policies of this project that made the data of ``cards``, as far as their provenance says so."""
+    """The policies of this project that collected the data of ``cards``, according to the cards' provenance."""
     made_by = {facts.get("algorithm") for card in cards.values() for facts in card["provenance"].values()}
-    policies = {}
+    policies: Policies = {}
     for environment, tier in ((environment, tier) for environment in ENVIRONMENTS for tier in ("medium", "expert")):
         path = REPLICA_FOLDER / f"{environment}_{tier}.npz"
         if any(name.startswith(environment) for name in cards) and path.is_file():
@@ -59,7 +60,7 @@ def behaviour_policies(cards: dict[str, dict[str, Any]]) -> Policies:
 
 
 def behaviour_strips(policies: Policies) -> Iterator[tuple[str, tuple[Figure, str]]]:
-    """Yield (file name, (figure, alt text)) for each policy: moments of an episode without exploration noise."""
+    """Yield (file name, (figure, alt text)) for each policy: frames of an episode without exploration noise."""
     for (environment, tier), policy in policies.items():
         figure, alt = strip(policy)
         facts = "{algorithm} after {steps:,} steps".format(**policy.facts)
@@ -69,7 +70,7 @@ def behaviour_strips(policies: Policies) -> Iterator[tuple[str, tuple[Figure, st
 
 
 def cloning_checks(names: Iterable[str], source: str, spent: Effort, policies: Policies) -> dict[str, CloningCheck]:
-    """Clone each *medium* set among ``names``: {name: check}. ``spent`` says for how many updates and episodes."""
+    """Clone each *medium* data set in ``names``: {name: check}. ``spent`` has the numbers of updates and episodes."""
     return {name: _cloning_check(name, source, spent, policies) for name in names if name.endswith("-medium")}
 
 
@@ -77,7 +78,7 @@ def _cloning_check(name: str, source: str, spent: Effort, policies: Policies) ->
     data = load(name, source, data_cache())
     policy, noiseless = policies.get((data.environment, data.tier)), None
     if policy is not None:
-        width = len(policy.layers[0][0])  # the ant's policy does not see the zeros in the data
+        width = len(policy.layers[0][0])  # the ant's policy takes observations without the zeros
         evaluator = Evaluator(data.environment, spent.episodes, data.masses)
         noiseless = evaluator.evaluate(lambda observations: policy.act(observations[:, :width]), seed=0)
     cloned = clone(data, spent.updates)
@@ -87,7 +88,7 @@ def _cloning_check(name: str, source: str, spent: Effort, policies: Policies) ->
 
 
 def cloning_table(checks: dict[str, CloningCheck]) -> pd.DataFrame:
-    """Normalised scores as mean and standard error over episodes, one row per data set."""
+    """Normalised scores, mean ± standard error over episodes, with one row per data set."""
     rows = {
         name: {
             "the data": _with_error(check.environment, check.returns),
@@ -109,7 +110,7 @@ def _with_error(environment: str, returns: np.ndarray | None) -> str:
 
 
 def cloning_curves(checks: dict[str, CloningCheck]) -> tuple[Figure, str]:
-    """(figure, alt text): the loss of every clone over its updates, and the variance of the exploration noise."""
+    """(figure, alt text): the loss of each clone against updates, and the variance of the exploration noise."""
     figure, axis = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
     styles, words = arm_styles(checks), []
     for name, check in checks.items():
@@ -118,7 +119,7 @@ def cloning_curves(checks: dict[str, CloningCheck]) -> tuple[Figure, str]:
         updates = window * np.arange(1, len(means) + 1)
         axis.plot(updates, means, label=name, markevery=max(len(means) // 8, 1), markersize=5, **styles[name])
         words.append(f"{name} {means[0]:.3f} to {means[-1]:.3f}")
-    for noise in {check.noise for check in checks.values()} - {None}:
+    for noise in {check.noise for check in checks.values() if check.noise is not None}:
         axis.axhline(noise**2, color="black", linewidth=1)
         axis.annotate("variance of the exploration noise", (0.99, noise**2), xycoords=("axes fraction", "data"))
         axis.texts[-1].set(ha="right", va="bottom", fontsize=8)

@@ -1,6 +1,5 @@
-"""The replay buffer of a behaviour policy's training, on disk: it never forgets a transition."""
+"""The replay buffer of a behaviour policy's training, on disk: it keeps every transition."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,15 @@ import torch
 
 from synthlib.machine.files import write_atomically
 
-ENDED_BY_ITSELF, ENDED_BY_TIME = 1, 2  # in ``ends``; 0 inside an episode
+ENDED_BY_ITSELF, ENDED_BY_TIME = 1, 2  # values in ``ends``; 0 when the step is not the last of its episode
 
 
 class ReplayBuffer:
     """Every transition of a training, in order, as memory-mapped arrays in ``folder``.
 
-    float32 ``observations`` (N, O), ``actions`` (N, A), ``rewards`` (N,), ``next_observations`` (N, O) and ``ends``
-    (N,); float64 ``physics`` (N, S), positions and velocities before each step. N is the ``capacity``. The rows of an
-    earlier training in ``folder`` are kept.
+    ``observations`` (N, O), ``actions`` (N, A), ``rewards`` (N,), ``next_observations`` (N, O) and ``ends`` (N,) are
+    float32. ``physics`` (N, S), the positions and velocities before each step, is float64. N is the ``capacity``. The
+    rows of an earlier training in ``folder`` are kept.
     """
 
     observations: np.ndarray
@@ -49,12 +48,17 @@ class ReplayBuffer:
         for name in self.names:
             getattr(self, name)[index] = transition[name]
 
-    def batch(self, rows: np.ndarray, discount: float) -> tuple[torch.Tensor, ...]:
-        """The arguments of :meth:`synthlib.replica.td3.TD3.update` for the given rows (B,), but for the noise.
+    def batch(
+        self, rows: np.ndarray, discount: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The first five arguments of :meth:`synthlib.replica.td3.TD3.update`, for the given rows (B,).
 
-        The discount is 0 where the episode ended by itself: the value of the next observation does not count then.
+        The discount (B,) is 0 at a terminal step, because the value of the next observation does not count there.
         """
-        take: Callable[[str], torch.Tensor] = lambda name: torch.from_numpy(getattr(self, name)[rows])  # noqa: E731
+
+        def take(name: str) -> torch.Tensor:
+            return torch.from_numpy(getattr(self, name)[rows])
+
         return (
             take("observations"),
             take("actions"),
@@ -64,13 +68,13 @@ class ReplayBuffer:
         )
 
     def flush(self) -> None:
-        """Write to the disk what is still in memory."""
+        """Write changes that are still in memory to the disk."""
         for name in self.names:
             getattr(self, name).flush()
 
 
 def _array_on_disk(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """A writable memory-mapped array. An existing array keeps its rows, and grows when it has fewer than ``shape``."""
+    """A writable memory-mapped array; an existing array keeps its rows and grows to ``shape`` when it has fewer."""
     old = np.lib.format.open_memmap(path, mode="r+") if path.exists() else None
     if old is not None and len(old) >= shape[0]:
         return old

@@ -1,6 +1,6 @@
-"""Pick the medium and the expert policy out of the training of a behaviour policy.
+"""Pick the medium and the expert policy among the policies of one TD3 training.
 
-One evaluation of five episodes says little, so the candidates of the learning curve play many noisy episodes first.
+One evaluation of five episodes is not precise, so the best policies of the learning curve play many noisy episodes.
 """
 
 import multiprocessing
@@ -22,14 +22,14 @@ from synthlib.replica.policies import (
 )
 from synthlib.tasks import normalised_score
 
-MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}  # about those of D4RL's medium sets
-PICK_SEED = 1000  # no data set has this seed: so a policy is not chosen by the episodes that end up in the data
+MEDIUM_SCORES = {"halfcheetah": 42, "hopper": 44, "walker2d": 62, "ant": 80}  # approximate scores of D4RL's medium data
+PICK_SEED = 1000  # no data set has this seed, so no policy is picked by the episodes that are in the data
 
 
 def keep_both(environment: str, folder: Path, processes: int | None = None) -> None:
     """Pick the medium and the expert policy of the training in ``folder`` and store them with its learning curve.
 
-    They go to the folder of the embedded replica data. Prints what each candidate scored.
+    They are stored in the folder of the embedded replica data. Prints the score of each candidate.
     """
     keep_learning_curve(folder, REPLICA_FOLDER / f"{environment}_training.csv")
     for tier, target in (("medium", MEDIUM_SCORES[environment]), ("expert", None)):
@@ -40,26 +40,26 @@ def keep_both(environment: str, folder: Path, processes: int | None = None) -> N
 
 
 def learning_curve(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (N,) and normalised scores (N,) of a training's evaluations, in order."""
+    """Environment steps (N,) and normalised scores (N,) of a training's evaluations, in order."""
     table = _evaluations(folder)
     return table[:, 0].astype(int), table[:, 1]
 
 
 def keep_learning_curve(folder: Path, path: Path) -> None:
-    """Copy a training's evaluations, each once and in order, to the CSV file ``path`` with a header."""
+    """Copy a training's evaluations, in order and without repetitions, to the CSV file ``path`` with a header."""
     header = "steps,score,seconds,lowest_return,highest_return"
     formats = ("%d", "%.3f", "%.1f", "%.1f", "%.1f")
     np.savetxt(path, _evaluations(folder), delimiter=",", fmt=formats, header=header, comments="")
 
 
 def _evaluations(folder: Path) -> np.ndarray:
-    """The rows of ``evaluations.csv``; a training that was killed while it saved wrote one of them twice."""
+    """The rows of ``evaluations.csv`` without repetitions: a training that is killed while it saves repeats a row."""
     table = np.loadtxt(Path(folder) / "evaluations.csv", delimiter=",", ndmin=2)
     return table[np.unique(table[:, 0], return_index=True)[1]]
 
 
 def saved_policy(folder: Path, steps: int) -> BehaviourPolicy:
-    """The policy that a training saved after ``steps`` environment steps."""
+    """The policy that the training in ``folder`` saved after ``steps`` environment steps."""
     config = read_json(Path(folder) / "config.json")
     facts = {name: config[name] for name in ("environment", "masses", "seed", "exploration_noise")}
     state = torch.load(Path(folder) / "policies" / f"{steps}.pt", weights_only=True)
@@ -75,14 +75,17 @@ def pick(
     processes: int | None = None,
     report: Callable[[str], object] = print,
 ) -> BehaviourPolicy:
-    """The policy with the mean normalised score nearest to ``target``; without a target, with the highest one.
+    """The policy whose mean normalised score is nearest to ``target``; without a target, the highest.
 
-    The ``candidates`` best of the learning curve play ``first`` noisy episodes each, then the best three of them
-    ``final`` episodes, all with the same seeds. The facts of the policy get the mean (``noisy_score``) and its standard
-    error (``noisy_score_error``).
+    The ``candidates`` best policies of the learning curve play ``first`` noisy episodes each. Then the best three of
+    them play ``final`` episodes each. All policies play with the same seeds. The facts of the policy get the mean score
+    (``noisy_score``) and its standard error (``noisy_score_error``).
     """
     steps, curve = learning_curve(folder)
-    distance = (lambda score: -score) if target is None else (lambda score: np.abs(score - target))
+
+    def distance(scores: np.ndarray) -> np.ndarray:
+        return -scores if target is None else np.abs(scores - target)
+
     chosen = steps[np.argsort(distance(curve), kind="stable")[:candidates]]
     policies = [saved_policy(folder, step) for step in chosen]
     with multiprocessing.get_context("spawn").Pool(processes or usable_processors()) as pool:
@@ -98,7 +101,7 @@ def pick(
 
 
 def _noisy_score(job: tuple[BehaviourPolicy, int]) -> float:
-    """Normalised score of a policy in the noisy episode with the given index."""
+    """Normalised score of a policy in one noisy episode; ``job`` is (policy, index of the episode)."""
     policy, index = job
     episode = collect_episode(policy, environment_for(policy), PICK_SEED, index)
     return normalised_score(policy.facts["environment"], episode.rewards.sum())

@@ -1,8 +1,8 @@
 """TD3 (Fujimoto et al., 2018), small and quick on one core: it trains the behaviour policies of the replica data.
 
-Why not a library: the well-kept ones make 50 to 100 environment steps a second on one core, and the data need about two
-million steps; this code makes 200 to 300. It does so by batch 128, a backward pass written by hand, and one fused Adam
-step over one long tensor.
+Why not a library: the maintained libraries make 50 to 100 environment steps a second on one core, and the data need
+about two million steps. This code makes 200 to 300, with minibatches of 128, a backward pass written by hand, and one
+fused Adam step on flattened weights.
 """
 
 import copy
@@ -21,16 +21,16 @@ _PARTS = ("actor", "critics", "actor_target", "critics_target", "actor_optimiser
 
 @dataclass(frozen=True)
 class TD3Config:
-    """Hyperparameters as in TD3's paper, except for the batch (100 there) and the random steps (1,000 or 10,000)."""
+    """Hyperparameters of TD3's paper, except for the minibatch (100 there) and the random steps (1,000 or 10,000)."""
 
     environment: str
-    steps: int  # environment steps; after `random_steps` each is followed by one update
+    steps: int  # environment steps; after `random_steps`, one update follows each step
     seed: int = 0
     hidden: int = 256
     batch_size: int = 128
     learning_rate: float = 1e-3
-    late_learning_rate: float = 3e-4  # TD3's paper has one rate; a lower one ends the swings of a nearly done training
-    late_from: int | None = None  # the step from which the late rate holds; None: never
+    late_learning_rate: float = 3e-4  # TD3's paper has one rate; a lower rate ends the oscillations late in training
+    late_from: int | None = None  # the step from which the late rate is used; None: never
     discount: float = 0.99
     target_rate: float = 0.005
     policy_delay: int = 2  # critic updates for each update of the actor and the targets
@@ -46,8 +46,8 @@ class TD3Config:
 class TD3:
     """Actor, two critics, their target networks and optimisers. Actions lie in [-1, 1], as in all four environments.
 
-    All weights of a part lie in one long tensor, their gradients in another: one optimiser step is one kernel call. The
-    backward pass by hand takes two thirds of autograd's time at this size.
+    The weights of each part are flattened into one tensor and their gradients into another, so an optimiser step is one
+    kernel call. At this size, the backward pass written by hand takes two thirds of autograd's time.
     """
 
     def __init__(self, observation_width: int, action_width: int, config: TD3Config) -> None:
@@ -70,7 +70,7 @@ class TD3:
         self.updates = 0
 
     def set_learning_rate(self, rate: float) -> None:
-        """Use ``rate`` for the actor and the critics from the next update on."""
+        """Set the learning rate of the actor and the critics, from the next update on."""
         for optimiser in (self.actor_optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -89,10 +89,10 @@ class TD3:
         discount: torch.Tensor,
         noise: torch.Tensor,
     ) -> None:
-        """One update of TD3 (Algorithm 1 of its paper), in place, on a batch of B transitions.
+        """One update of TD3 (Algorithm 1 of its paper), in place, on a minibatch of B transitions, all float32.
 
-        Observations (B, O), ``action`` (B, A), ``reward`` (B,); ``discount`` (B,) is 0 at a terminal step; ``noise``
-        (B, A) is standard normal.
+        The observations are (B, O), ``action`` is (B, A), ``reward`` is (B,). ``discount`` (B,) is 0 at a terminal
+        step. ``noise`` (B, A) is standard normal.
         """
         self._update_critics(observation, action, reward, next_observation, discount, noise)
         self.updates += 1
@@ -123,7 +123,7 @@ class TD3:
         self.critic_optimiser.step()
 
     def _update_actor(self, observation: torch.Tensor) -> None:
-        """Ascend the first critic: the gradient of -mean Q goes back to the action, through tanh, through the actor."""
+        """Ascend the first critic: the gradient of -mean Q flows back to the action, through tanh and the actor."""
         action, activations = mlp.forward(self._actor, observation)
         action.tanh_()
         layer_1, layer_2, head = self._critics[0]
@@ -135,11 +135,11 @@ class TD3:
         self.actor_optimiser.step()
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which :meth:`load` goes on bit for bit; the tensors are not copied."""
+        """The state, as tensors (not copied) and plain values, from which :meth:`load` continues bit for bit."""
         return {part: getattr(self, part).state_dict() for part in _PARTS} | {"updates": self.updates}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``. Raises ValueError or RuntimeError when it belongs to networks of another size."""
+        """Continue from ``state``. Raises ValueError or RuntimeError when it belongs to networks of another size."""
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.updates = state["updates"]

@@ -1,6 +1,6 @@
-"""The training of one behaviour policy by TD3: collect an episode, one update a step, evaluate now and then.
+"""The training of one behaviour policy by TD3: episodes are collected with one update per step, and evaluations.
 
-Everything that a training needs to go on (weights, moments, generator states, replay buffer) is in its folder.
+Everything that a training needs to resume (weights, Adam's moments, generator states, replay buffer) is in its folder.
 """
 
 import time
@@ -11,24 +11,25 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from torch import nn
 
 from synthlib.machine.files import read_json, write_atomically, write_json, write_text
 from synthlib.machine.processes import prepare_process
-from synthlib.offline.environments import make_environment
+from synthlib.offline.environments import unwrapped_environment
 from synthlib.offline.evaluation import Evaluation, Evaluator
 from synthlib.replica.replay_buffer import ENDED_BY_TIME, ReplayBuffer
 from synthlib.replica.td3 import TD3, TD3Config
 from synthlib.tasks import MAX_EPISODE_STEPS
 
 STEPS = {"halfcheetah": 700_000, "hopper": 290_000, "walker2d": 430_000, "ant": 760_000}
-LATE_FROM = {"halfcheetah": 565_000, "ant": 556_679}  # steps; at the first rate these two had stopped to get better
+LATE_FROM = {"halfcheetah": 565_000, "ant": 556_679}  # steps; at the first learning rate, these two stopped improving
 EVALUATION_SEED = 10_000
 
 
 @dataclass
 class Progress:
-    """How far a training is: environment steps, complete episodes, seconds of processor time."""
+    """The progress of a training: environment steps, complete episodes, seconds of processor time."""
 
     step: int = 0
     episode: int = 0
@@ -36,23 +37,24 @@ class Progress:
 
 
 def settings(environment: str, steps: int | None = None) -> TD3Config:
-    """The configuration of the embedded policies; ``steps`` may differ from its length."""
+    """The configuration that trained the embedded policies; ``steps`` overrides the length of the training."""
     return TD3Config(environment, steps or STEPS[environment], late_from=LATE_FROM.get(environment))
 
 
 def train(config: TD3Config, folder: Path, report: Callable[[str], object] = print) -> None:
-    """Train for ``config.steps`` steps in ``folder``; goes on from the last checkpoint there, bit for bit.
+    """Train for ``config.steps`` steps in ``folder``; resumes from the last checkpoint there, bit for bit.
 
-    Leaves ``evaluations.csv`` (steps, score, seconds, lowest and highest return), ``policies/<steps>.pt`` for every
-    evaluation, the replay buffer, and ``checkpoint.pt``. Steps after the last checkpoint are collected anew. Raises
-    ValueError when the folder holds a training with another configuration (only its length may change).
+    Writes ``evaluations.csv`` (steps, score, seconds, lowest and highest return), ``policies/<steps>.pt`` for every
+    evaluation, the replay buffer, and ``checkpoint.pt``. After a resumption, steps after the last checkpoint are
+    collected again. Raises ValueError when the folder holds a training with another configuration (only its length may
+    differ).
     """
     prepare_process()
     folder = Path(folder)
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     _check_config(config, folder / "config.json")
-    env = make_environment(config.environment, config.masses).unwrapped
-    observation_width, action_width = env.observation_space.shape[0], env.action_space.shape[0]
+    env = unwrapped_environment(config.environment, config.masses)
+    observation_width, action_width = _width(env.observation_space), _width(env.action_space)
     evaluator = Evaluator(config.environment, config.evaluation_episodes, config.masses)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
@@ -67,7 +69,7 @@ def train(config: TD3Config, folder: Path, report: Callable[[str], object] = pri
     while _run_episode(env, agent, replay, rng, progress):
         if progress.step < next_save:
             continue
-        # Only between episodes, so that the saved replay buffer never ends inside an episode.
+        # Save only between episodes, so that the saved replay buffer never ends inside an episode.
         next_save = progress.step + config.evaluate_every
         progress.seconds = time.process_time() - began
         found = evaluator.evaluate(lambda observations: _deterministic(agent, observations), EVALUATION_SEED)
@@ -78,10 +80,16 @@ def train(config: TD3Config, folder: Path, report: Callable[[str], object] = pri
         report(f"{config.environment}: step {progress.step}, score {found.score:.1f}, {progress.seconds:.0f} s")
 
 
+def _width(space: gymnasium.Space) -> int:
+    """The width of the vectors in a ``gymnasium.spaces.Box`` of shape (width,)."""
+    assert space.shape is not None, "a Box has a shape"
+    return space.shape[0]
+
+
 def _run_episode(
-    env: gymnasium.Env, agent: TD3, replay: ReplayBuffer, rng: np.random.Generator, progress: Progress
+    env: MujocoEnv, agent: TD3, replay: ReplayBuffer, rng: np.random.Generator, progress: Progress
 ) -> bool:
-    """Collect one episode, with one update a step. False when the training ends before the episode does."""
+    """Collect one episode, with one update per step. Returns False when the training ends inside the episode."""
     config = agent.config
     late = config.late_from is not None and progress.step >= config.late_from
     agent.set_learning_rate(config.late_learning_rate if late else config.learning_rate)
@@ -114,7 +122,7 @@ def _run_episode(
 
 
 def _explore(agent: TD3, observation: np.ndarray, rng: np.random.Generator, random: bool) -> np.ndarray:
-    """The action (A,), float32 in [-1, 1], to take in training."""
+    """The action (A,), float32 in [-1, 1], of a training step: uniform when ``random``, else the actor's with noise."""
     action_width = agent.action_width
     if random:
         return rng.uniform(-1, 1, action_width).astype(np.float32)
@@ -125,7 +133,7 @@ def _explore(agent: TD3, observation: np.ndarray, rng: np.random.Generator, rand
 
 
 def _deterministic(agent: TD3, observations: np.ndarray) -> np.ndarray:
-    """Actions (n, A) for observations (n, O') as in the data; the agent does not see the zeros that end the ant's."""
+    """Actions (n, A) for observations (n, O) as in the data; the agent takes the ant's without the zeros at the end."""
     with torch.no_grad():
         return agent.act(torch.from_numpy(observations[:, : agent.observation_width])).numpy()
 
@@ -158,7 +166,7 @@ def _save(path: Path, agent: TD3, rng: np.random.Generator, progress: Progress) 
 
 
 def _resume(path: Path, agent: TD3, rng: np.random.Generator) -> Progress:
-    """The :class:`Progress` of a checkpoint, with agent and generators set to it. A new one without a checkpoint."""
+    """Restore agent and generators from a checkpoint; returns its :class:`Progress`, a new one without a checkpoint."""
     if not path.exists():
         return Progress()
     saved = torch.load(path, weights_only=True)
