@@ -1,1 +1,1 @@
-"""Benches: every fast version against its peers (``python -m synthlib.bench``). Only notebooks import from here."""
+"""Benchmarks: every fast version against its peers (``python -m synthlib.bench``). Only notebooks import this."""

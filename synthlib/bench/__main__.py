@@ -1,7 +1,7 @@
 """``python -m synthlib.bench`` (``make bench``): every fast version against its peers on this machine.
 
-The results go to ``outputs/bench``, those of a GPU (``DEVICE=cuda``) to ``outputs/bench-cuda``, those of ``make
-bench-avx2`` to ``outputs/bench-avx2``: ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``.
+The results are ``bench.csv``, ``bench.md``, ``bench.png`` and ``machine.json``. They go to ``outputs/bench``, from a
+GPU (``DEVICE=cuda``) to ``outputs/bench-cuda``, and from ``make bench-avx2`` to ``outputs/bench-avx2``.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from synthlib.paths import outputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the lines that are asked for; returns the exit status."""
+    """Measure the lines that the command line selects; returns the exit status."""
     options = _parser().parse_args(arguments)
     asked = [line for line in lines() if options.only in (None, line.name)]
     if not asked and options.only != cores.NAME:
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_process()
     if not (peer_d3rlpy.is_there() and peer_jax.is_there()):
         print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
-    about, measured = machine(), []
+    about = machine()
+    measured: list[pd.DataFrame] = []
     for line in asked:
         measured.append(measure(line, *((0, 1) if options.quick else ())))
         print(page.summary(measured[-1]), flush=True)
@@ -50,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def default_folder() -> Path:
-    """Where the results of a complete run go: one folder for each kind of device and instructions."""
+    """The folder for the results of a complete run: one folder for each kind of device and CPU instructions."""
     if chosen() != CPU:
         return outputs() / "bench-cuda"
     return outputs() / ("bench-avx2" if AVX2 else "bench")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="synthlib.bench", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="synthlib.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", metavar="NAME", help="one line only")
     parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
     parser.add_argument("--folder", type=Path, help="where to write (default: outputs/bench, for a complete run only)")

@@ -1,7 +1,7 @@
-"""Several trainings side by side: how they scale, how much memory each takes, how soon a run makes its first update.
+"""Several trainings at the same time: their scaling, the memory of each, and the time to the first update.
 
 Each process starts as a worker of the engine does, and makes CQL updates on a data set: one process alone, then two at
-the same time. Rates are by the clock, not by processor time, as the question is how much gets done.
+the same time. Rates are per second of wall time, not of processor time, because the total throughput counts.
 """
 
 import json
@@ -18,13 +18,13 @@ from typing import Any
 NAME = "cores"
 DATASET, SOURCE = "halfcheetah-medium-expert", "replica"
 Report = dict[str, Any]
-"""What one process measured."""
+"""The measurements of one process, or of several processes together."""
 
 
 def measure_apart(seconds: float = 8) -> dict[str, Any]:
-    """:func:`measure`, from a new Python process: its children import as little as the children of ``synthlib run``.
+    """Call :func:`measure` in a new Python process, whose children import as little as those of ``synthlib run``.
 
-    A spawned process first imports the main module of its parent, and for ``synthlib.bench`` that is a lot.
+    A spawned process first imports the main module of its parent. The main module of ``synthlib.bench`` imports a lot.
     """
     command = [sys.executable, "-m", "synthlib.bench.cores", str(seconds)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
@@ -33,11 +33,12 @@ def measure_apart(seconds: float = 8) -> dict[str, Any]:
 def measure(seconds: float = 8) -> dict[str, Any]:
     """{"processes": {"1": {...}, "2": {...}}, "scaling", "start_seconds", "start_cpu_seconds"}.
 
-    For each number of processes: ``updates_per_second`` of all of them together; ``private_mb`` and ``shared_mb``,
-    megabytes of memory per process as the kernel counts them, None where /proc does not say. ``start_seconds``: from
-    the start of a process alone to the end of its first update, on data that are unpacked already.
+    For each number of processes: ``updates_per_second`` of all processes together; ``private_mb`` and ``shared_mb``,
+    the mean memory of a process in mebibytes, as the operating system counts it, None without /proc. ``start_seconds``
+    is the time from the start of a process alone to the end of its first update, on data that are unpacked already;
+    ``start_cpu_seconds`` is its processor time until then. Raises RuntimeError when a process fails.
     """
-    _run(1, 0.1)  # so that the data set is unpacked, and torch is in the disk's cache
+    _run(1, 0.1)  # afterwards the data set is unpacked, and torch is in the disk's cache
     found = {count: _run(count, seconds) for count in (1, 2)}
     processes = {str(count): _together(reports) for count, reports in found.items()}
     (alone,) = found[1]
@@ -50,7 +51,7 @@ def measure(seconds: float = 8) -> dict[str, Any]:
 
 
 def _run(count: int, seconds: float) -> list[Report]:
-    """The reports of ``count`` processes that make updates at the same time, for ``seconds`` once all are ready."""
+    """The reports of ``count`` processes that make updates at the same time: for ``seconds``, after all are ready."""
     context = get_context("spawn")
     reports, ready = context.SimpleQueue(), context.Barrier(count)
     processes = [
@@ -76,11 +77,12 @@ def _together(reports: Sequence[Report]) -> Report:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     values = list(values)
-    return None if None in values else sum(values) / len(values)
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _updates(seconds: float, started: float, ready: Barrier, reports: SimpleQueue) -> None:
-    # As in a worker of the engine, the new process itself imports everything.
+    # Imported here, because a worker of the engine imports everything in its own process too.
     from synthlib.cql.jobs import FineTuning, finetuning_job
     from synthlib.machine.processes import prepare_process
 
@@ -110,7 +112,7 @@ def _updates(seconds: float, started: float, ready: Barrier, reports: SimpleQueu
 
 
 def _memory() -> tuple[float, float] | tuple[None, None]:
-    """(private, shared) megabytes of this process, (None, None) where the kernel does not say."""
+    """Private and shared memory of this process in mebibytes; (None, None) where /proc does not say."""
     path = Path("/proc/self/smaps_rollup")
     if not path.exists():
         return None, None

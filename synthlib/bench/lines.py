@@ -1,8 +1,8 @@
 """The lines of ``make bench``: what is measured, against which peers, with which goals.
 
-All contestants of a line do the same work; the first one is ours. A goal is a number of times faster than the
-contestant ``reference``, or a rate. A contestant called a limit does only the part of the work that every version must
-do. Networks are on the chosen device.
+All contestants of a line do the same work; the first contestant is our fast version. A goal is a speed-up over the
+contestant ``reference``, or a rate. A contestant called a limit does only the part of the work that no version can
+avoid. Networks are on the chosen device.
 """
 
 import copy
@@ -39,28 +39,28 @@ from synthlib.generators.markov_chain_fast import fast_stream
 from synthlib.kernels.twins import best
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Trajectory, Transitions
-from synthlib.offline.environments import make_environment
+from synthlib.offline.environments import make_environment, unwrapped_environment
 from synthlib.offline.evaluation import Evaluator
 
 OURS, READABLE, REFERENCE = "ours", "our readable version", "reference style"
 LIMIT = "limit: the physics alone"
-STACK = 4  # seeds trained as one computation, on a processor
-STACK_ON_GPU = 20  # fewer leave a GPU idle
-AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch must not use newer instructions
+STACK = 4  # number of seeds that are trained as one computation, on a processor
+STACK_ON_GPU = 20  # on a GPU, which fewer seeds would leave idle
+AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch must not use newer instructions than AVX2
 
 
 class Contestant(NamedTuple):
-    """``run()`` does ``units`` of the line's unit of work."""
+    """One version of the work: a call of ``run()`` does ``units`` of the line's unit of work."""
 
     run: Callable[[], object]
     units: int = 1
 
 
 class Work(NamedTuple):
-    """What a line measures.
+    """The work that a line measures.
 
-    ``contestants`` by name. ``operations``: floating-point operations that one unit needs at least, None where they are
-    not counted. ``product``: the shape (m, k, n) of a matrix product that is typical of the work.
+    ``contestants`` are by name. ``operations`` is the least number of floating-point operations of one unit, None where
+    they are not counted. ``product`` is the shape (m, k, n) of a matrix product that is typical of the work.
     """
 
     contestants: dict[str, Contestant]
@@ -70,10 +70,11 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """One kind of work with its goals: ``must`` be reached, ``aim`` is better.
+    """One kind of work with its goals: the goal ``must`` is required, the goal ``aim`` is higher.
 
-    ``must`` and ``aim``: times faster than ``reference``. ``..._rate``: units per second instead. ``..._of_floor``: the
-    least possible time, at the rate of torch's own matrix product, over the time taken.
+    ``must`` and ``aim``: the speed-up over the contestant ``reference``. ``must_rate`` and ``aim_rate``: units per
+    second, in place of a speed-up. ``must_of_floor`` and ``aim_of_floor``: the least possible time, at the rate of
+    torch's own matrix product, over the time taken.
     """
 
     name: str
@@ -87,23 +88,31 @@ class Line:
     aim_of_floor: float | None = None
     must_rate: float | None = None
     aim_rate: float | None = None
-    on_gpu: bool = False  # whether a GPU does a part of the work
+    on_gpu: bool = False  # whether the work, or a part of it, runs on a GPU when one is chosen
 
 
 def lines() -> list[Line]:
-    """The lines for the chosen device, in the order of the goals: all of them, on a GPU those of networks."""
+    """The lines for the chosen device: all lines on a processor, the lines that use networks on a GPU."""
     chosen_ones = all_lines()
     return chosen_ones if chosen() == CPU else [line for line in chosen_ones if line.on_gpu]
 
 
 def all_lines() -> list[Line]:
-    """The lines for a processor, in the order of the goals."""
+    """All lines, in the order of the page."""
     network = partial(Line, on_gpu=True)
-    limit = {"must_of_floor": 0.73, "aim_of_floor": 0.88}
     update = "CQL update, 3 sampled actions, halfcheetah's widths"
     play = "evaluation of a Decision Transformer, halfcheetah"
     return [
-        network("cql-3", update, "update", partial(cql, 17, 6, 3), must=1.45, aim=1.75, **limit),
+        network(
+            "cql-3",
+            update,
+            "update",
+            partial(cql, 17, 6, 3),
+            must=1.45,
+            aim=1.75,
+            must_of_floor=0.73,
+            aim_of_floor=0.88,
+        ),
         network("cql-10", "CQL update, 10 sampled actions", "update", partial(cql, 17, 6, 10), must=1.35, aim=1.6),
         network("cql-ant", "CQL update, the ant's widths", "update", partial(cql, 111, 8, 3), must=1.65, aim=2.0),
         network("critics", "critic pre-training update", "update", critic_pretraining, must=1.3, aim=1.6),
@@ -127,7 +136,7 @@ def all_lines() -> list[Line]:
 
 
 def cql(observation_width: int, action_width: int, sampled_actions: int) -> Work:
-    """CQL updates with 256 transitions."""
+    """CQL updates on minibatches of 256 transitions, with their noise."""
     widths, config = (observation_width, action_width), CQLConfig(sampled_actions=sampled_actions)
     device, stacked = chosen(), STACK if chosen() == CPU else STACK_ON_GPU
     readable, fast = (kind(*widths, config, q_max=1000.0, seed=0, device=device) for kind in (CQL, FastCQL))
@@ -138,10 +147,10 @@ def cql(observation_width: int, action_width: int, sampled_actions: int) -> Work
     columns = states[0], actions, torch.randn(256, generator=generator), states[1], torch.zeros(256)
     batch = Transitions(*put(device, *columns))
 
-    def noise():
+    def noise() -> Noise:
         return Noise(*put(device, *draw_noise(generator, 256, action_width, sampled_actions)))
 
-    def updates(agent):
+    def updates(agent: CQL | ReferenceCQL) -> Contestant:
         return Contestant(lambda: agent.update(batch, noise()))
 
     contestants = {
@@ -175,7 +184,7 @@ def critic_pretraining() -> Work:
 
 
 def dt() -> Work:
-    """Decision Transformer updates with 64 windows, which are drawn and cut as well."""
+    """Decision Transformer updates on minibatches of 64 windows; drawing and cutting the windows is measured too."""
     rng = np.random.default_rng(0)
     floats = ((100, 1000, width) for width in (17, 6, 1))
     observations, actions, rewards = (rng.standard_normal(shape, dtype=np.float32) for shape in floats)
@@ -222,13 +231,13 @@ def dt() -> Work:
 
 
 def gpt2(sequences: int = 4) -> Work:
-    """GPT-2 pre-training updates on ``sequences`` sequences of a Markov chain."""
+    """GPT-2 pre-training updates on ``sequences`` sequences of a Markov chain, in tokens."""
     config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
     tokens = fast_stream(ChainConfig(), 0, range(sequences))
     as_tensor, units = torch.from_numpy(tokens).long().to(chosen()), tokens.size
     fast = GPT2Pretraining(config, batches=None, logits=best(logits, config), device=chosen())
 
-    def plain(attention):
+    def plain(attention: str) -> Contestant:
         model = GPT2LMHeadModel._from_config(huggingface_config(config), attn_implementation=attention).train()
         model.to(chosen())
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, eps=config.eps)
@@ -236,7 +245,7 @@ def gpt2(sequences: int = 4) -> Work:
             optimiser, lambda update: learning_rate(config, update) / config.learning_rate
         )
 
-        def update():
+        def update() -> None:
             loss = model(as_tensor, labels=as_tensor, use_cache=False).loss
             optimiser.zero_grad()
             loss.backward()
@@ -255,7 +264,7 @@ def gpt2(sequences: int = 4) -> Work:
 
 
 def chain(states: int) -> Work:
-    """Tokens of a Markov chain with ``states`` states."""
+    """Drawing tokens from a Markov chain with ``states`` states."""
     config = ChainConfig(states=states)
     sequences, slow = 8192, max(3, 20_000 // states)
     place = {"iteration": 0, "worker": 0, "workers": 1}
@@ -273,14 +282,14 @@ def chain(states: int) -> Work:
 
 
 def mdp_data() -> Work:
-    """Transitions of the MDP."""
+    """Drawing transitions from the MDP."""
     config = mdp.MDPConfig()
     few = mdp.MDPConfig(trajectories=1, length=300)
     contestants = {
         OURS: Contestant(lambda: mdp_fast.fast_generate(config), config.trajectories * config.length),
         READABLE: Contestant(lambda: mdp.generate(few), 300),
         REFERENCE: Contestant(lambda: reference_loops.mdp_transitions(config, 1, 300), 300),
-        # All draws are by generators freshly seeded with 42 or 666 + 1000 j + 333 t.
+        # Every draw comes from a generator that is newly seeded with 42 or 666 + 1000 j + 333 t.
         "limit: the seeds alone": Contestant(
             lambda: mdp_fast.first_doubles(np.arange(42, 666 + 1333 * 999 + 1)), config.trajectories * config.length
         ),
@@ -306,7 +315,7 @@ def evaluation(steps: int = 200) -> Work:
 
 
 def physics_alone(evaluator: Evaluator) -> Contestant:
-    """The limit of an evaluation: ten episodes with an action that costs nothing."""
+    """The limit of an evaluation: ten episodes with a constant action, which costs no time."""
     still = np.zeros((10, 6), dtype=np.float32)
     return Contestant(lambda: evaluator.evaluate(lambda observations: still, seed=0), 10 * evaluator.max_steps)
 
@@ -314,23 +323,24 @@ def physics_alone(evaluator: Evaluator) -> Contestant:
 def dt_evaluation(steps: int = 200) -> Work:
     """The first ``steps`` steps of ten episodes of a Decision Transformer.
 
-    The windows of the first 19 steps are shorter, which only our version makes use of: 2 % of a complete episode.
+    The windows of the first 19 steps are shorter. Only our version saves time there: in 2 % of a complete episode.
     """
     model = DecisionTransformer(baseline_config(17, 6), seed=0).eval()
     last_action = best(LastAction, model.config)
     evaluator = Evaluator("halfcheetah", episodes=10, max_steps=steps)
-    env = make_environment("halfcheetah").unwrapped
+    env = unwrapped_environment("halfcheetah")
     mean, std, target = np.zeros(17, dtype=np.float32), np.ones(17, dtype=np.float32), TARGET_RETURNS["halfcheetah"]
-    one = {"env": env, "mean": mean, "std": std, "target_return": target, "seed": 0, "max_steps": steps}
     reference = ReferenceDT(model.config).load(model).eval()
 
-    def ours():
+    def ours() -> None:
         evaluator.play(ReturnConditioned(last_action(model), model.config, mean, std, target), seed=0)
 
     contestants = {
         OURS: Contestant(ours, 10 * steps),
-        READABLE: Contestant(lambda: readable_episode(model, **one), steps),
-        REFERENCE: Contestant(lambda: reference_loops.transformer_return(reference, **one), steps),
+        READABLE: Contestant(lambda: readable_episode(model, env, mean, std, target, 0, steps), steps),
+        REFERENCE: Contestant(
+            lambda: reference_loops.transformer_return(reference, env, mean, std, target, 0, steps), steps
+        ),
         LIMIT: physics_alone(Evaluator("halfcheetah", episodes=10, max_steps=steps)),
     }
     return Work(contestants, dt_flops.action(17, 6), (590, 128, 512))

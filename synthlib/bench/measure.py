@@ -1,12 +1,12 @@
-"""One line of ``make bench``: our fast version against its peers on this machine, as ratios of times.
+"""Measure one line of ``make bench``: our fast version against its peers on this machine, as ratios of times.
 
 All contestants of a line take turns in one process with one torch thread, so a drift of the machine's speed affects all
-of them. The ratio is taken within each turn, then the median over turns. A turn lasts at least a quarter of a second:
-as in a training, an update follows an update of the same kind and finds its data in the cache.
+of them. Each turn gives a ratio of times; the result is the median over turns. A contestant's turn lasts at least a
+quarter of a second: as in a training, an update follows an update of the same kind and finds its data in the cache.
 
-On a processor, processor time is measured: busy neighbours lengthen it less than the time on the clock. On a GPU it is
-the time on the clock until the GPU has finished. A matrix product like those of the work takes its turn too: its rate,
-and the operations that the work needs at least, give the least possible time.
+On a processor, processor time is measured, because other processes lengthen it less than wall time. On a GPU, wall time
+is measured until the GPU has finished. A matrix product of a shape that is typical of the work takes turns too. Its
+rate and the least number of operations of the work give the least possible time.
 """
 
 import math
@@ -26,34 +26,35 @@ from synthlib.bench.lines import AVX2, OURS, Line, lines
 from synthlib.kernels.products import ONEDNN, product
 from synthlib.machine.devices import CPU, chosen, describe, wait
 
-SECONDS = 20  # of processor time for a line
+SECONDS = 20  # seconds of processor time for a line
 MOST_TURNS, LEAST_TURNS = 40, 4
-TURN = 0.25  # seconds that a contestant's turn lasts at least
+TURN = 0.25  # seconds: the shortest turn of a contestant
 
 
 def measure(line: Line, seconds: float = SECONDS, least_turns: int = LEAST_TURNS) -> pd.DataFrame:
-    """Measure one line for about ``seconds``; a row per contestant, ours first.
+    """Measure one line for about ``seconds``; returns a table with one row per contestant, ours first.
 
     Columns:
     ``line``, ``title``, ``contestant``, ``unit``, ``turns``;
     ``seconds`` per unit, the median;
     ``ratio`` of the contestant's time to ours, the median over turns, with its quartiles ``ratio_low``, ``ratio_high``;
-    ``gflops_mkl`` and ``gflops_best``, the rates of torch's own matrix product and of the product that ours uses;
+    ``gflops_mkl`` and ``gflops_best``, the rates of torch's own matrix product and of our fast version's product;
     ``of_floor``, for ours only: the least possible time at the rate of torch's product, over the time taken;
     ``is_reference``, the goals ``must``, ``aim`` (as ratios), ``must_of_floor``, ``aim_of_floor``, and the ``verdict``.
-    A goal is NaN where there is none; on a GPU there are none, and the verdict is "".
+    A missing goal is NaN. On a GPU there are no goals, and the verdict is "".
     """
     work = line.build()
     repeats = {name: _repeats(contestant.run) for name, contestant in work.contestants.items()}
-    taken = {name: [] for name in work.contestants}
-    rates, spent = [], 0.0
+    durations: dict[str, list[float]] = {name: [] for name in work.contestants}
+    rates: list[tuple[float, float]] = []
+    spent = 0.0
     while len(rates) < least_turns or (spent < seconds and len(rates) < MOST_TURNS):
         for name, contestant in work.contestants.items():
             duration = _seconds(contestant.run, repeats[name])
-            taken[name].append(duration / (contestant.units * repeats[name]))
+            durations[name].append(duration / (contestant.units * repeats[name]))
             spent += duration
         rates.append(_rates(work.product))
-    taken = pd.DataFrame(taken)
+    taken = pd.DataFrame(durations)
     ratios = taken.div(taken[OURS], axis=0)
     mkl, best = np.median(rates, axis=0)
     rows = pd.DataFrame(
@@ -78,7 +79,7 @@ def measure(line: Line, seconds: float = SECONDS, least_turns: int = LEAST_TURNS
 
 
 def compare(name: str, seconds: float = 2) -> pd.DataFrame:
-    """Measure the line called ``name`` in a few seconds, for a notebook: a row per contestant, the ratio of times."""
+    """Measure the line called ``name`` in a few seconds, for a notebook: one row per contestant, ratios of times."""
     (line,) = (line for line in lines() if line.name == name)
     rows = measure(line, seconds, least_turns=2)
     table = rows.set_index("contestant")[["ratio", "ratio_low", "ratio_high"]].round(2)
@@ -87,7 +88,7 @@ def compare(name: str, seconds: float = 2) -> pd.DataFrame:
 
 
 def _judged(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
-    """The rows with goals and ``verdict``. A goal that is a rate becomes a ratio to the rate of the reference."""
+    """The rows with goals and ``verdict``. A goal in units per second becomes a ratio to the reference's rate."""
     if chosen() != CPU:
         return rows.assign(must=np.nan, aim=np.nan, must_of_floor=np.nan, aim_of_floor=np.nan, verdict="")
     reference = rows[rows["is_reference"]].iloc[0]
@@ -108,12 +109,13 @@ def _judged(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
 
 
 def _repeats(run: Callable[[], object]) -> int:
-    """How often ``run`` fits into a turn. The first call is not timed: it compiles kernels and fills caches."""
+    """The number of calls of ``run`` in a turn. The first call is not timed: it compiles kernels and fills caches."""
     run()
     return max(1, math.ceil(TURN / max(_seconds(run), 1e-6)))
 
 
 def _seconds(run: Callable[[], object], repeats: int = 1) -> float:
+    """Seconds of ``repeats`` calls: processor time, or wall time on a GPU."""
     clock = time.process_time if chosen() == CPU else time.perf_counter
     wait(chosen())
     began = clock()
@@ -124,7 +126,7 @@ def _seconds(run: Callable[[], object], repeats: int = 1) -> float:
 
 
 def _rates(shape: tuple[int, int, int]) -> tuple[float, float]:
-    """Operations per second of products (m, k) (k, n): of torch's own, and of the product that fast versions use."""
+    """Operations per second of products (m, k) (k, n): torch's own product, and the product of the fast versions."""
     rows, inner, columns = shape
     a, b = torch.randn(rows, inner, device=chosen()), torch.randn(inner, columns, device=chosen())
     result = a.new_empty(rows, columns)
@@ -137,7 +139,7 @@ def _rates(shape: tuple[int, int, int]) -> tuple[float, float]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, device, versions and load: what the numbers were measured on."""
+    """Facts about the machine: processor, device, versions and load."""
     return {
         "date": date.today().isoformat(),
         "processor": _processor(),
@@ -154,7 +156,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name with family and model, as generations of processors may share a name."""
+    """The processor's name with family and model, because generations of processors may share a name."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,4 +1,4 @@
-"""The files of ``make bench``: a table for programs, a table for people, and a picture with its description."""
+"""The files of ``make bench``: a CSV table, a page in Markdown, and a bar chart with its description."""
 
 import textwrap
 from pathlib import Path
@@ -15,7 +15,7 @@ OURS_COLOUR, OTHERS_COLOUR, MARK_COLOUR = "#0173b2", "#949494", "#1a1a1a"
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """The result of one line (:func:`synthlib.bench.measure.measure`) in one line of text."""
+    """The result of :func:`synthlib.bench.measure.measure` in one line of text."""
     ours = rows.iloc[0]
     reference = rows[rows["is_reference"]].iloc[0]
     others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
@@ -53,7 +53,7 @@ def write(folder: Path, rows: pd.DataFrame, machine: dict[str, Any], cores: dict
 
 
 def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | None, description: str) -> str:
-    """The table as Markdown, with the machine that it was measured on, and how to read it."""
+    """The page in Markdown: the table, the machine on which it was measured, and how to read it."""
     lines = [
         "# How fast",
         "",
@@ -94,7 +94,7 @@ def _goal(reference: pd.Series, name: str) -> str:
 
 
 def picture(rows: pd.DataFrame) -> tuple[Figure, str]:
-    """(figure, description): a bar per peer, and marks for the goals at the peer to which they refer."""
+    """(figure, description): one bar per peer, and marks for the goals at the peers to which they refer."""
     peers = rows[rows["contestant"] != rows.groupby("line")["contestant"].transform("first")]
     figure, axis = plt.subplots(figsize=(9, 0.32 * len(peers) + 1.2), layout="constrained")
     places = np.arange(len(peers))[::-1]
@@ -126,7 +126,7 @@ def picture(rows: pd.DataFrame) -> tuple[Figure, str]:
 
 
 def _rate(ours: pd.Series) -> str:
-    """Milliseconds per unit; units per second when a unit takes less than one millisecond."""
+    """Our speed in words: milliseconds per unit, or units per second when a unit takes less than a millisecond."""
     seconds = ours["seconds"]
     if seconds >= 1e-3:
         return f"{seconds * 1e3:.3g} ms per {ours['unit']}"

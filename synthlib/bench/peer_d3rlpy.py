@@ -1,8 +1,8 @@
 """d3rlpy's own CQL and Decision Transformer as peers of ``make bench``.
 
-d3rlpy 2.8.1 requires gymnasium 1.0.0 and gym, so it cannot be a dependency. ``make bench-peers`` puts it into a folder
-of its own, without the packages that are installed here in other versions. Of gymnasium its updates use the spaces
-only, which are the same in 1.4.0. Its CQL differs from the paper's: Q has no cap, and the policy has other bounds.
+d3rlpy 2.8.1 requires gymnasium 1.0.0 and gym, so it cannot be a dependency. ``make bench-peers`` installs it into a
+folder of its own, without the packages that are installed here in other versions. Its updates use only the spaces of
+gymnasium, which are the same in 1.4.0. Its CQL differs from the paper's: Q has no cap, and the policy has other bounds.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def is_there() -> bool:
 
 
 def cql_updates(batch: Transitions, sampled_actions: int, device: torch.device) -> Callable[[], object]:
-    """A function that makes one update of d3rlpy's CQL, on as many transitions as ``batch`` has, drawn from it."""
+    """A function that makes one update of d3rlpy's CQL, on B transitions drawn from the B transitions of ``batch``."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.CQLConfig(
         batch_size=len(batch.rewards),
@@ -47,7 +47,7 @@ def cql_updates(batch: Transitions, sampled_actions: int, device: torch.device) 
 
 
 def dt_updates(trajectories: Sequence[Trajectory], batch_size: int, device: torch.device) -> Callable[[], object]:
-    """A function that draws windows of 20 steps from ``trajectories`` and makes one update of d3rlpy's DT."""
+    """A function that draws ``batch_size`` windows of 20 steps and makes one update of d3rlpy's DT."""
     d3rlpy = _d3rlpy()
     algorithm = d3rlpy.algos.DecisionTransformerConfig(batch_size=batch_size).create(device=_name(device))
     columns = [
@@ -67,7 +67,7 @@ def _name(device: torch.device) -> str:
 def _d3rlpy() -> ModuleType:
     if str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))  # at the end: packages that are installed here come first
-    with _silence():  # gym prints at its import that it is no longer maintained
+    with _silence():  # when it is imported, gym prints that it is no longer maintained
         import d3rlpy
 
     return d3rlpy
@@ -80,6 +80,6 @@ def _replay(d3rlpy: ModuleType, columns: Sequence[np.ndarray], ends: np.ndarray)
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Drop what is printed: d3rlpy describes the data in colour."""
+    """Drop all printed output: d3rlpy prints a coloured description of the data."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,7 +1,7 @@
 """The CQL update in JAX, compiled as a whole by XLA: a peer of ``make bench``.
 
-It is written as JAX codebases write it today: pure functions of dictionaries of arrays, and one ``jit`` around noise,
-gradients, Adam and target networks. JAX is no dependency: ``make bench-peers`` puts it into a folder of its own.
+It is written in the style of today's JAX codebases: pure functions of dictionaries of arrays, and one ``jit`` around
+noise, gradients, Adam and target networks. JAX is no dependency: ``make bench-peers`` installs it into its own folder.
 """
 
 import os
@@ -27,16 +27,16 @@ def cql_updates(agent: CQL, batch: Transitions) -> Callable[[], None]:
     """A function that draws noise, makes one update of the agent's CQL on ``batch``, and waits for the loss."""
     jax = _jax()
     update, draw = cql_update(agent)
-    state, batch = cql_state(agent), tuple(map(jax.numpy.asarray, map(np.asarray, batch)))
+    state, columns = cql_state(agent), tuple(map(jax.numpy.asarray, map(np.asarray, batch)))
     key = jax.random.PRNGKey(0)
 
     @jax.jit
     def step(state, key):
         key, now = jax.random.split(key)
-        state, losses = update(state, batch, draw(now, len(batch[0])))
+        state, losses = update(state, columns, draw(now, len(columns[0])))
         return state, key, losses
 
-    def run():
+    def run() -> None:
         nonlocal state, key
         state, key, losses = step(state, key)
         losses["qf_loss_total"].block_until_ready()
@@ -45,7 +45,7 @@ def cql_updates(agent: CQL, batch: Transitions) -> Callable[[], None]:
 
 
 def cql_state(agent: CQL) -> dict[str, Any]:
-    """The agent's weights as arrays, and moments of Adam at zero: {"weights", "first", "second", "updates"}."""
+    """The agent's weights as arrays, and Adam's moments, all 0: {"weights", "first", "second", "updates"}."""
     jnp = _jax().numpy
     weights = {name: jnp.asarray(weight.detach().numpy()) for name, weight in agent.weights().items()}
     moments = {name: jnp.zeros_like(weight) for name, weight in weights.items() if not name.startswith("target_")}
@@ -53,10 +53,10 @@ def cql_state(agent: CQL) -> dict[str, Any]:
 
 
 def cql_update(agent: CQL) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(update, draw), pure functions to be compiled, for the agent's sizes and configuration.
+    """(update, draw): two pure functions, to be compiled, for the agent's sizes and configuration.
 
-    ``update(state, batch, noise)`` returns (state, losses). Its batch, noise and names of losses are as in
-    :meth:`synthlib.cql.agent.CQL.update`. ``draw(key, size)`` returns the noise.
+    ``update(state, batch, noise)`` returns (state, losses). The batch, the noise and the names of the losses are as in
+    :meth:`synthlib.cql.agent.CQL.update`. ``draw(key, size)`` returns the noise for ``size`` transitions.
     """
     jax = _jax()
     jnp = jax.numpy
@@ -84,7 +84,7 @@ def cql_update(agent: CQL) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return jnp.broadcast_to(states[:, None], (len(states), config.sampled_actions, states.shape[1]))
 
     def objectives(trained, targets, batch, noise):
-        """The sum of the three losses. Each is a function of its own weights; stop_gradient holds all others."""
+        """The sum of the three losses; stop_gradient makes each loss a function of its own weights only."""
         states, actions, rewards, next_states, terminals = batch
         weights, held = trained | targets, jax.lax.stop_gradient(trained)
         action, log_pi = sample(weights, states, noise[0])
@@ -102,9 +102,9 @@ def cql_update(agent: CQL) -> tuple[Callable[..., Any], Callable[..., Any]]:
         repeated = jnp.broadcast_to(states[:, None], (*sampled.shape[:2], states.shape[1]))
         q_loss = 0.0
         for name in ("q1", "q2"):
-            of_data, of_sampled = q(weights, name, states, actions), q(weights, name, repeated, sampled)
-            soft = jax.nn.logsumexp((of_sampled - densities) / config.temperature, axis=1) * config.temperature
-            q_loss += ((of_data - y) ** 2).mean() + config.conservative_weight * (soft - of_data).mean()
+            q_data, q_sampled = q(weights, name, states, actions), q(weights, name, repeated, sampled)
+            soft = jax.nn.logsumexp((q_sampled - densities) / config.temperature, axis=1) * config.temperature
+            q_loss += ((q_data - y) ** 2).mean() + config.conservative_weight * (soft - q_data).mean()
         losses = {"alpha_loss": alpha_loss, "policy_loss": policy_loss, "qf_loss_total": q_loss}
         return alpha_loss + policy_loss + q_loss, losses
 
@@ -141,7 +141,7 @@ def _jax() -> ModuleType:
     if str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))  # at the end: packages that are installed here come first
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-        # One thread, as all contestants have. XLA reads this when it starts.
+        # One thread, as for all contestants. XLA reads this variable when it starts.
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     import jax

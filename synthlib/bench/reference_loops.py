@@ -1,7 +1,8 @@
-"""Peers of ``make bench``, second part: data drawn, and episodes played, one step at a time.
+"""Peers of ``make bench``, second part: loops that draw data and play episodes one step at a time.
 
-So do the public reference programs. The loops are written here from the description of those programs, in the sections
-of faithfulness.md that are named below; ``tests/bench/test_reference_style.py`` shows that they give what ours give.
+The public reference programs work in this way. The loops are written from the description of these programs in
+faithfulness.md, in the sections that are named below. ``tests/bench/test_reference_style.py`` shows that their results
+are equal to ours.
 """
 
 import random
@@ -29,11 +30,11 @@ from synthlib.tasks import MAX_EPISODE_STEPS, pad_observation
 def chain_tokens(
     config: ChainConfig, iteration: int, worker: int, workers: int, sequences: int, positions: int
 ) -> np.ndarray:
-    """Tokens (sequences, positions) as of :func:`synthlib.generators.markov_chain.authors_block`.
+    """Tokens (sequences, positions), equal to :func:`synthlib.generators.markov_chain.authors_block`.
 
     Each row of the transition matrix comes from a new generator (faithfulness 1.2 to 1.4).
     """
-    tokens = []
+    tokens: list[np.ndarray] = []
     for t in range(positions):
         generator = np.random.default_rng(config.seed + iteration * config.length * workers + workers * t + worker)
         if t == 0:
@@ -50,6 +51,7 @@ def chain_tokens(
 
 def mdp_transitions(config: MDPConfig, trajectories: int, length: int) -> IndexTransitions:
     """The first ``length`` steps of the first ``trajectories`` of ``mdp.generate(config)`` (faithfulness 4.2)."""
+    assert config.actions is not None, "MDPConfig sets its actions to its states when they are not given"
     observations, actions, next_observations = [], [], []
     for j in range(trajectories):
         np.random.seed(config.trajectories)
@@ -75,8 +77,8 @@ def _row(seed: int, width: int, temperature: float) -> np.ndarray:
 
 
 def window_batch(data: SequenceData, rows: Sequence[int], starts: Sequence[int]) -> Batch:
-    """As :class:`synthlib.dt.windows.BatchBuilder`; each window sums its returns in a loop to the episode's end."""
-    lists = [[] for _ in Batch._fields]
+    """As :class:`synthlib.dt.windows.BatchBuilder`, but a loop to the episode's end sums the returns of each window."""
+    lists: list[list[np.ndarray]] = [[] for _ in Batch._fields]
     for row, start in zip(rows, starts, strict=True):
         trajectory = data.trajectories[row]
         observations = np.asarray(trajectory.observations[start : start + CONTEXT]).astype(np.float64)
@@ -110,7 +112,7 @@ def window_batch(data: SequenceData, rows: Sequence[int], starts: Sequence[int])
 
 
 def draw_windows(data: SequenceData, size: int) -> tuple[list[int], list[int]]:
-    """(trajectories, start steps) of ``size`` windows, drawn by the two global generators (faithfulness 3.11)."""
+    """Trajectories and start steps of ``size`` windows, drawn by the two global generators (faithfulness 3.11)."""
     slots = np.random.choice(len(data.drawable), size=size, replace=True, p=data.probabilities)
     rows = [int(data.drawable[slot]) for slot in slots]
     return rows, [random.randint(0, len(data.trajectories[row].rewards) - 1) for row in rows]
@@ -133,15 +135,15 @@ def policy_returns(
 ) -> np.ndarray:
     """Raw returns (len(envs),) of one episode in each of the ``envs``, one after the other.
 
-    ``act`` maps one observation (S,) to one action (A,): :meth:`synthlib.bench.reference_style.ReferenceCQL.act`.
-    ``name`` is the environment's.
+    ``act`` maps one observation (S,) to one action (A,), as :meth:`synthlib.bench.reference_style.ReferenceCQL.act`.
+    ``name`` is the name of the environment.
     """
     returns = []
     for i, env in enumerate(envs):
         observation, total = env.reset(seed=seed + i)[0], 0.0
         for _ in range(max_steps):
             observation, reward, terminal, _, _ = env.step(act(pad_observation(name, observation)))
-            total += reward
+            total += float(reward)
             if terminal:
                 break
         returns.append(total)
@@ -159,9 +161,10 @@ def transformer_return(
 ) -> float:
     """Raw return of one episode of a Decision Transformer (faithfulness 3.14).
 
-    As in the reference, the complete history is kept, in tensors that grow by a row per step.
+    ``mean`` and ``std`` (O,) are the statistics of the training data; ``target_return`` is raw. As in the reference,
+    the complete history is kept, in tensors that grow by one row per step.
     """
-    mean, std = torch.from_numpy(mean), torch.from_numpy(std)
+    shift, scale = torch.from_numpy(mean), torch.from_numpy(std)
     width = model.config.action_width
     observations = torch.from_numpy(env.reset(seed=seed)[0])[None].float()
     actions, rewards = torch.zeros(0, width), torch.zeros(0)
@@ -169,8 +172,9 @@ def transformer_return(
     for step in range(max_steps):
         actions, rewards = torch.cat([actions, torch.zeros(1, width)]), torch.cat([rewards, torch.zeros(1)])
         with torch.no_grad():
-            actions[-1] = model.act((observations - mean) / std, actions, target, timesteps)
-        observation, reward, terminal, _, _ = env.step(actions[-1].cpu().numpy())
+            actions[-1] = model.act((observations - shift) / scale, actions, target, timesteps)
+        observation, raw_reward, terminal, _, _ = env.step(actions[-1].cpu().numpy())
+        reward = float(raw_reward)
         observations = torch.cat([observations, torch.from_numpy(observation)[None].float()])
         rewards[-1] = reward
         target = torch.cat([target, target[-1:] - reward / RETURN_SCALE])

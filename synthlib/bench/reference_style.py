@@ -1,8 +1,8 @@
-"""Peers of ``make bench``: the same work, written as the public reference codebases write it.
+"""Peers of ``make bench``: the same work, written in the style of the public reference codebases.
 
-That is plain autograd, one call per operation, and every loss as a Python number after every update. Written here from
-the description of those programs, in the sections of faithfulness.md that are named below;
-``tests/bench/test_reference_style.py`` shows that they compute what our versions compute. Nothing in the project trains
+This style is plain autograd, one call per operation, and every loss as a Python number after every update. The classes
+are written from the description of these programs in faithfulness.md, in the sections that are named below.
+``tests/bench/test_reference_style.py`` shows that they compute the same as our versions. Nothing in the project trains
 with them. Loops that draw data or play episodes are in :mod:`synthlib.bench.reference_loops`.
 """
 
@@ -27,16 +27,18 @@ from synthlib.offline.datasets import Transitions
 
 
 class ReferenceCQL:
-    """CQL with the update of faithfulness 6.3, from the weights of a :class:`synthlib.cql.agent.CQL`.
+    """CQL with the update of faithfulness 6.3. It starts from the weights of a :class:`synthlib.cql.agent.CQL`.
 
-    The policy's network runs once for each sampled action. Each kind of actions goes through each Q network by itself,
-    with repeated observations. Each of the three losses has its own Adam, and all logged values become Python numbers.
+    The policy network runs once for each sampled action. Each kind of actions goes through each Q network in a separate
+    call, with repeated observations. Each of the three losses has its own Adam, and all logged values become Python
+    numbers.
     """
 
     def __init__(self, agent: CQL) -> None:
         self.config, self.q_max, self.action_width = agent.config, agent.q_max, agent.action_width
-        for name in ("policy", "q1", "q2", "target_q1", "target_q2", "log_alpha"):
-            setattr(self, name, copy.deepcopy(getattr(agent, name)))
+        self.policy, self.log_alpha = copy.deepcopy(agent.policy), copy.deepcopy(agent.log_alpha)
+        self.q1, self.q2 = copy.deepcopy(agent.q1), copy.deepcopy(agent.q2)
+        self.target_q1, self.target_q2 = copy.deepcopy(agent.target_q1), copy.deepcopy(agent.target_q2)
         rates = agent.config
         critics = [*self.q1.parameters(), *self.q2.parameters()]
         self.policy_optimiser = torch.optim.Adam(self.policy.parameters(), lr=rates.policy_learning_rate)
@@ -44,7 +46,7 @@ class ReferenceCQL:
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=rates.alpha_learning_rate)
 
     def update(self, batch: Transitions, noise: Noise) -> dict[str, float]:
-        """One update, in place; returns the losses by the names of :meth:`synthlib.cql.agent.CQL.update`."""
+        """One update, in place; returns the losses under the names of :meth:`synthlib.cql.agent.CQL.update`."""
         config, states = self.config, batch.observations
         action, log_pi = self._sample(states, noise.policy)
         alpha_loss = -(self.log_alpha * (log_pi - self.action_width).detach()).mean()
@@ -65,15 +67,15 @@ class ReferenceCQL:
         q1_current, q2_current = (self._several(q, states, current) for q in (self.q1, self.q2))
         q1_next, q2_next = (self._several(q, states, following) for q in (self.q1, self.q2))
         conservative = []
-        for uniform, of_next, of_current, data in (
+        for q_uniform, q_next, q_current, q_data in (
             (q1_uniform, q1_next, q1_current, q1_data),
             (q2_uniform, q2_next, q2_current, q2_data),
         ):
             all_q = torch.cat(
-                [uniform - uniform_log_density, of_next - following_log_pi, of_current - current_log_pi], dim=1
+                [q_uniform - uniform_log_density, q_next - following_log_pi, q_current - current_log_pi], dim=1
             )
             soft_maximum = torch.logsumexp(all_q / config.temperature, dim=1) * config.temperature
-            conservative.append((soft_maximum - data).mean() * config.conservative_weight)
+            conservative.append((soft_maximum - q_data).mean() * config.conservative_weight)
         q_loss = td_1 + td_2 + conservative[0] + conservative[1]
 
         for optimiser, loss in (
@@ -111,7 +113,7 @@ class ReferenceCQL:
 
     @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """The action (A,) without noise for one observation (S,). As in the reference its density is computed too."""
+        """The action (A,) without noise for one observation (S,). As in the reference, its density is computed too."""
         mean, log_std = self.policy(torch.tensor(observation[None], dtype=torch.float32))
         action = torch.tanh(mean)
         TransformedDistribution(Normal(mean, log_std.exp()), [TanhTransform(cache_size=1)]).log_prob(action).sum(dim=-1)
@@ -124,18 +126,18 @@ class ReferenceCQL:
         return action, TransformedDistribution(normal, [squash]).log_prob(action).sum(dim=-1)
 
     def _sample_several(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions (B, N, A) and log densities (B, N) without gradient; each observation (B, S) is repeated N times."""
+        """N actions (B, N, A) per observation (B, S), and their log densities (B, N), both without gradient."""
         actions, log_pi = self._sample(observations.unsqueeze(1).repeat(1, noise.shape[1], 1), noise)
         return actions.detach(), log_pi.detach()
 
     def _several(self, q: QNetwork, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Q values (B, N) of (B, S) and (B, N, A), computed as one batch of B N pairs."""
+        """Q values (B, N) of observations (B, S) and actions (B, N, A), computed as one batch of B N pairs."""
         repeated = observations.unsqueeze(1).repeat(1, actions.shape[1], 1)
         return q(repeated.flatten(0, 1), actions.flatten(0, 1)).view(len(observations), -1)
 
 
 class ReferenceCriticPretraining:
-    """Critic pre-training as in faithfulness 5.2, from the weights of a :class:`CriticPretraining` without updates."""
+    """Critic pre-training as in faithfulness 5.2. It starts from the weights of a new :class:`CriticPretraining`."""
 
     def __init__(self, training: CriticPretraining) -> None:
         self.q1, self.q2 = copy.deepcopy(training.q1), copy.deepcopy(training.q2)
@@ -148,7 +150,7 @@ class ReferenceCriticPretraining:
         self.optimiser = torch.optim.Adam(weights, lr=training.config.learning_rate)
 
     def update(self, generator: np.random.RandomState) -> tuple[float, float]:
-        """One update on rows drawn by ``generator``; returns the loss of either critic."""
+        """One update on rows drawn by ``generator``; returns the losses of the two critics."""
         data, (state_table, action_table) = self.transitions, self.tables
         rows = generator.randint(len(data.observations), size=self.batch_size)
         states, wanted = state_table[data.observations[rows]], state_table[data.next_observations[rows]]
@@ -163,17 +165,17 @@ class ReferenceCriticPretraining:
 
 
 class ReferenceDT(nn.Module):
-    """The published baseline of the Decision Transformer around Hugging Face's GPT-2 (faithfulness 3.1 to 3.3).
+    """The published baseline of the Decision Transformer with Hugging Face's GPT-2 (faithfulness 3.1 to 3.3).
 
-    ``attention`` is "eager", as in the reference of 2021, or "sdpa". All hidden states are computed, and the outputs of
-    all three heads.
+    ``attention`` is "eager", as in the reference of 2021, or "sdpa". All hidden states and the outputs of all three
+    heads are computed.
     """
 
     def __init__(self, config: DTConfig, attention: str = "eager") -> None:
         super().__init__()
         self.config, width = config, config.width
         self.transformer = GPT2Model(
-            GPT2Config(
+            GPT2Config(  # type: ignore[call-arg]  # it passes attn_implementation on to its base class
                 vocab_size=1,
                 n_positions=GPT2_POSITIONS,
                 n_embd=width,
@@ -188,7 +190,7 @@ class ReferenceDT(nn.Module):
                 attn_implementation=attention,
             )
         )
-        self.transformer.wpe.weight.data.zero_()  # the time embedding says where a token is
+        self.transformer.wpe.weight.data.zero_()  # only the time embedding encodes a token's position
         self.transformer.wpe.weight.requires_grad_(False)
         self.time_embedding = nn.Embedding(config.timesteps, width)
         self.embed_return, self.embed_ln = nn.Linear(1, width), nn.LayerNorm(width)
@@ -199,7 +201,7 @@ class ReferenceDT(nn.Module):
         self.predict_return = nn.Linear(width, 1)
 
     def load(self, model: DecisionTransformer) -> Self:
-        """Copy the weights of ``model``; returns this model. Raises ValueError when they are of another model."""
+        """Copy the weights of ``model``; returns this model. Raises ValueError when the two models do not fit."""
         own = {}
         for name, weight in model.state_dict().items():
             own["transformer." + name if name.startswith(("h.", "ln_f.")) else name] = weight
@@ -216,7 +218,7 @@ class ReferenceDT(nn.Module):
         timesteps: torch.Tensor,
         mask: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Predicted actions, observations and returns, each (B, K, ...). Arguments as of ``DecisionTransformer``."""
+        """Predicted actions, observations and returns, each (B, K, ...). Arguments: see ``DecisionTransformer``."""
         batch, steps = mask.shape
         parts = (self.embed_return(returns_to_go), self.embed_state(observations), self.embed_action(actions))
         time = self.time_embedding(timesteps)
@@ -241,7 +243,7 @@ class ReferenceDT(nn.Module):
 
 
 class ReferenceDTTraining:
-    """Fine-tuning of a :class:`ReferenceDT` (faithfulness 3.7 to 3.9)."""
+    """The fine-tuning of a :class:`ReferenceDT` (faithfulness 3.7 to 3.9)."""
 
     def __init__(self, model: ReferenceDT, config: DTTrainingConfig) -> None:
         self.model, self.clip = model, config.gradient_clip
