@@ -1,1 +1,1 @@
-"""The Decision Transformer: GPT-2's pre-training, the model, fine-tuning and evaluation (paper, section 3)."""
+"""The Decision Transformer: pre-training of GPT-2, the model, fine-tuning and evaluation (paper, section 3)."""

@@ -1,26 +1,27 @@
-"""The Decision Transformer as a study sees it (paper 3): what presets and tables may say about it, and its seeds.
+"""What a study needs from the Decision Transformer (paper 3): the keys of its presets and arms, and its seeds.
 
-Nothing here needs PyTorch; :mod:`synthlib.dt.jobs` has what trains. An arm of a table may say, beside ``length``:
+Nothing here needs PyTorch; the code that trains is in :mod:`synthlib.dt.jobs`. An arm of a table may have these keys,
+in addition to ``length``:
 
     pretraining: none         the published baseline, without pre-training
-    pretraining_updates: n    in place of 20,000, or 80,000 on text; 0 is the matched control
-    pretraining_seed: n       of the pre-trained weights and their batches
+    pretraining_updates: n    instead of 20,000, or 80,000 on text; 0 is the matched control
+    pretraining_seed: n       seed of the pre-trained weights and of their batches
     chain: {...}              fields of ChainConfig
-    objective: name           identity or mapping in place of next_token
-    text: wiki                text in place of a chain
+    objective: name           identity, mapping or mapping_within instead of next_token
+    text: wiki                pre-training on text instead of a chain
     data_ratio: x             fine-tuned on this share of the trajectories
-    exclude_lowest: false     draws the trajectory of lowest return too, which the authors' loop leaves out
+    exclude_lowest: false     draws also the trajectory with the lowest return, which the authors' loop leaves out
     model: {...}, training: {...}, gpt2: {...}
                               fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
 """
 
 from synthlib.runs.job import Algorithm
 
-# All 20 of faithfulness 3.15; the authors' arms of three and of five seeds took the first three and five of these.
-SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
-SEEDS += (4598, 5575, 5599, 6183, 7127, 7282, 7929, 8958, 9051, 9329)
+# All 20 seeds of faithfulness 3.15. The authors' arms with three or five seeds used the first three or five of these.
+_FIRST_SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
+SEEDS = (*_FIRST_SEEDS, 4598, 5575, 5599, 6183, 7127, 7282, 7929, 8958, 9051, 9329)
 CHAIN_UPDATES = 20_000  # paper 3.3
-TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last of its run
+TEXT_UPDATES = 80_000  # Table 9; the Wiki model is the last checkpoint of its pre-training
 
 ALGORITHM = Algorithm(
     name="dt",

@@ -1,17 +1,18 @@
-"""Attention with one head, computed with half as many products of tokens: shared by the fast twins of both networks.
+"""Attention with one head in half as many matrix products per token; the fast twins of both networks use it.
 
-With token i's normalised state h_i, a score is (h_i Q + q) (h_j K + k)^T, which is
+Let h_i be the normalised state of token i. The attention score of tokens i and j is (h_i Q + q) (h_j K + k)^T, which is
 
-    h_i (Q K^T) h_j^T + (q K^T) h_j^T + (terms of i alone, which the softmax does not see),
+    h_i (Q K^T) h_j^T + (q K^T) h_j^T + (terms that depend on i alone, which cancel in the softmax).
 
-and what the attention adds to the residual stream is
+With the attention weights p_ij, the attention adds to the residual stream
 
     (sum_j p_ij (h_j V + v)) O + o = (sum_j p_ij h_j) (V O) + (sum_j p_ij) (v O) + o.
 
-Q K^T and V O are products of weights, made once per update. They project each token twice, where Q, K, V, O do so four
-times; keys and values are the tokens themselves. That saves a sixth of a layer's products, and where few tokens ask, as
-in a Decision Transformer's last layer, nearly all of the attention's. The paper's networks have one head; with several,
-queries and keys are narrower and nothing would be saved.
+Q K^T and V O are products of weights, computed once per update. With them each token has two projections, not four by
+Q, K, V and O; the states themselves serve as keys and values. This saves a sixth of a layer's matrix products. Where
+few tokens have queries, as in the last layer of a Decision Transformer, it saves nearly all projections of the
+attention. The paper's networks have one head. With several heads, queries and keys would be narrower than the states,
+and nothing would be saved.
 """
 
 import math
@@ -24,8 +25,11 @@ from synthlib.kernels.products import affine
 
 
 class MergedWeights(NamedTuple):
-    """Of one attention: ``question`` (E, E) is Q K^T / sqrt(E) and ``question_bias`` (E,) is q K^T / sqrt(E);
-    ``answer`` (E, E) is V O, ``value_bias`` (E,) v O, ``bias`` (E,) o."""
+    """The merged weights of one attention layer.
+
+    ``question`` (E, E) is Q K^T / sqrt(E), ``question_bias`` (E,) is q K^T / sqrt(E), ``answer`` (E, E) is V O,
+    ``value_bias`` (E,) is v O, and ``bias`` (E,) is o.
+    """
 
     question: torch.Tensor
     question_bias: torch.Tensor
@@ -35,7 +39,10 @@ class MergedWeights(NamedTuple):
 
 
 def merged(attention: Any) -> MergedWeights:
-    """:class:`MergedWeights` of an attention with GPT-2's names, ours or Hugging Face's; differentiable."""
+    """:class:`MergedWeights` of ``attention``, which has GPT-2's parameter names (ours or Hugging Face's).
+
+    Gradients flow through the result to the parameters.
+    """
     weight, bias = attention.c_attn.weight, attention.c_attn.bias
     width = weight.shape[0]
     (query, key, value), (query_bias, _, value_bias) = weight.split(width, dim=1), bias.split(width)
@@ -53,15 +60,15 @@ def merged(attention: Any) -> MergedWeights:
 def attend(
     weights: MergedWeights, asking: torch.Tensor, seen: torch.Tensor, bias: torch.Tensor, factors: Factors = None
 ) -> torch.Tensor:
-    """What the attention adds to the residual stream of the tokens that ask: (B, W, E).
+    """What the attention layer adds to the residual stream of W tokens, (B, W, E).
 
-    ``weights`` are :class:`MergedWeights`; ``asking`` (B, W, E) are normalised states, the rest is as in :func:`mix`.
+    ``asking`` (B, W, E) are the normalised states of these W tokens. The other arguments are as in :func:`mix`.
     """
     return answers(weights, *mix(questions(weights, asking), seen, bias, factors))
 
 
 def questions(weights: MergedWeights, asking: torch.Tensor) -> torch.Tensor:
-    """What is multiplied with the states that are seen: (B, W, E) -> (B, W, E)."""
+    """Queries of the normalised states ``asking``; a dot product with a state is a score. (B, W, E) -> (B, W, E)."""
     return affine(asking, weights.question, weights.question_bias)
 
 
@@ -72,21 +79,23 @@ def mix(
     factors: Factors = None,
     values: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(mixed states (B, W, E), sums of the shares (B, W, 1), None where they are 1).
+    """(states averaged by attention weights (B, W, E), sums of the attention weights (B, W, 1) or None).
 
-    ``seen`` (B, T, E) are normalised states; ``bias`` (B or 1, W, T) or (W, T) is added to the scores and hides what
-    must not be seen, or (W, t) to those of the last t states; ``factors`` (B, W, T) are those of dropout. ``values``
-    (B, T, E) are what is mixed, if not the states themselves.
+    ``queries`` (B, W, E) come from :func:`questions`; ``seen`` (B, T, E) are the normalised states that they attend to.
+    ``bias`` is added to the scores and hides tokens: (W, T), or (B or 1, W, T), or (W, t) for the last t states only.
+    ``factors`` (B, W, T) are dropout factors. ``values`` (B, T, E) are averaged instead of ``seen`` if given. The sums
+    are None without dropout, where they are 1.
     """
     scores = torch.bmm(queries, seen.transpose(1, 2))
-    scores.detach()[..., -bias.shape[-1] :].add_(bias)  # a constant: nothing to be recorded, no copy of all scores
+    # The bias is a constant. In place and detached, autograd records nothing and the scores are not copied.
+    scores.detach()[..., -bias.shape[-1] :].add_(bias)
     shares = dropped(scores.softmax(dim=-1), factors)
     sums = None if factors is None else shares.sum(dim=2, keepdim=True)
     return torch.bmm(shares, seen if values is None else values), sums
 
 
 def answers(weights: MergedWeights, mixed: torch.Tensor, sums: torch.Tensor | None) -> torch.Tensor:
-    """What :func:`mix` gave, projected: (B, W, E)."""
+    """The output projection of the two results of :func:`mix`: (B, W, E)."""
     if sums is None:
         return affine(mixed, weights.answer, weights.value_bias + weights.bias)
     return torch.addcmul(affine(mixed, weights.answer, weights.bias), sums, weights.value_bias)

@@ -1,8 +1,8 @@
-"""The auxiliary k-means term of DT+Wiki (faithfulness 3.10): draw input tokens towards clusters of word embeddings.
+"""The auxiliary k-means term of DT+Wiki (faithfulness 3.10): pull input tokens towards clusters of word embeddings.
 
-The name promises a cosine similarity between a token and its nearest cluster centre. The reference's product keeps
-the feature axis, so the maximum over centres is taken for each feature by itself, and of a thousand centres only the
-largest and the smallest value of each feature ever matter. It is kept as executed.
+The intended term is the cosine similarity between a token and its nearest cluster centre. But the product in the
+authors' code keeps the feature axis, so the maximum over centres is taken for each feature separately. Of a thousand
+centres, only the largest and the smallest value of each feature matter. We keep what the authors' code computed.
 """
 
 from typing import NamedTuple
@@ -22,9 +22,9 @@ def cluster_centres(
 ) -> torch.Tensor:
     """k-means by cosine of word ``embeddings`` (V, E) -> centres (clusters, E), each the mean of its members.
 
-    Starts from distinct rows that ``generator`` (torch) draws, stops when the centres' moves sum to less than
-    ``tolerance`` (squared) or after ``iterations``. An empty cluster starts again from a random row. Raises ValueError
-    when there are fewer rows than clusters.
+    The first centres are distinct rows, drawn by ``generator``. The search stops after ``iterations``, or when the
+    squared sum of the centres' moves is below ``tolerance``. An empty cluster starts again from a random row. Raises
+    ValueError when there are fewer rows than clusters.
     """
     count = len(embeddings)
     if count < clusters:
@@ -46,10 +46,11 @@ def cluster_centres(
 
 
 class ClusterTerm(NamedTuple):
-    """Maps token embeddings (B, T, E), padding included, to the scalar to be descended on.
+    """The k-means loss: maps token embeddings (B, T, E), padding included, to a scalar.
 
-    It is minus the mean over batch, token and feature of max over centres c of c_e x_e, both normalised; the maximum
-    of c_e x_e is x_e times the ``largest`` c_e where x_e > 0, and times the ``smallest`` where x_e < 0; (E,) each.
+    The loss is minus the mean over batch, token and feature e of max_c (c_e x_e), with normalised centres c and tokens
+    x. This maximum is x_e times ``largest``_e where x_e > 0, and x_e times ``smallest``_e elsewhere. ``largest`` and
+    ``smallest`` (E,) are the largest and smallest value of each feature over the centres.
     """
 
     largest: torch.Tensor
@@ -57,7 +58,7 @@ class ClusterTerm(NamedTuple):
 
     @classmethod
     def of(cls, centres: torch.Tensor) -> "ClusterTerm":
-        """The term of ``centres`` (C, E)."""
+        """The loss for ``centres`` (C, E)."""
         directions = F.normalize(centres.detach(), dim=1)
         return cls(directions.max(dim=0).values, directions.min(dim=0).values)
 

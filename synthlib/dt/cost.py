@@ -1,4 +1,4 @@
-"""How long the Decision Transformer's trainings take on this machine: updates and steps, measured once per size."""
+"""Expected seconds of the Decision Transformer's trainings on this machine, from measured updates and steps."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -29,7 +29,7 @@ def pretraining_seconds(job: Job) -> float:
 
 
 def finetuning_seconds(job: Job) -> float:
-    """Expected seconds of a "dt" job, its evaluations included."""
+    """Expected seconds of a "dt" job, including its evaluations."""
     environment = environment_of(job.config["dataset"]["name"])
     widths = DIMENSIONS[environment]
     update = measured(f"dt-{widths}", lambda: _update(*widths))
@@ -38,6 +38,7 @@ def finetuning_seconds(job: Job) -> float:
 
 
 def _update(observation_width: int, action_width: int) -> float:
+    """Median seconds of one fine-tuning update."""
     config = pretrained_config(observation_width, action_width)
     model = DecisionTransformer(config, seed=0).to(chosen())
     training = DTTraining(model, DTTrainingConfig(), best(predict_actions, config))
@@ -51,6 +52,7 @@ def _update(observation_width: int, action_width: int) -> float:
 
 
 def _step(environment: str) -> float:
+    """Seconds of one environment step in evaluation."""
     model = DecisionTransformer(pretrained_config(*DIMENSIONS[environment]), seed=0).to(chosen())
     last_action = best(LastAction, model.config)
     evaluator = Evaluator(environment, episodes=10, max_steps=_STEPS)
@@ -66,7 +68,7 @@ def _step(environment: str) -> float:
 
 
 def _gpt2_update(gpt2: dict[str, Any]) -> float:
-    """Seconds of one update: measured once per sequence length, by the number of operations for other sizes."""
+    """Seconds of one pre-training update: measured per sequence length, scaled by operations for other sizes."""
     fields = {"vocabulary": 100, "sequence_length": gpt2["sequence_length"], "batch_size": 1}
     config = GPT2PretrainingConfig(**fields)
     per_sequence = measured(f"gpt2-{config.sequence_length}", lambda: _gpt2_sequence(config))
@@ -74,7 +76,10 @@ def _gpt2_update(gpt2: dict[str, Any]) -> float:
 
 
 def _gpt2_sequence(config: GPT2PretrainingConfig) -> float:
-    """As many sequences at once as a pre-training takes, so that short ones are not all overhead."""
+    """Seconds per sequence of one update, with as many sequences at once as a pre-training takes.
+
+    One short sequence alone would mostly measure overhead.
+    """
     config = replace(config, batch_size=64)
     config = replace(config, batch_size=default_micro_batch(config))
     training = GPT2Pretraining(config, batches=None, logits=best(logits, config), device=chosen())

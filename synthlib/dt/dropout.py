@@ -1,7 +1,7 @@
-"""Dropout whose factors are an argument: drawn for a whole update at once, from a generator that is given.
+"""Dropout whose factors are an argument of the forward pass: one given generator draws them for a whole update.
 
-So an update repeats whenever its generator is made again, and the readable and the fast forward pass can be compared
-with dropout. Hugging Face's modules draw from torch's global generator instead.
+So an update can be repeated with a generator of the same seed, and the readable and the fast forward pass can be
+compared with dropout. Hugging Face's modules draw from torch's global generator instead.
 """
 
 import math
@@ -15,14 +15,15 @@ if TYPE_CHECKING:  # the model imports this file
     from synthlib.dt.model import DTConfig
 
 Factors = torch.Tensor | None
-"""0 or 1/(1-p) for each number that dropout acts on; None where nothing is dropped."""
+"""0 or 1/(1-p) for each number that dropout acts on; None for no dropout."""
 
 
 class Dropouts(NamedTuple):
-    """The dropout factors of one pass of a Decision Transformer.
+    """The dropout factors of one forward pass of a Decision Transformer.
 
-    ``embedding`` (B, 3K, E), and per layer ``attention`` (B, H, 3K, 3K), ``mixed`` and ``fed`` (B, 3K, E) for what
-    the attention and the feed-forward part add to the residual stream.
+    ``embedding`` (B, 3K, E) is for the input tokens. Per layer, ``attention`` (B, H, 3K, 3K) is for the attention
+    weights, ``mixed`` (B, 3K, E) for the output of the attention, and ``fed`` (B, 3K, E) for the output of the
+    feed-forward part.
     """
 
     embedding: Factors
@@ -34,7 +35,7 @@ class Dropouts(NamedTuple):
 def draw_dropouts(
     config: "DTConfig", batch: int, steps: int, generator: torch.Generator | None, device: torch.device = CPU
 ) -> Dropouts:
-    """:class:`Dropouts` for ``batch`` windows of ``steps`` steps on ``device``; ``generator`` None draws none."""
+    """:class:`Dropouts` for ``batch`` windows of ``steps`` steps on ``device``; no dropout if ``generator`` is None."""
 
     def factors(shape: tuple[int, ...], probability: float) -> Factors:
         return dropout_factors(shape, probability, generator, device)
@@ -58,19 +59,19 @@ def no_dropouts(config: "DTConfig") -> Dropouts:
 def dropout_factors(
     shape: tuple[int, ...], probability: float, generator: torch.Generator | None, device: torch.device = CPU
 ) -> Factors:
-    """float32 of ``shape``, 0 with ``probability`` and 1/(1-p) otherwise; None when nothing is to be dropped."""
+    """float32 of ``shape``: 0 with ``probability`` p, else 1/(1-p). None for no dropout: p = 0, or no generator."""
     if generator is None or probability == 0:
         return None
-    # Four decisions from each 64 random bits: torch's own Bernoulli draws cost four times as much on a CPU.
+    # Each 64 random bits decide four numbers: torch's own Bernoulli draws cost four times as much on a CPU.
     count = math.prod(shape)
     bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
     bits.random_(-(2**63), None, generator=generator)
     factors = torch.empty(count, device=device)
-    # Straight to 0 and 1: by way of booleans it takes five times as long.
+    # The comparison writes 0 and 1 as floats directly: by way of booleans it takes five times as long.
     torch.ge(bits.view(torch.int16)[:count], round(probability * 2**16) - 2**15, out=factors)
     return factors.view(shape).mul_(1 / (1 - probability))
 
 
 def dropped(x: torch.Tensor, factors: Factors) -> torch.Tensor:
-    """``x`` with dropout ``factors`` of its shape applied."""
+    """``x`` times the dropout ``factors`` of the same shape."""
     return x if factors is None else x * factors

@@ -1,8 +1,8 @@
-"""Evaluation of a Decision Transformer: ask for a return, act, subtract what was earned (faithfulness 3.14).
+"""Evaluation of a Decision Transformer: ask for a return, act, subtract each reward from it (faithfulness 3.14).
 
 :func:`readable_episode` follows the reference, one padded window per step. :class:`ReturnConditioned` plays all
-episodes as one batch. The window slides and the model reads it anew at each step: a cache of keys and values would not
-be exact, because keys and values in the second layer and above depend on steps that have since left the window.
+episodes as one batch. The window slides, and the model reads the whole window at each step. A cache of keys and values
+would not be exact: from the second layer on they depend on steps that have left the window since.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,16 @@ import torch
 
 from synthlib.dt.model import DecisionTransformer, DTConfig
 
-# Raw returns asked for, paper Table 10. The authors also ran a second one per environment and did not report it.
+# Raw target returns, paper Table 10. The authors also ran a second one per environment and did not report it.
 TARGET_RETURNS = {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}
 
 
 class Episode(NamedTuple):
-    """T steps: ``observations`` (T, O) raw, ``actions`` (T, A) float32, ``rewards`` (T,), and ``returns_to_go`` (T,)
-    float32 in units of the return scale, as fed to the model."""
+    """One episode of T steps.
+
+    ``observations`` (T, O) raw, ``actions`` (T, A) float32, ``rewards`` (T,) raw, and ``returns_to_go`` (T,) float32 in
+    units of the return scale, as the model reads them.
+    """
 
     observations: np.ndarray
     actions: np.ndarray
@@ -36,11 +39,11 @@ def readable_episode(
     seed: int | None = None,
     max_steps: int | None = None,
 ) -> Episode:
-    """Play one :class:`Episode` in a gymnasium-like ``env`` until it terminates or ``max_steps`` are over.
+    """Play one :class:`Episode` in a gymnasium-like ``env`` until it terminates or after ``max_steps`` steps.
 
-    ``mean`` and ``std`` (O,) are those of the training data, ``target_return`` is raw, ``max_steps`` is the model's
-    time limit unless given. Padding is zeros *after* normalisation and, unlike in training, zeros for actions as well;
-    the action being asked for is zeros too.
+    ``mean`` and ``std`` (O,) normalise the observations; they come from the training data. ``target_return`` is raw.
+    ``max_steps`` is the model's time limit by default. Observations are padded with zeros *after* normalisation.
+    Actions are padded with zeros too, unlike in training, and the action to be predicted is also zeros in the input.
     """
     context, scale, time_limit = model.config.context, model.config.return_scale, model.config.time_limit
     max_steps = time_limit if max_steps is None else max_steps
@@ -73,11 +76,11 @@ def readable_episode(
 
 
 class ReturnConditioned:
-    """A Decision Transformer as a policy of :func:`synthlib.offline.evaluation.rollout`; a new one for each evaluation.
+    """A Decision Transformer as a policy for :func:`synthlib.offline.evaluation.rollout`; make one per evaluation.
 
-    It remembers the last ``config.context`` steps of each running episode. All episodes start together, so that their
-    windows are equally long and need no padding. ``predict`` maps the windows to actions, as
-    :class:`synthlib.dt.model.LastAction` does; the rest is as in :func:`readable_episode`.
+    The policy remembers the last ``config.context`` steps of each running episode. All episodes start together, so
+    their windows have equal lengths and need no padding. ``predict`` maps the windows to actions, as
+    :class:`synthlib.dt.model.LastAction` does. The other arguments are as in :func:`readable_episode`.
     """
 
     def __init__(
@@ -91,11 +94,11 @@ class ReturnConditioned:
         self.predict, self.config = predict, config
         self.mean, self.std, self.target_return = mean, std, target_return
         self._steps = 0
-        self._running = np.zeros(0, dtype=np.int64)  # which episode each row of the windows is from
+        self._running = np.zeros(0, dtype=np.int64)  # (n,) the episode of each row of the windows
         self._windows: list[np.ndarray] = []  # observations (n, L, O), actions (n, L, A), returns-to-go (n, L, 1)
 
     def __call__(self, observations: np.ndarray, rewards: np.ndarray, running: np.ndarray) -> np.ndarray:
-        """Actions (n, A); the arguments are those of :class:`synthlib.offline.evaluation.Policy`."""
+        """Actions (n, A) in the n running episodes, as :class:`synthlib.offline.evaluation.Policy` describes."""
         config = self.config
         if self._steps == 0:
             widths = config.observation_width, config.action_width, 1
@@ -124,5 +127,5 @@ def _left_padded(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _remaining(return_to_go: Any, rewards: Any, scale: float) -> Any:
-    """The returns-to-go after ``rewards``, float32 as in the reference; numbers, or arrays of one shape."""
+    """The returns-to-go after ``rewards``, float32 as in the reference; two numbers, or two arrays of one shape."""
     return return_to_go - (np.asarray(rewards) / scale).astype(np.float32)

@@ -1,14 +1,14 @@
 """Fine-tuning a Decision Transformer: loss, optimiser and one update, with the authors' quirks as named options.
 
-The paper's Table 10 and the released code disagree (faithfulness 3.7, 3.8). The defaults are what was executed:
-weight decay on every parameter although Table 10 says none for the backbone, and, where the time embedding is GPT-2's
-position table, two optimiser steps for it per update, because the reference lists that parameter twice.
+The paper's Table 10 and the released code disagree (faithfulness 3.7, 3.8). The defaults follow the executed code.
+First, weight decay acts on every parameter, although Table 10 excludes the backbone. Second, where the time embedding
+is GPT-2's position table, each update steps it twice, because the reference lists that parameter twice.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.utils._pytree import tree_map
@@ -20,24 +20,31 @@ from synthlib.kernels.adam import FusedAdam
 from synthlib.machine.devices import CPU, generator, put
 
 DECAYED = ("all", "not_backbone")
-# Prefixes of the parameters that a Decision Transformer does not take from GPT-2.
+# Name prefixes of the parameters that a Decision Transformer does not take from GPT-2.
 _NOT_BACKBONE = ("embed_", "predict_")
 Predict = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 """The forward pass of a training: :func:`synthlib.dt.model.predict_actions` or its fast twin."""
-ClusterLoss = Callable[[torch.Tensor], torch.Tensor]
-"""Token embeddings (B, 3K, E) -> scalar: :class:`synthlib.dt.clusters.ClusterTerm`."""
+
+
+class ClusterLoss(Protocol):
+    """The k-means term of a training, such as :class:`synthlib.dt.clusters.ClusterTerm`."""
+
+    def __call__(self, embeddings: torch.Tensor, /) -> torch.Tensor:
+        """Token embeddings (B, 3K, E) -> scalar."""
 
 
 @dataclass(frozen=True)
 class DTTrainingConfig:
+    """Hyperparameters of fine-tuning; the defaults are the paper's "DT" as the authors executed it (Table 10)."""
+
     learning_rate: float = 1e-4
     warmup_updates: int = 5000  # linear, then constant; the code's default is 10,000
     batch_size: int = 64
     gradient_clip: float = 0.25  # on the global norm
     weight_decay: float = 1e-4
-    decayed: str = "all"  # "not_backbone" is what Table 10 says
+    decayed: str = "all"  # the parameters with weight decay; Table 10 says "not_backbone"
     eps: float = 1e-8
-    time_embedding_steps: int = 1
+    time_embedding_steps: int = 1  # optimiser steps of the time embedding per update
     cluster_weight: float = 0.0  # of the k-means term; 0.1 for DT+Wiki
 
 
@@ -47,14 +54,14 @@ def baseline_training(**changes: Any) -> DTTrainingConfig:
 
 
 def pretrained_training(**changes: Any) -> DTTrainingConfig:
-    """Every pre-trained arm and the matched control: another eps, and the position table stepped twice."""
+    """All pre-trained arms and the matched control: another eps, and two steps of the position table per update."""
     return DTTrainingConfig(**({"eps": 1e-6, "time_embedding_steps": 2} | changes))
 
 
 class Update(NamedTuple):
-    """``loss`` is what was descended on, ``action_error`` its first term, ``gradient_norm`` is before clipping.
+    """The total ``loss`` of one update, its first term ``action_error``, and the ``gradient_norm`` before clipping.
 
-    Scalar tensors: an update does not wait until a GPU has computed them. :func:`check_finite` checks their values.
+    They are scalar tensors, so that an update does not wait for a GPU. :func:`check_finite` checks their values later.
     """
 
     loss: torch.Tensor
@@ -80,12 +87,12 @@ def action_error(predicted: torch.Tensor, actions: torch.Tensor, mask: torch.Ten
 
 
 def learning_rate(config: DTTrainingConfig, update: int) -> float:
-    """The rate of 0-based ``update``: the first update already moves the weights."""
+    """The learning rate of the 0-based ``update``; it is above 0 from the first update on."""
     return config.learning_rate * min((update + 1) / config.warmup_updates, 1.0)
 
 
 def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tuple[FusedAdam, int]]:
-    """[(AdamW, its steps per update)]: the time embedding apart, so that it can be stepped more than once.
+    """[(AdamW, its steps per update)]. The time embedding has its own AdamW, so that it can be stepped more than once.
 
     Raises ValueError for an unknown ``config.decayed``.
     """
@@ -95,7 +102,7 @@ def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tup
     fresh = [p for name, p in model.named_parameters() if name.startswith(_NOT_BACKBONE)]
     trunk = [p for name, p in model.named_parameters() if not name.startswith(_NOT_BACKBONE) and p is not time]
     trunk_decay = config.weight_decay if config.decayed == "all" else 0.0
-    # A time embedding of its own belongs to the Decision Transformer, GPT-2's table to the backbone.
+    # GPT-2's position table belongs to the backbone, a time embedding drawn for the Decision Transformer does not.
     time_decay = trunk_decay if model.config.wpe_as_time_embedding else config.weight_decay
 
     def group(weights: Sequence[torch.Tensor], decay: float) -> dict[str, Any]:
@@ -110,7 +117,10 @@ def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tup
 def model_inputs(
     model: DecisionTransformer, batch: Batch, generator: torch.Generator | None
 ) -> tuple[list[torch.Tensor], Dropouts]:
-    """(the model's arguments for ``batch``, drawn dropouts), on the device and in the dtype of the model."""
+    """(the model's inputs for ``batch``, dropout factors), on the device and in the dtype of the model.
+
+    ``generator`` draws the dropout factors; None means no dropout.
+    """
     like = model.ln_f.weight
     parts = (batch.observations, batch.actions, batch.returns_to_go[:, :-1], batch.timesteps, batch.mask)
     inputs = [part.to(like.dtype) if part.is_floating_point() else part for part in put(like.device, *parts)]
@@ -127,7 +137,11 @@ def dt_loss(
     predict: Predict = predict_actions,
     cluster_term: ClusterLoss | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(total loss, action error) after ``updates`` updates; a function of tensors alone, differentiable."""
+    """(total loss, action error), differentiable. ``inputs`` and ``dropouts`` come from :func:`model_inputs`.
+
+    ``updates`` is the number of updates made before; the weight of ``cluster_term`` depends on it. A function of
+    tensors alone, so that ``torch.func`` can map it over several runs.
+    """
     _, actions, _, _, mask = inputs
     predicted, embeddings = predict(model, *inputs, dropouts=dropouts)
     error = action_error(predicted, actions, mask)
@@ -137,10 +151,10 @@ def dt_loss(
 
 
 class DTTraining:
-    """A model with its optimisers, one :meth:`update` at a time.
+    """A model with its optimisers, trained one :meth:`update` at a time.
 
-    ``predict`` is the forward pass; a fast twin gives the same numbers to rounding. ``cluster_term`` is needed when
-    ``config.cluster_weight`` is set, else ValueError.
+    ``predict`` is the forward pass; a fast twin gives the same numbers up to rounding. Raises ValueError when
+    ``config.cluster_weight`` is not 0 and there is no ``cluster_term``.
     """
 
     def __init__(
@@ -166,7 +180,7 @@ class DTTraining:
         return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.predict, self.cluster_term)
 
     def update(self, batch: Batch, generator: torch.Generator | None) -> Update:
-        """One update; ``generator`` draws the dropout masks (None: no dropout). Returns :class:`Update`."""
+        """Make one update on ``batch``; ``generator`` draws the dropout factors (None: no dropout)."""
         loss, error = self.loss(batch, generator)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -187,11 +201,11 @@ class DTTraining:
             "model": dict(self.model.state_dict()),
             "optimisers": [optimiser.state_dict() for optimiser, _ in self.optimisers],
         }
-        # The weights of a stacked run are views, and torch saves a view with the whole tensor behind it.
+        # The weights of a stacked run are views, and torch.save would write the whole tensor behind each view.
         return tree_map(lambda leaf: leaf.cpu().clone() if isinstance(leaf, torch.Tensor) else leaf, state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Continue from a value of :meth:`state_dict`."""
         self.updates = state["updates"]
         self.model.load_state_dict(state["model"])
         for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -199,13 +213,13 @@ class DTTraining:
 
 
 def cluster_annealing(step: int) -> float:
-    """Factor of the k-means term at 1-based ``step``: near 1, a half at 2500, gone by 5000 (faithfulness 3.10)."""
+    """Factor of the k-means term at the 1-based ``step``: near 1, 0.5 at 2500, near 0 by 5000 (faithfulness 3.10)."""
     return 1 / (1 + math.exp(min(5 - (5000 - step) / 500, 700.0)))
 
 
 def dropout_generator(seed: int, update: int, device: torch.device = CPU) -> torch.Generator:
-    """The generator of one update's dropout masks: a resumed run repeats them without any saved state.
+    """The generator of one update's dropout factors: a resumed run repeats them without any saved generator state.
 
-    The authors seed torch once per run instead, so our masks could not be theirs anyway.
+    The authors seed torch once per run instead, so our dropout differs from theirs.
     """
     return generator(device, seed, update)

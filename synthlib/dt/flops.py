@@ -1,9 +1,9 @@
-"""Floating-point operations of the matrix products that the Decision Transformer cannot do without.
+"""Floating-point operations of the matrix products that the Decision Transformer needs at least.
 
-A multiply-add counts as two. Left out is what can be left out: gradients that nobody reads, attention to the future,
-two of the four projections of one-headed attention (:mod:`synthlib.dt.attention_fast`), and in the Decision Transformer
-what only feeds outputs without loss. Elementwise work and products of weights alone are not counted. The counts of the
-plain programs are in faithfulness 9.7; these here are 5 to 50 % smaller.
+A multiply-add counts as two. The counts leave out all work that the fast code can avoid: gradients that are not used,
+attention to the future, two of the four projections of one-headed attention (:mod:`synthlib.dt.attention_fast`), and
+everything that feeds only outputs without loss. Elementwise operations and products of weights with weights are not
+counted. The counts of the plain programs are in faithfulness 9.7; the counts here are 5 to 50 % smaller.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from synthlib.runs.job import Job
 def update(
     observation_width: int, action_width: int, batch_size: int = 64, steps: int = 20, width: int = 128, layers: int = 3
 ) -> int:
-    """One update of the Decision Transformer, windows of ``steps`` steps."""
+    """Operations of one update of the Decision Transformer on windows of ``steps`` steps."""
     tokens = 3 * steps
     square = width**2
     full_layer = tokens * 10 * square + _causal(range(1, tokens + 1), width)
@@ -27,9 +27,10 @@ def update(
 
 
 def action(observation_width: int, action_width: int, steps: int = 20, width: int = 128, layers: int = 3) -> int:
-    """One action in evaluation, for a full window of ``steps`` steps; of the last layer the last query alone.
+    """Operations of one action in evaluation, for a full window of ``steps`` steps.
 
-    Tokens keep their embeddings while the window slides, and with them the first layer's two projections.
+    Only the last token has a query in the last layer. Tokens keep their embeddings while the window slides, so the
+    first layer's two projections are computed for the three new tokens only.
     """
     tokens = 3 * steps - 1
     square = width**2
@@ -44,19 +45,19 @@ def action(observation_width: int, action_width: int, steps: int = 20, width: in
 def gpt2_update(
     vocabulary: int, sequence_length: int = 1024, batch_size: int = 64, width: int = 128, layers: int = 3
 ) -> int:
-    """One update of GPT-2's pre-training."""
+    """Operations of one update of GPT-2's pre-training."""
     layer = sequence_length * 10 * width**2 + _causal(range(1, sequence_length + 1), width)
     return 2 * batch_size * 3 * (layers * layer + sequence_length * width * vocabulary)
 
 
 def pretraining_update(config: dict[str, Any]) -> int:
-    """One update of a pre-training described by ``asdict(GPT2PretrainingConfig)``."""
+    """Operations of one update of a pre-training; ``config`` is ``asdict`` of its GPT2PretrainingConfig."""
     vocabulary = config["vocabulary"] * (2 if config["objective"] == "mapping" else 1)
     return gpt2_update(vocabulary, *(config[name] for name in ("sequence_length", "batch_size", "width", "layers")))
 
 
 def finetuning(job: Job) -> int:
-    """All updates of a "dt" job. Its evaluations, a hundredth of them, are left out."""
+    """Operations of all updates of a "dt" job. Its evaluations, a hundredth of these, are left out."""
     model, batch_size = job.config["model"], job.config["training"]["batch_size"]
     widths = model["observation_width"], model["action_width"]
     steps = model.get("context", CONTEXT)
@@ -64,10 +65,10 @@ def finetuning(job: Job) -> int:
 
 
 def pretraining(job: Job) -> int:
-    """All updates of a "gpt2_pretraining" job."""
+    """Operations of all updates of a "gpt2_pretraining" job."""
     return job.updates * pretraining_update(job.config["gpt2"])
 
 
 def _causal(lengths: Iterable[int], width: int) -> int:
-    """Multiply-adds of scores and of mixing, for queries that see ``lengths`` keys each."""
+    """Multiply-adds of the attention scores and of the weighted averages, for queries with ``lengths`` keys each."""
     return 2 * width * sum(lengths)

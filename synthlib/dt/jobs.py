@@ -1,8 +1,8 @@
-"""Fine-tuning of the Decision Transformer as a job of the store, in the arms as they were executed.
+"""Fine-tuning of the Decision Transformer as a job of the store, with the arms as the authors executed them.
 
-The published baseline, the matched control and the pre-trained arms differ as in the authors' runs (faithfulness 3.4);
-everything that a preset scales down is written into the job. Windows and dropout masks depend on the run's seed and
-the number of the update alone (faithfulness 3.12), so that nothing of them has to be saved.
+The published baseline, the matched control and the pre-trained arms differ as in the authors' runs (faithfulness 3.4).
+Everything that a preset scales down is written into the job. Windows and dropout factors depend only on the run's seed
+and the number of the update (faithfulness 3.12), so no generator state has to be saved.
 """
 
 from dataclasses import asdict
@@ -50,22 +50,24 @@ from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
-_OF_PRETRAINING = {"chain", "gpt2", "objective", "pretraining_seed", "pretraining_updates", "text"}
+_PRETRAINING_KEYS = {"chain", "gpt2", "objective", "pretraining_seed", "pretraining_updates", "text"}
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
 def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
-    """Job of one run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``.
+    """Job of one fine-tuning run: ``arm`` x ``dataset`` x ``seed``, under ``settings``, with data ``source``.
 
     Raises ValueError for settings that contradict each other, TypeError for an unknown field.
     """
     if arm.get("pretraining", "none") != "none":
         raise ValueError(f"pretraining: {arm['pretraining']!r} is unknown; say none, or what to pre-train on")
-    if "pretraining" in arm and (pointless := sorted(arm.keys() & _OF_PRETRAINING)):
+    if "pretraining" in arm and (pointless := sorted(arm.keys() & _PRETRAINING_KEYS)):
         raise ValueError(f"an arm with pretraining: none cannot have {', '.join(pointless)} as well")
     environment, checksum, masses = data_identity(dataset, source)
     baseline = "pretraining" in arm
-    backbone, requires, clusters = None, (), None
+    backbone: dict[str, Any] | None = None
+    requires: tuple[Job, ...] = ()
+    clusters: int | None = None
     if not baseline:
         pretraining = pretraining_job(arm, settings)
         backbone, requires = {"pretraining": pretraining.config, "updates": pretraining.updates}, (pretraining,)
@@ -91,17 +93,17 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
             "target_return": TARGET_RETURNS[environment],
         },
     }
-    where = {"context": {"source": source}, "algorithm": ALGORITHM.name}
-    return Job("dt", config, settings["updates"], requires=requires, **where)
+    context = {"source": source}
+    return Job("dt", config, settings["updates"], requires=requires, context=context, algorithm=ALGORITHM.name)
 
 
 def untrained_model(job: Job) -> DecisionTransformer:
-    """The model of a "dt" job before anything is loaded: all of it drawn from the run's seed."""
+    """The model of a "dt" job before pre-trained weights are loaded: the run's seed draws all weights."""
     return DecisionTransformer(DTConfig(**job.config["model"]), job.config["seed"])
 
 
 def loaded_model(job: Job, store: "Store") -> DecisionTransformer:
-    """The model that a "dt" job starts from: the untrained one with its pre-trained backbone, if it has one."""
+    """The model that a "dt" job starts from: the untrained model, with the pre-trained backbone if the arm has one."""
     model = untrained_model(job)
     for pretraining in job.requires:
         load_backbone(model, store.weights(pretraining))
@@ -109,11 +111,12 @@ def loaded_model(job: Job, store: "Store") -> DecisionTransformer:
 
 
 def sequence_data(job: Job) -> SequenceData:
-    """What a "dt" job learns from: :class:`synthlib.dt.windows.SequenceData`."""
+    """The training data of a "dt" job."""
     return _windows(job).data
 
 
-def _windows(job):
+def _windows(job: Job) -> BatchBuilder:
+    """The minibatch builder of a "dt" job, with its data."""
     config = job.config
     return _prepared(
         **config["dataset"],
@@ -124,17 +127,19 @@ def _windows(job):
     )
 
 
-@lru_cache(maxsize=1)  # runs of a stack share their data
-def _prepared(name, checksum, source, data_ratio, exclude_lowest, **window):
+@lru_cache(maxsize=1)  # stacked runs share their data
+def _prepared(
+    name: str, checksum: str | None, source: str, data_ratio: float, exclude_lowest: bool, **window: Any
+) -> BatchBuilder:
     kept = subset(trajectories(planned_data(name, checksum, source)), data_ratio)
     return best(BatchBuilder)(prepare(kept, exclude_lowest), **window)
 
 
-_evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
+_evaluator = lru_cache(maxsize=1)(Evaluator)  # stacked runs share one, they are evaluated one after the other
 
 
 class FineTuning:
-    """The state of one "dt" job between two updates (a :class:`synthlib.runs.job.Run`)."""
+    """A "dt" job in progress, a :class:`synthlib.runs.job.StackableRun`."""
 
     def __init__(self, job: Job, store: "Store") -> None:
         self.config = config = job.config
@@ -149,7 +154,10 @@ class FineTuning:
         environment = environment_of(config["dataset"]["name"])
         masses, time_limit = config["physics"]["masses"], model.config.time_limit
         self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit)
-        self.evaluations, self.losses, self.sums = [], [], {}
+        self.evaluations: list[dict[str, Any]] = []
+        self.losses: list[dict[str, Any]] = []
+        self.sums: dict[str, torch.Tensor] = {}
+        """Sums of the losses since the last row, float64 scalars."""
 
     @property
     def updates(self) -> int:
@@ -157,18 +165,21 @@ class FineTuning:
         return self.training.updates
 
     def update(self) -> None:
-        """One update of the model."""
+        """Make one update."""
         self.log(self.training.update(*self.draw()))
 
     def draw(self) -> tuple[Batch, torch.Generator]:
-        """What the next update takes: its batch, and the generator of its dropout masks."""
+        """The arguments of the next update: its minibatch and the generator of its dropout factors."""
         seed, size = self.config["seed"], self.config["training"]["batch_size"]
         windows = draw(self.data, size, *update_generators(seed, self.updates))
         return self.builder.batch(*windows), dropout_generator(seed, self.updates, self.device)
 
     def log(self, done: Update) -> None:
-        """Take note of an :class:`synthlib.dt.finetuning.Update`; one row of losses per evaluation."""
-        # What the authors log as the training loss is the action error (faithfulness 9.5).
+        """Add an update's losses to the sums; every ``every`` updates append their means to ``losses``.
+
+        Raises FloatingPointError when one of these sums is NaN or infinite.
+        """
+        # The authors log the action error as the training loss (faithfulness 9.5).
         values = {"train_loss": done.action_error, "total_loss": done.loss, "gradient_norm": done.gradient_norm}
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double()
@@ -177,14 +188,14 @@ class FineTuning:
             self.losses.append({"updates": self.updates} | means)
             self.sums = {}
 
-    def _totals(self):
-        """The sums as numbers. FloatingPointError when one is NaN or infinite: such a state must not be saved."""
+    def _totals(self) -> dict[str, float]:
+        """The sums as numbers. Raises FloatingPointError when one is NaN or infinite: that state must not be saved."""
         totals = {name: float(value) for name, value in self.sums.items()}
         check_finite(totals, self.updates)
         return totals
 
     def evaluate(self) -> None:
-        """Append an evaluation, asking for the environment's target return."""
+        """Append a row to ``evaluations``: episodes played with the environment's target return."""
         model, data = self.training.model, self.data
         last_action = best(LastAction, model.config)(model)
         policy = ReturnConditioned(last_action, model.config, data.mean, data.std, self.target_return)
@@ -192,7 +203,10 @@ class FineTuning:
         self.evaluations.append(row)
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on bit for bit needs. FloatingPointError when a loss is NaN or infinite."""
+        """The state as tensors and plain values; a run that restores it makes the same updates, bit for bit.
+
+        Raises FloatingPointError when a loss is NaN or infinite.
+        """
         return {
             "training": self.training.state_dict(),
             "sums": self._totals(),
@@ -201,7 +215,7 @@ class FineTuning:
         }
 
     def restore(self, saved: dict[str, Any] | None) -> None:
-        """Go on from ``saved`` (what :meth:`state` gave), or from the start when it is None."""
+        """Continue from ``saved``, a value of :meth:`state`, or from the start when it is None."""
         if saved is None:
             return
         self.training.load_state_dict(saved["training"])
@@ -211,8 +225,8 @@ class FineTuning:
         self.evaluations, self.losses = saved["evaluations"], saved["losses"]
 
 
-def _cluster_term(job, store, device):
-    """The k-means term over the pre-trained token table, or None for arms without."""
+def _cluster_term(job: Job, store: "Store", device: torch.device) -> ClusterTerm | None:
+    """The k-means term over the pre-trained token table, or None for arms without this term."""
     if not job.config["training"]["cluster_weight"]:
         return None
     (pretraining,) = job.requires

@@ -1,10 +1,10 @@
 """The Decision Transformer in the two configurations behind the paper's Table 1 (faithfulness section 3).
 
-A trajectory becomes tokens (return-to-go, observation, action) per timestep; a GPT-2 trunk reads them causally, and
-the action is predicted from the *observation* token. The baseline and every pre-trained arm differ in more than
-their weights (faithfulness 0.4a): the pre-trained arms take the time embedding from GPT-2's position table and tie
-the output heads to the input embeddings. :func:`baseline_config` and :func:`pretrained_config` are these two; the
-matched control is the second one on the weights of an untrained GPT-2.
+Each timestep becomes three tokens: return-to-go, observation, action. A GPT-2 trunk reads the tokens causally, and the
+action is predicted from the *observation* token. The baseline and the pre-trained arms differ in more than their
+weights (faithfulness 0.4a): the pre-trained arms take the time embedding from GPT-2's position table and tie the output
+heads to the input embeddings. :func:`baseline_config` and :func:`pretrained_config` are these two configurations. The
+matched control has the second configuration and the weights of an untrained GPT-2.
 """
 
 import math
@@ -30,7 +30,11 @@ MASKED = -1e4  # what the reference writes into hidden attention scores (faithfu
 
 @dataclass(frozen=True)
 class DTConfig:
-    """Shape of a model and what it reads. ValueError for a window without steps, or more steps than the table has."""
+    """Shape and inputs of a model.
+
+    Raises ValueError when ``context``, ``return_scale`` or ``time_limit`` is not positive, and when ``time_limit``
+    exceeds the rows of the time embedding.
+    """
 
     observation_width: int
     action_width: int
@@ -40,18 +44,19 @@ class DTConfig:
     timesteps: int = 1000  # rows of the time embedding
     wpe_as_time_embedding: bool = False  # the time embedding is GPT-2's position table (`extend_positions`)
     tied_projections: bool = False  # heads are the transposed input embeddings (`share_input_output_proj`)
-    time_before_norm: bool = False  # as in the first Decision Transformer paper; the authors add it after the norm
+    # Add the time before the layer norm, as in the first Decision Transformer paper. The authors add it after the norm.
+    time_before_norm: bool = False
     residual_dropout: float = 0.2
     attention_dropout: float = 0.1
     embedding_dropout: float = 0.1
     context: int = added_later(CONTEXT)  # steps of a window, K in the paper's Table 10
     return_scale: float = added_later(RETURN_SCALE)  # the unit of the returns-to-go that the model reads
-    time_limit: int = added_later(MAX_EPISODE_STEPS)  # steps of an episode; what comes later has the last timestep
+    time_limit: int = added_later(MAX_EPISODE_STEPS)  # steps of an episode; all later steps have the last timestep
 
     def __post_init__(self) -> None:
         if min(self.context, self.return_scale, self.time_limit) <= 0:
             raise ValueError(f"context, return_scale and time_limit must be positive: {self.window}")
-        # The default limit passes whatever the table: where all episodes are short, a short table is enough.
+        # The default limit is allowed with every table: where all episodes are short, a short table is enough.
         if self.time_limit > max(self.timesteps, MAX_EPISODE_STEPS):
             raise ValueError(
                 f"a time limit of {self.time_limit} steps needs as many rows of the time embedding, not "
@@ -60,24 +65,27 @@ class DTConfig:
 
     @property
     def window(self) -> dict[str, Any]:
-        """The keywords by which :class:`synthlib.dt.windows.BatchBuilder` cuts the windows of this model."""
+        """The keywords for a :class:`synthlib.dt.windows.BatchBuilder` of windows for this model."""
         return {"context": self.context, "return_scale": self.return_scale, "time_limit": self.time_limit}
 
 
 def baseline_config(observation_width: int, action_width: int, **changes: Any) -> DTConfig:
-    """The paper's "DT": own time embedding drawn from N(0, 1), heads of its own."""
+    """The paper's "DT": a time embedding of its own, drawn from N(0, 1), and output heads of its own."""
     return DTConfig(observation_width, action_width, **changes)
 
 
 def pretrained_config(observation_width: int, action_width: int, **changes: Any) -> DTConfig:
-    """What every pre-trained arm and the matched control use: GPT-2's position table, tied heads."""
+    """All pre-trained arms and the matched control: GPT-2's position table as time embedding, tied output heads."""
     flags = {"timesteps": GPT2_POSITIONS, "wpe_as_time_embedding": True, "tied_projections": True}
     return DTConfig(observation_width, action_width, **(flags | changes))
 
 
 class Predictions(NamedTuple):
-    """``action`` (B, K, A) in (-1, 1); ``observation`` (B, K, O) and ``return_to_go`` (B, K, 1) are the reference's
-    unused heads and carry no loss; ``embeddings`` (B, 3K, E) are the normalised tokens before the time is added."""
+    """The outputs of a Decision Transformer for K steps of B trajectories.
+
+    ``action`` (B, K, A) is in (-1, 1). ``observation`` (B, K, O) and ``return_to_go`` (B, K, 1) are the reference's
+    unused heads and carry no loss. ``embeddings`` (B, 3K, E) are the normalised tokens before the time is added.
+    """
 
     action: torch.Tensor
     observation: torch.Tensor
@@ -86,7 +94,7 @@ class Predictions(NamedTuple):
 
 
 class Projection(nn.Module):
-    """y = x W + b with W (in, out): GPT-2 stores its weights this way round."""
+    """y = x W + b with W of shape (in, out), as GPT-2 stores its weights; ``torch.nn.Linear`` has (out, in)."""
 
     def __init__(self, inputs: int, outputs: int, std: float = GPT2_STD) -> None:
         super().__init__()
@@ -98,6 +106,8 @@ class Projection(nn.Module):
 
 
 class Attention(nn.Module):
+    """Causal self-attention with GPT-2's parameter names."""
+
     def __init__(self, config: DTConfig) -> None:
         super().__init__()
         self.config = config
@@ -105,7 +115,7 @@ class Attention(nn.Module):
         self.c_proj = Projection(config.width, config.width, _residual_std(config))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, factors: Factors) -> torch.Tensor:
-        """x (B, T, E), mask (B, T) is 1 on real tokens, factors of the attention dropout -> (B, T, E)."""
+        """x (B, T, E), ``mask`` (B, T) with 1 on real tokens, dropout ``factors`` (B, H, T, T) -> (B, T, E)."""
         batch, length, width = x.shape
         head_shape = (batch, length, self.config.heads, width // self.config.heads)
         query, key, value = (part.view(head_shape).transpose(1, 2) for part in self.c_attn(x).split(width, dim=2))
@@ -117,6 +127,8 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """GPT-2's two-layer network for each token, here with ReLU; (..., E) -> (..., E)."""
+
     def __init__(self, config: DTConfig) -> None:
         super().__init__()
         self.c_fc = Projection(config.width, 4 * config.width)
@@ -149,7 +161,7 @@ class Block(nn.Module):
 
 
 class DecisionTransformer(nn.Module):
-    """The model, freshly initialised from the integer ``seed``; torch's global generator is left as it was."""
+    """The model with weights drawn from the integer ``seed``; torch's global generator keeps its state."""
 
     def __init__(self, config: DTConfig, seed: int) -> None:
         super().__init__()
@@ -177,7 +189,7 @@ class DecisionTransformer(nn.Module):
     def embed(
         self, observations: torch.Tensor, actions: torch.Tensor, returns_to_go: torch.Tensor, timesteps: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(tokens before the time is added (B, 3K, E), input of the trunk (B, 3K, E))."""
+        """(normalised tokens before the time is added (B, 3K, E), input of the trunk (B, 3K, E))."""
         batch, steps = timesteps.shape
         embedded = (self.embed_return(returns_to_go), self.embed_state(observations), self.embed_action(actions))
         tokens = torch.stack(embedded, dim=2).reshape(batch, 3 * steps, self.config.width)
@@ -197,7 +209,10 @@ class DecisionTransformer(nn.Module):
         mask: torch.Tensor,
         dropouts: Dropouts | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(final hidden states (B, K, 3, E) of each step's return, observation and action token, embeddings)."""
+        """(final hidden states (B, K, 3, E), embeddings (B, 3K, E)); arguments as in :meth:`forward`.
+
+        The third axis has each step's return, observation and action token.
+        """
         batch, steps = timesteps.shape
         dropouts = dropouts or no_dropouts(self.config)
         embeddings, x = self.embed(observations, actions, returns_to_go, timesteps)
@@ -219,8 +234,8 @@ class DecisionTransformer(nn.Module):
         """:class:`Predictions` for K steps of B trajectories.
 
         ``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``returns_to_go`` (B, K, 1) divided by the
-        return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Nothing is dropped unless ``dropouts``
-        (:func:`synthlib.dt.dropout.draw_dropouts`) say so. Predictions on padded steps mean nothing.
+        return scale, ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. There is no dropout without
+        ``dropouts`` (from :func:`synthlib.dt.dropout.draw_dropouts`). Predictions on padded steps are meaningless.
         """
         hidden, embeddings = self.hidden(observations, actions, returns_to_go, timesteps, mask, dropouts)
         at_observation, at_action = hidden[:, :, 1], hidden[:, :, 2]
@@ -235,7 +250,7 @@ class DecisionTransformer(nn.Module):
         return Predictions(torch.tanh(action), observation, return_to_go, embeddings)
 
     def backbone(self) -> dict[str, torch.Tensor]:
-        """The GPT-2 part as {GPT-2 name: parameter}; ``wpe.weight`` is in it only where it is the time embedding."""
+        """{GPT-2 name: parameter} of the GPT-2 part; it has ``wpe.weight`` only where this is the time embedding."""
         parameters: dict[str, torch.Tensor] = {
             name: p for name, p in self.named_parameters() if name.startswith(("h.", "ln_f."))
         }
@@ -247,13 +262,16 @@ class DecisionTransformer(nn.Module):
 def predict_actions(
     model: DecisionTransformer, *inputs: torch.Tensor, dropouts: Dropouts | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(action predictions (B, K, A), embeddings (B, 3K, E)): what carries loss of the model's pass on ``inputs``."""
+    """(action predictions (B, K, A), embeddings (B, 3K, E)) for ``inputs``: the only outputs that carry loss."""
     predictions = model(*inputs, dropouts=dropouts)
     return predictions.action, predictions.embeddings
 
 
 class LastAction:
-    """``model`` in evaluation: the action for the last step of each window. Its weights must stay as they are."""
+    """``model`` in evaluation: predicts the action for the last step of each window.
+
+    The model's weights must not change after construction, because the fast twin keeps values computed from them.
+    """
 
     def __init__(self, model: DecisionTransformer) -> None:
         self.model = model
@@ -268,10 +286,10 @@ class LastAction:
 
 
 def load_backbone(model: DecisionTransformer, weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy GPT-2 ``weights`` ({GPT-2 name: tensor}) into ``model``; heads and embeddings stay as they are.
+    """Copy GPT-2 ``weights`` ({GPT-2 name: tensor}) into ``model``; heads and input embeddings stay unchanged.
 
-    The token table ``wte.weight`` is of no use here and is ignored (faithfulness 3.6). Raises ValueError naming the
-    first tensor that is missing, has another shape, or holds NaN.
+    The token table ``wte.weight`` is not needed and is ignored (faithfulness 3.6). Raises ValueError with the name of
+    the first tensor that is missing, has another shape, or holds NaN or infinity, and for a GPT-2 with more layers.
     """
     with torch.no_grad():
         for name, parameter in model.backbone().items():
@@ -294,5 +312,5 @@ def load_backbone(model: DecisionTransformer, weights: Mapping[str, torch.Tensor
 
 
 def _residual_std(config: DTConfig) -> float:
-    """GPT-2 draws what feeds the residual stream smaller, by the square root of the number of such layers."""
+    """GPT-2 divides the std of projections into the residual stream by the square root of their number."""
     return GPT2_STD / math.sqrt(2 * config.layers)

@@ -1,11 +1,13 @@
 """The fast twins of the Decision Transformer's forward pass with one attention head: the same functions, less work.
 
-Only the action predictions carry loss, and they read the observation tokens. So the last layer's queries, its output
-projection and its feed-forward part are computed for these tokens alone (a fifth of all work), and in evaluation for
-the last one alone. The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`, another fifth). In
-evaluation, while the window slides, the first layer's activations of each token are kept (a tenth of a step's matrix
-products, and its embedding). Each matrix product is one call, bias included, of the library that is quicker on this
-processor (:mod:`synthlib.kernels.products`).
+* Only the action predictions carry loss, and they read the observation tokens. So the last layer computes its queries,
+  its output projection and its feed-forward part for these tokens alone, which saves a fifth of all work. In evaluation
+  it computes them for the last observation token alone.
+* The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`), which saves another fifth.
+* In evaluation the window slides by one step. The first layer's activations of the tokens that stay are kept, which
+  saves a tenth of a step's matrix products, and the embedding of these tokens.
+* Each matrix product is one call, bias included, of the faster library on this processor
+  (:mod:`synthlib.kernels.products`).
 """
 
 from collections.abc import Sequence
@@ -38,7 +40,7 @@ def fast_predict_actions(
     mask: torch.Tensor,
     dropouts: Dropouts | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(action predictions (B, K, A), embeddings (B, 3K, E)) of the readable function's arguments."""
+    """(action predictions (B, K, A), embeddings (B, 3K, E)); the same function with the arguments written out."""
     dropouts = dropouts or no_dropouts(model.config)
     embeddings, x = model.embed(observations, actions, returns_to_go, timesteps)
     x, attentions = dropped(x, dropouts.embedding), [merged(block.attn) for block in model.h]
@@ -47,10 +49,10 @@ def fast_predict_actions(
 
 @twin_of(LastAction, when=_has_one_head)
 class FastLastAction:
-    """The action for the last step of each window, from weights that are merged once and not at each step.
+    """The action for the last step of each window, with attention weights that are merged once, not at each step.
 
-    A window is often the window of the call before, moved by one step. Then all tokens but the last three are in both
-    windows, and what the first layer computes from each of these tokens alone is kept.
+    A window is often the window of the previous call moved by one step. All its tokens but the last three are then in
+    both windows. The first layer's activations that depend on one of these tokens alone are kept.
     """
 
     @torch.no_grad()
@@ -58,8 +60,8 @@ class FastLastAction:
         self.model = model
         self._attentions = [merged(block.attn) for block in model.h]
         self._first: Any = model.h[0]
-        self._window: list[np.ndarray] | None = None  # of the call before, and so are the tokens
-        self._tokens: torch.Tensor | None = None
+        self._window: list[np.ndarray] | None = None  # of the previous call
+        self._tokens: torch.Tensor | None = None  # the result of _project in the previous call
 
     @torch.inference_mode()
     def __call__(self, *window: np.ndarray) -> np.ndarray:
@@ -77,16 +79,19 @@ class FastLastAction:
         return _actions(model, _trunk(model, self._attentions, x, bias, dropouts, last, begin=1))[:, -1].cpu().numpy()
 
     def _project(self, window: Sequence[np.ndarray]) -> torch.Tensor:
-        """Side by side for every token but the last action's, which is the question: its embedding, normalised state,
-        question and answer in the first layer, (n, 3L - 1, 4E)."""
+        """Four vectors of each token, side by side, (n, 3L - 1, 4E).
+
+        They are the token's embedding, and its normalised state, query and projected value in the first layer. The last
+        action token is left out, because that action is to be predicted.
+        """
         if self._tokens is None or not _goes_on(self._window, window):
-            return self._of_tokens(window, slice(None, -1))
-        # New are the last action, which the call before asked for, and the return and observation since.
-        new = self._of_tokens([part[:, -2:] for part in window], slice(2, -1))
+            return self._project_tokens(window, slice(None, -1))
+        # Three tokens are new: the action that the previous call predicted, and the present return and observation.
+        new = self._project_tokens([part[:, -2:] for part in window], slice(2, -1))
         shared = 3 * window[3].shape[1] - 1 - new.shape[1]
         return torch.cat([self._tokens[:, -shared:], new], dim=1)
 
-    def _of_tokens(self, window: Sequence[np.ndarray], tokens: slice) -> torch.Tensor:
+    def _project_tokens(self, window: Sequence[np.ndarray], tokens: slice) -> torch.Tensor:
         model, attention, first = self.model, self._attentions[0], self._first
         _, x = model.embed(*put(model.ln_f.weight.device, *window))
         seen = first.ln_1(x[:, tokens])
@@ -94,7 +99,7 @@ class FastLastAction:
 
 
 def _goes_on(known: list[np.ndarray] | None, window: Sequence[np.ndarray]) -> bool:
-    """Whether ``window`` is the ``known`` one, one step further; the last action of that was still unknown."""
+    """Whether ``window`` is the window ``known`` moved by one step; the last action in ``known`` does not count."""
     shared = window[3].shape[1] - 1
     if known is None or not 0 < shared <= known[3].shape[1] or len(known[3]) != len(window[3]):
         return False
@@ -104,12 +109,13 @@ def _goes_on(known: list[np.ndarray] | None, window: Sequence[np.ndarray]) -> bo
 
 
 def _hidden(mask: torch.Tensor) -> torch.Tensor:
-    """What is added to the scores: (B, 3K, 3K), huge and negative on the future and on padding."""
+    """The bias of the attention scores, (B, 3K, 3K): large and negative for future and padded tokens, else 0."""
     tokens = mask.repeat_interleave(3, dim=1)
     return _future(tokens.shape[1], mask) + ((1 - tokens) * MASKED)[:, None, :]
 
 
 def _future(tokens: int, like: torch.Tensor) -> torch.Tensor:
+    """The causal part of this bias, (tokens, tokens), with the dtype and device of ``like``."""
     return torch.full((tokens, tokens), MASKED, dtype=like.dtype, device=like.device).triu(1)
 
 
@@ -122,15 +128,15 @@ def _trunk(
     wanted: slice,
     begin: int = 0,
 ) -> torch.Tensor:
-    """Final hidden states of the ``wanted`` tokens (a slice), from layer ``begin`` on: (B, 3K, E) -> (B, W, E)."""
+    """The layers from ``begin`` on; returns final hidden states of the ``wanted`` tokens. (B, T, E) -> (B, W, E)."""
     everything = slice(None)
     for layer in range(begin, model.config.layers):
         block: Any = model.h[layer]
         tokens = wanted if layer == model.config.layers - 1 else everything
-        of_shares, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
+        attention, mixed, fed = (table[layer] for table in (dropouts.attention, dropouts.mixed, dropouts.fed))
         seen = block.ln_1(x)
-        of_shares = None if of_shares is None else of_shares[:, 0, tokens]
-        change = attend(attentions[layer], seen[:, tokens], seen, bias[:, tokens], of_shares)
+        attention = None if attention is None else attention[:, 0, tokens]
+        change = attend(attentions[layer], seen[:, tokens], seen, bias[:, tokens], attention)
         x = _feed_forward(block, _add(x[:, tokens], change, mixed, tokens), fed, tokens)
     return model.ln_f(x)
 

@@ -1,9 +1,8 @@
-"""Pre-training of the Decision Transformer's backbone: GPT-2 on tokens, as a language model (faithfulness section 2).
+"""Pre-training of the Decision Transformer's backbone: GPT-2 as a language model on tokens (faithfulness section 2).
 
-The model is Hugging Face's own GPT-2 at the paper's size (Table 9), so that any run here can be read by plain
-``transformers`` and any GPT-2 of that shape can be fine-tuned here. Tokens come from a Markov chain, from text, or
-from anywhere else: a function from the number of an update to its (B, T) integer tokens is enough
-(:mod:`synthlib.dt.token_batches`).
+The model is Hugging Face's own GPT-2 at the paper's size (Table 9). So plain ``transformers`` reads every model from
+here, and every GPT-2 of that shape can be fine-tuned here. Tokens come from a Markov chain, from text, or from any
+function that maps the number of an update to integer tokens (B, T) (:mod:`synthlib.dt.token_batches`).
 """
 
 import math
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU, put
 
-if TYPE_CHECKING:  # importing it takes seconds, and only pre-training needs it
+if TYPE_CHECKING:  # the import takes seconds, and only pre-training needs it
     from transformers import GPT2Config, GPT2LMHeadModel
 
 OBJECTIVES = ("next_token", "identity", "mapping", "mapping_within")
@@ -33,10 +32,13 @@ Logits = Callable[..., torch.Tensor]
 
 @dataclass(frozen=True)
 class GPT2PretrainingConfig:
-    """The defaults are the paper's Table 9, with what the released code adds to it."""
+    """Hyperparameters of a pre-training. The defaults are from the paper's Table 9 and, beyond it, the released code.
+
+    Raises ValueError for an unknown ``objective`` or ``decay``, and for sequences longer than the position table.
+    """
 
     vocabulary: int
-    """Number of different tokens; there are no special ones."""
+    """Number of different tokens; there are no special tokens."""
     objective: str = "next_token"
     sequence_length: int = 1024
     batch_size: int = 64
@@ -46,15 +48,15 @@ class GPT2PretrainingConfig:
     positions: int = 1024
     dropout: float = 0.1
     seed: int = 0
-    """Of initial weights and dropout. The authors left both unseeded and have one model per setting."""
+    """Seed of the initial weights and of dropout. The authors seeded neither and have one model per setting."""
     learning_rate: float = 3e-4
     warmup_updates: int = 10_000
     schedule_updates: int = 80_000
-    """Where the rate reaches 0. Part of a run's identity: the paper's 20K models are 80K runs cut at 20K."""
+    """The update at which the learning rate reaches 0: the paper's 20K models are 80K runs stopped at 20K."""
     decay: str = "linear"
-    """Table 9 names the warm-up only; the code decays ("linear"). "constant" is the table's wording."""
+    """After the warm-up: "linear" as in the code, or "constant" as in Table 9, which names only the warm-up."""
     schedule_speedup: int = 1
-    """2 is the authors' two-process launcher, which advanced the schedule twice per update (faithfulness 2.5)."""
+    """Schedule steps per update: 2 with the authors' two-process launcher (faithfulness 2.5)."""
     weight_decay: float = 0.01
     eps: float = 1e-6
 
@@ -68,10 +70,10 @@ class GPT2PretrainingConfig:
 
 
 class TransformersAdamW(torch.optim.Optimizer):
-    """AdamW as the Transformers library had it until version 4: two differences from PyTorch's.
+    """AdamW as in the Transformers library up to version 4. It differs from PyTorch's AdamW in two points.
 
     ``eps`` is added to the square root of the *uncorrected* second moment, and the decay multiplies the weights after
-    the step instead of before it. Decay acts on every parameter, biases and layer norms too.
+    the step, not before it. Here the decay acts on every parameter, also on biases and layer norms.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class TransformersAdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step from the gradients; a closure is not called."""
+        """Make one step from the gradients; ``closure`` is ignored."""
         for group in self.param_groups:
             (beta_1, beta_2), rate = group["betas"], group["lr"]
             for parameter in group["params"]:
@@ -105,7 +107,10 @@ class TransformersAdamW(torch.optim.Optimizer):
 
 
 def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
-    """The rate of 0-based ``update``: linear from 0 over the warm-up (the first update moves nothing), then to 0."""
+    """The learning rate of the 0-based ``update``: rises linearly from 0 in the warm-up, then falls linearly to 0.
+
+    So the first update does not change the weights. With ``config.decay`` "constant" the rate does not fall.
+    """
     step, warmup, total = config.schedule_speedup * update, config.warmup_updates, config.schedule_updates
     if step < warmup:
         return config.learning_rate * step / warmup
@@ -117,19 +122,19 @@ def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
 def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Next-token logits (B, T, V) for ``tokens`` (B, T), by Hugging Face's own forward pass.
 
-    Dropout acts in ``train()`` mode. Hugging Face draws it from torch's global generator; ``generator`` is for the fast
-    twin, which draws from there and only where it is given.
+    Dropout acts in ``train()`` mode and draws from torch's global generator. ``generator`` is ignored here. The fast
+    twin draws its dropout from ``generator``, and has no dropout without it.
     """
     return model(tokens, use_cache=False).logits
 
 
 class GPT2Pretraining:
-    """One pre-training run, which can stop anywhere and go on exactly, also in another process.
+    """One pre-training, which can stop after any update and resume exactly, also in another process.
 
-    ``batches(update)`` gives the integer tokens (B, T) of 0-based ``update``; only :meth:`run` needs it. ``logits`` is
-    the forward pass, and ``micro_batch`` sequences are held in memory at a time. A fast twin of the pass or another
-    ``micro_batch`` gives the same loss and gradients, but other dropout masks. Before the first update the weights are
-    those of an untrained GPT-2: what the matched control of every DT table starts from.
+    ``batches(update)`` returns the integer tokens (B, T) of the 0-based ``update``; only :meth:`run` needs it.
+    ``logits`` is the forward pass, for ``micro_batch`` sequences at a time to limit memory. A fast twin of the pass or
+    another ``micro_batch`` gives the same loss and gradients, but other dropout masks. Before the first update the
+    model is an untrained GPT-2, from which the matched control of every DT table starts.
     """
 
     def __init__(
@@ -145,11 +150,11 @@ class GPT2Pretraining:
         self.device = device
         self.updates = 0
         self.losses: list[dict[str, float]] = []
-        """One dict per LOG_EVERY updates: ``updates`` so far and the block's mean ``loss`` in nats per token."""
-        self._block: float | torch.Tensor = 0.0
+        """One dict per LOG_EVERY updates: ``updates`` so far, and their mean ``loss`` in nats per token."""
+        self._block: float | torch.Tensor = 0.0  # sum of the losses since the last dict
         self._batches: Any = batches
         self._micro_batch = micro_batch or default_micro_batch(config)
-        from transformers import GPT2LMHeadModel  # here and below: takes seconds, and only pre-training needs it
+        from transformers import GPT2LMHeadModel  # here and below: the import takes seconds
 
         with _seeded(config.seed, 0):
             self.model: Any = GPT2LMHeadModel(huggingface_config(config)).to(device)  # type: ignore[arg-type]
@@ -159,9 +164,9 @@ class GPT2Pretraining:
         self._target_table = mapping(config, device)
 
     def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
-        """Train up to ``until`` updates in all; ``progress(updates)`` is called every LOG_EVERY updates.
+        """Train up to ``until`` updates in all; calls ``progress(updates)`` every LOG_EVERY updates.
 
-        Raises ValueError when the run is already further, FloatingPointError when the loss is NaN or infinite.
+        Raises ValueError when the run has made more updates already, FloatingPointError when a loss is NaN or infinite.
         """
         if until < self.updates:
             raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
@@ -174,12 +179,15 @@ class GPT2Pretraining:
                     progress(self.updates)
 
     def update(self, tokens: npt.ArrayLike) -> torch.Tensor:
-        """One update on ``tokens`` (B, T); returns the loss before it, a float64 scalar in nats per predicted token."""
+        """Make one update on ``tokens`` (B, T) and return its loss: a float64 scalar in nats per predicted token.
+
+        Raises ValueError for tokens of another length or outside of the vocabulary.
+        """
         tokens = self._checked(tokens)
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        # A generator per update, not per run: so a resumed run needs no saved generator state.
+        # One generator per update, not per run, so that a resumed run needs no saved generator state.
         with _seeded(self.config.seed, self.updates + 1, self.device) as generator:
             for part in tokens.split(self._micro_batch):
                 loss = self._loss(part, generator) * (len(part) / len(tokens))
@@ -201,15 +209,18 @@ class GPT2Pretraining:
         return {"updates": self.updates, "loss": loss, "perplexity": math.exp(loss)}
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """A copy as {GPT-2 name: tensor}, for ``load_backbone`` of the Decision Transformer."""
+        """A copy of the weights, {GPT-2 name: tensor}, for :func:`synthlib.dt.model.load_backbone`."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.model.transformer.state_dict().items()}
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as Hugging Face does; ``GPT2LMHeadModel.from_pretrained(folder)`` reads it."""
+        """Write the model in Hugging Face's format; ``GPT2LMHeadModel.from_pretrained(folder)`` reads it."""
         self.model.save_pretrained(folder)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update depends on, as numbers and tensors."""
+        """Everything that the next update depends on, as numbers and tensors.
+
+        Raises FloatingPointError when a loss is NaN or infinite: that state must not be saved.
+        """
         return {
             "updates": self.updates,
             "model": self.weights(),
@@ -219,14 +230,14 @@ class GPT2Pretraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Continue from a value of :meth:`state_dict`."""
         self.model.transformer.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.updates, self._block = state["updates"], state["block"]
         self.losses = [dict(row) for row in state["losses"]]
 
     def _total(self) -> float:
-        """The sum of the block's losses so far; FloatingPointError when it is NaN or infinite, before it is saved."""
+        """The sum of the block's losses so far. Raises FloatingPointError when it is NaN or infinite."""
         total = float(self._block)
         if not math.isfinite(total):
             raise FloatingPointError(
@@ -235,7 +246,7 @@ class GPT2Pretraining:
         return total
 
     def _loss(self, tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Mean cross-entropy; dropout acts in ``train()`` mode with a ``generator``."""
+        """Mean cross-entropy per predicted token; dropout needs ``train()`` mode and a ``generator``."""
         logits = self.logits(self.model, tokens, generator)
         if self._target_table is None:
             logits, wanted = logits[:, :-1], tokens[:, 1:]
@@ -255,14 +266,14 @@ class GPT2Pretraining:
 
 
 def default_micro_batch(config: GPT2PretrainingConfig) -> int:
-    """As many sequences as make 4096 tokens and 2^26 logits, but one at least: a few hundred MB of activations."""
+    """The number of sequences with at most 4096 tokens and 2^26 logits, at least 1: a few hundred MB of activations."""
     by_tokens = 4096 // config.sequence_length
     by_logits = 2**26 // (config.sequence_length * config.vocabulary)
     return min(config.batch_size, max(1, min(by_tokens, by_logits)))
 
 
 def huggingface_config(config: GPT2PretrainingConfig) -> "GPT2Config":
-    """The ``GPT2Config`` of a :class:`GPT2PretrainingConfig`: ReLU, untouched initialisation, tied output head."""
+    """The ``GPT2Config`` of a :class:`GPT2PretrainingConfig`: ReLU, default initialisation, tied output head."""
     from transformers import GPT2Config
 
     outputs = 2 * config.vocabulary if config.objective == "mapping" else config.vocabulary
@@ -282,10 +293,11 @@ def huggingface_config(config: GPT2PretrainingConfig) -> "GPT2Config":
 
 
 def mapping(config: GPT2PretrainingConfig, device: torch.device = CPU) -> torch.Tensor | None:
-    """What each token has to be answered with (vocabulary,), or None when the next token is to be predicted.
+    """The target of each token, int64 (vocabulary,), or None for the objective ``next_token``.
 
-    ``identity``: itself. ``mapping``: a fixed one-to-one image among as many further tokens; ``mapping_within``: among
-    the same tokens. The authors released neither; these are readings of the paper's appendix F (faithfulness 1.13).
+    ``identity``: the token itself. ``mapping``: a fixed one-to-one image in a second set of as many tokens.
+    ``mapping_within``: a fixed permutation of the same tokens. The authors released no code for them. They are our
+    reading of the paper's appendix F (faithfulness 1.13).
     """
     if config.objective == "next_token":
         return None
@@ -296,9 +308,9 @@ def mapping(config: GPT2PretrainingConfig, device: torch.device = CPU) -> torch.
 
 
 def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
-    """{GPT-2 name: tensor} of any GPT-2 that Hugging Face's ``save_pretrained`` wrote to ``folder``.
+    """{GPT-2 name: tensor} of a GPT-2 that Hugging Face's ``save_pretrained`` wrote to ``folder``.
 
-    Raises OSError, as ``transformers`` does, when there is no model.
+    Raises OSError, as ``transformers`` does, when the folder has no model.
     """
     from transformers import GPT2LMHeadModel
 
@@ -307,8 +319,10 @@ def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _seeded(seed: int, stream: int, device: torch.device = CPU) -> Iterator[torch.Generator]:
-    """Hugging Face draws from torch's global generator: seed it for the body, and put it back; gives a generator of
-    its own with the same seed."""
+    """A context with torch's global generator seeded, because Hugging Face draws from it; afterwards it is restored.
+
+    Yields a separate generator on ``device`` with the same seed.
+    """
     own = devices.generator(device, seed, stream)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(own.initial_seed())

@@ -1,9 +1,10 @@
 """The fast twin of GPT-2's forward pass in pre-training: the same function of the same Hugging Face model.
 
-A token attends to earlier ones only, so queries go in blocks, each against the tokens up to its own end: a little more
-than half of the attention's work at 1024 tokens, and as much less to drop out. The projections of the attention are
-merged (:mod:`synthlib.dt.attention_fast`), which needs a model with one head. Dropout comes from the generator that is
-given, not from torch's global one. So with dropout the twins agree in distribution only; without it, to rounding.
+A token attends only to itself and earlier tokens. So the queries are divided into blocks, and each block attends to the
+tokens up to its own end. At 1024 tokens this leaves a little more than half of the attention's work, and as many
+dropout factors to draw. The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`), which needs a
+model with one head. Dropout draws from a given generator, not from torch's global generator. So the twins agree up to
+rounding without dropout, and only in distribution with dropout.
 """
 
 import math
@@ -17,7 +18,7 @@ from synthlib.dt.model_fast import product
 from synthlib.dt.pretraining import logits
 from synthlib.kernels.twins import twin_of
 
-if TYPE_CHECKING:  # takes seconds, and the model is given
+if TYPE_CHECKING:  # the import takes seconds, and is not needed: the model is an argument
     from transformers import GPT2LMHeadModel
 
 BLOCK = 256
@@ -29,7 +30,8 @@ def fast_logits(
 ) -> torch.Tensor:
     """Next-token logits (B, T, V) of a ``GPT2LMHeadModel`` with ReLU and one head, in float32 or float64.
 
-    ``tokens`` (B, T) int; dropout acts, with the probabilities of the model's config, only if ``generator`` is given.
+    ``tokens`` (B, T) int. Dropout has the probabilities of the model's config; there is none without ``generator``.
+    ``block`` is the number of queries in a block.
     """
     trunk: Any = model.transformer
     config = model.config
@@ -51,18 +53,21 @@ def _causal_attention(
     probability: float,
     generator: torch.Generator | None,
 ) -> torch.Tensor:
-    """What the attention adds to the residual stream: (B, T, E) -> (B, T, E); ``future`` (b, b) hides it in a block."""
+    """What the attention layer adds to the residual stream: normalised ``states`` (B, T, E) -> (B, T, E).
+
+    ``future`` (b, b) hides future tokens in a block of b queries; ``probability`` is for dropout.
+    """
     block = len(future)
     mixed: list[torch.Tensor] = []
-    sums: list[torch.Tensor] = []  # empty without dropout, where the shares of a token sum to 1
+    sums: list[torch.Tensor] = []  # empty without dropout, where the attention weights of a token sum to 1
     for queries in questions(weights, states).split(block, dim=1):
         seen = states[:, : block * (len(mixed) + 1)]
         shape = queries.shape[1], seen.shape[1]
         factors = dropout_factors((len(states), *shape), probability, generator, states.device)
-        of_block, sum_of_shares = mix(queries, seen, future[: shape[0], : shape[0]], factors)
-        mixed.append(of_block)
-        if sum_of_shares is not None:
-            sums.append(sum_of_shares)
+        mixed_block, sums_block = mix(queries, seen, future[: shape[0], : shape[0]], factors)
+        mixed.append(mixed_block)
+        if sums_block is not None:
+            sums.append(sums_block)
     return answers(weights, torch.cat(mixed, dim=1), torch.cat(sums, dim=1) if sums else None)
 
 

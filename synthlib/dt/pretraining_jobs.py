@@ -1,14 +1,16 @@
-"""Pre-training of GPT-2 as a job of the store: one run per chain, text and seed, kept at Table 5's checkpoints.
+"""Pre-training of GPT-2 as a job of the store: one training per chain or text and seed, kept at Table 5's checkpoints.
 
-What a preset scales down (updates, sequences per update, their length, the learning rate) is written into the job, so
-that a small pre-training is never taken for the paper's.
+Everything that a preset scales down (updates, sequences per update, their length, the learning rate) is written into
+the job, so that a small pre-training is never mistaken for the paper's pre-training.
 """
 
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +50,8 @@ _MODEL_FIELDS = ("width", "layers", "heads")
 def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     """Job of the pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
 
-    The chain's draws are another stream for another ``pretraining_seed``; the chain itself, seeded 666, is not.
-    Raises ValueError for settings that contradict each other, TypeError for an unknown field.
+    Another ``pretraining_seed`` draws other sequences from the same chain; the chain's own seed stays 666. Raises
+    ValueError for settings that contradict each other, TypeError for an unknown field.
     """
     seed, scale = arm.get("pretraining_seed", 0), settings["pretraining_scale"]
     length = settings["pretraining_sequence_length"]
@@ -86,8 +88,8 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
 def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining:
     """The GPT-2 of a "gpt2_pretraining" job before its first update.
 
-    Its losses are rows of ``loss`` every 10 updates and ``validation_loss``, ``validation_perplexity`` 80 times in a
-    whole schedule, on sequences that are never trained on.
+    Its rows of losses have ``loss`` every 10 updates. 80 times in a whole schedule they also have ``validation_loss``
+    and ``validation_perplexity``, on held-out sequences.
     """
     config = GPT2PretrainingConfig(**job.config["gpt2"])
     batches, held_out = _tokens(job.config, config)
@@ -95,7 +97,7 @@ def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining
 
 
 def describe_pretraining(config: dict[str, Any]) -> str:
-    """A few words on what a pre-training reads, from its job's config: for progress lines and captions."""
+    """A short description of a pre-training's data, from its job's ``config``: for progress lines and captions."""
     data, objective = config["data"], config["gpt2"]["objective"]
     if "text" in data:
         corpus = data["text"]["corpus"]
@@ -110,13 +112,22 @@ def describe_pretraining(config: dict[str, Any]) -> str:
 
 
 class _Validated(GPT2Pretraining):
-    """A pre-training that also validates itself, in the rows of ``losses``."""
+    """A pre-training that also validates itself, on ``held_out`` (n, T), when it stops at a multiple of ``every``.
 
-    def __init__(self, config, batches, held_out, every):
+    The results go into the rows of ``losses``.
+    """
+
+    def __init__(
+        self,
+        config: GPT2PretrainingConfig,
+        batches: Callable[[int], np.ndarray],
+        held_out: np.ndarray,
+        every: int,
+    ) -> None:
         super().__init__(config, batches, best(logits, config), device=chosen())
         self._held_out, self._every = held_out, every
 
-    def run(self, until, progress=None):
+    def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
         super().run(until, progress)
         if self.updates % self._every == 0:
             found = self.validate(self._held_out)
@@ -125,8 +136,8 @@ class _Validated(GPT2Pretraining):
             self.losses[-1] |= {"validation_loss": found["loss"], "validation_perplexity": found["perplexity"]}
 
 
-def _tokens(config, gpt2):
-    """(batches, held-out sequences) of a pre-training, from a chain as a stream or from text."""
+def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callable[[int], np.ndarray], np.ndarray]:
+    """(batches, held-out sequences (n, T)) of a pre-training on a chain or on text; ``config`` is its job's."""
     data, held_out = config["data"], config["validation_sequences"]
     if "text" in data:
         if _text_identity(data["text"]["corpus"]) != data["text"]:
@@ -135,17 +146,17 @@ def _tokens(config, gpt2):
         return shuffled_batches(training, gpt2.batch_size), validation[:held_out]
     chain = ChainConfig(**data["chain"])
 
-    def sequences(first, count):
+    def sequences(first: int, count: int) -> np.ndarray:
         return best(stream, chain)(chain, data["seed"], range(first, first + count))
 
-    # As in the authors' file, the sequences after those that are trained on are held out (faithfulness 1.7).
+    # As in the authors' file, the sequences after the training sequences are held out (faithfulness 1.7).
     rows = data["sequences"]
     return stream_batches(sequences, gpt2.batch_size, rows), sequences(rows, held_out)
 
 
 @cache
-def _text_identity(source):
-    """What identifies a corpus; only a folder of the user's own has to be read for it."""
+def _text_identity(source: str) -> dict[str, str | None]:
+    """The identity of a corpus in a job's config. Only a folder of the user has to be read for it."""
     if source == "small-wiki":
         return {"corpus": source, "checksum": SMALL_WIKI.sha256}
     if source.startswith("path:"):
@@ -153,10 +164,10 @@ def _text_identity(source):
     return {"corpus": source, "checksum": None}  # WikiText-103 has a version in its name
 
 
-def _text_rows(source, vocabulary, length):
-    """Token sequences for training and validation, int32 (R, length) each; kept on disk, WikiText-103 takes minutes.
+def _text_rows(source: str, vocabulary: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token sequences for training and validation, int32 (R, length) each; cached on disk, WikiText-103 takes minutes.
 
-    With ``vocabulary`` 50,257 the tokens are GPT-2's own, with fewer those of a tokenizer made for this text.
+    With ``vocabulary`` 50,257 GPT-2's own tokenizer is used; otherwise a tokenizer is trained on this text.
     """
     name = json.dumps([_text_identity(source), vocabulary, length], sort_keys=True)
     path = data_cache() / "text" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
@@ -172,13 +183,13 @@ def _text_rows(source, vocabulary, length):
         return columns["training"], columns["validation"]
 
 
-def _save(path, columns):
-    with open(path, "wb") as file:  # a path without .npz would get that ending
+def _save(path: Path, columns: dict[str, Any]) -> None:
+    with open(path, "wb") as file:  # given a path, np.savez would append .npz
         np.savez(file, **columns)
 
 
 def _curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
-    """The cross-entropy per token in nats; it has one scale for each size of the vocabulary."""
+    """(name of the scale, cross-entropy per token in nats); losses compare only for the same vocabulary size."""
     return f"{job.config['gpt2']['vocabulary']} tokens", losses["loss"]
 
 

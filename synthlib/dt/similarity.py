@@ -1,9 +1,9 @@
 """How far fine-tuning moves weights and features: the cosine similarities of the paper's appendix H, Figure 12.
 
-"PT vs FT" compares a model right after loading its pre-trained weights with the same model after fine-tuning, "RI vs
-FT" an untrained initialisation with the fine-tuned model. Definitions as in the authors' code (faithfulness 3.20).
-The run store has all that this needs: the untrained model follows from the run's seed, the loaded model from the
-pre-trained weights, and the fine-tuned model is in the run's checkpoint.
+"PT vs FT" compares a model with its pre-trained weights just loaded and the same model after fine-tuning. "RI vs FT"
+compares the randomly initialised model and the fine-tuned model. The definitions are from the authors' code
+(faithfulness 3.20). The run store has everything needed: the untrained model follows from the run's seed, the loaded
+model from the pre-trained weights, and the fine-tuned model is in the run's checkpoint.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,10 +26,10 @@ FEATURE_RATIO = 0.1
 
 
 def weight_similarity(first: DecisionTransformer, second: DecisionTransformer) -> float:
-    """Cosine of two models' backbone weights, all laid end to end.
+    """Cosine similarity of two models' backbone weights, flattened into one vector each.
 
-    Layer norms' weights count, biases do not, nor do the token and position tables: everything outside the blocks and
-    the final norm depends on the data set or has no pre-trained counterpart.
+    The weights of layer norms count. Biases and the token and position tables do not count. Everything outside the
+    blocks and the final norm depends on the data set or has no pre-trained counterpart.
     """
     return float(F.cosine_similarity(_weights(first), _weights(second), dim=0))
 
@@ -43,8 +43,8 @@ def feature_windows(
 ) -> Iterator[Batch]:
     """Batches of consecutive, non-overlapping windows from a fixed ``ratio`` of the trajectories.
 
-    ``context`` and the further keywords are those of :class:`synthlib.dt.windows.BatchBuilder`. The last batch is left
-    out when it is not full. Raises ValueError when no batch is full.
+    ``context`` and the other keywords go to :class:`synthlib.dt.windows.BatchBuilder`. The last batch is left out when
+    it is not full. Raises ValueError when no batch is full.
     """
     places = list(range(len(data.trajectories)))
     windows = [
@@ -64,9 +64,9 @@ def feature_windows(
 
 
 def feature_similarity(first: DecisionTransformer, second: DecisionTransformer, batches: Iterable[Batch]) -> float:
-    """Mean cosine of two models' final hidden states at the observation tokens.
+    """Mean cosine similarity of two models' final hidden states at the observation tokens.
 
-    Padded steps count as 0 in the mean, as in the authors' code, so that short windows lower it for every arm alike.
+    Padded steps count as 0 in the mean, as in the authors' code. So short windows lower the mean equally for every arm.
     """
     means = []
     for batch in batches:
@@ -79,10 +79,10 @@ def feature_similarity(first: DecisionTransformer, second: DecisionTransformer, 
 def similarities_of_run(
     job: Job, store: Store, ratio: float = FEATURE_RATIO, batch_size: int = FEATURE_BATCH
 ) -> list[dict[str, Any]]:
-    """Both comparisons for one done "dt" job of ``store``: {"comparison": ..., "weights", "features", "updates"} each.
+    """Both comparisons for one done "dt" job of ``store``: a dict each, comparison, weights, features and updates.
 
-    ``updates`` is what the training has reached, more than the job asked for if a longer one went on with it. The
-    published baseline has nothing loaded, so that its two comparisons are one and the same.
+    ``updates`` is the number that the training has reached; it exceeds the job's number if a longer job continued the
+    training. The published baseline loads no weights, so its two comparisons are equal.
     """
     saved, tuned = store.checkpoint(job), untrained_model(job)
     tuned.load_state_dict(saved["training"]["model"])
@@ -100,11 +100,11 @@ def similarities_of_run(
 
 
 def similarities_of_plan(plan: Any, store: Store) -> pd.DataFrame:
-    """Figure 12's numbers: one row per done run of ``plan`` and comparison, as :func:`similarities_of_run` gives them.
+    """Figure 12's numbers: one row per done run of ``plan`` and comparison, from :func:`similarities_of_run`.
 
-    ``plan`` is a :class:`synthlib.study.plan.Plan`. Columns arm, dataset, seed, comparison, weights, features, updates.
-    The paper averages over all runs of an arm. Runs without weights, of which only scores were published, are left out.
-    RuntimeError when no run is left.
+    ``plan`` is a :class:`synthlib.study.plan.Plan`. Columns: arm, dataset, seed, comparison, weights, features,
+    updates. The paper averages over all runs of an arm. Published runs have scores but no fine-tuned weights and are
+    left out. Raises RuntimeError when no run is left.
     """
     rows = []
     for cell in plan.cells:

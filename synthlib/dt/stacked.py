@@ -1,4 +1,4 @@
-"""Decision Transformers that differ in their seed alone, fine-tuned as one computation (synthlib.kernels.stacking)."""
+"""Decision Transformers that differ only in their seed, fine-tuned as one computation (synthlib.kernels.stacking)."""
 
 import copy
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from synthlib.kernels.stacking import leaves_of, mapped, stack_trees, stack_weig
 
 
 class StackedDT:
-    """:class:`~synthlib.dt.finetuning.DTTraining` s that have made equally many updates with the same configuration."""
+    """Several :class:`~synthlib.dt.finetuning.DTTraining` with equal configurations and equal numbers of updates."""
 
     def __init__(self, trainings: Sequence[DTTraining]) -> None:
         first = trainings[0]
@@ -44,7 +44,7 @@ class StackedDT:
         self._cluster_terms = None if terms[0] is None else stack_trees(terms)
 
     def update(self, batches: Sequence[Batch], generators: Sequence[torch.Generator | None]) -> list[Update]:
-        """One update of each run, with its batch and generator; a list of :class:`~synthlib.dt.finetuning.Update`."""
+        """Make one update of each run, with one minibatch and one generator of dropout factors per run."""
         models = (training.model for training in self.trainings)
         drawn = [model_inputs(*one) for one in zip(models, batches, generators, strict=True)]
         inputs, dropouts = (stack_trees(part) for part in zip(*drawn, strict=True))
@@ -65,17 +65,17 @@ class StackedDT:
         return [Update(*one) for one in zip(loss.detach(), error.detach(), norms, strict=True)]
 
     def _clip(self) -> torch.Tensor:
-        """Clip the gradients of each run by its own norm; all norms (G,)."""
+        """Clip the gradients of each of the G runs by the run's own norm; returns the norms (G,) before clipping."""
         gradients = [leaf.grad for leaf in self._weights.values() if leaf.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
-        factors = (self.config.gradient_clip / (norms + 1e-6)).clamp(max=1.0)  # as clip_grad_norm_ has it
+        factors = (self.config.gradient_clip / (norms + 1e-6)).clamp(max=1.0)  # as in torch's clip_grad_norm_
         for gradient in gradients:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
         return norms
 
 
 class _DTLoss(nn.Module):
-    """The loss of one Decision Transformer as a module, so that ``functional_call`` can put weights into it."""
+    """The loss of one Decision Transformer as a module, because ``functional_call`` needs a module."""
 
     def __init__(self, model: DecisionTransformer, config: DTTrainingConfig, predict: Predict) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""In which order GPT-2's pre-training reads its sequences of tokens (faithfulness 2.7).
+"""The order in which GPT-2's pre-training reads its sequences of tokens (faithfulness 2.7).
 
-Both functions return ``batches(update)``, the integer tokens (B, T) of 0-based ``update``. So a run that goes on later
-needs no saved position in the data.
+Both functions return a function ``batches(update)``, which returns the integer tokens (B, T) of the 0-based ``update``.
+So a resumed training needs no saved position in the data.
 """
 
 import random
@@ -15,9 +15,10 @@ SHUFFLE_SEED = 666
 def stream_batches(
     sequences: Callable[[int, int], np.ndarray], batch_size: int, rows: int | None = None
 ) -> Callable[[int], np.ndarray]:
-    """Batches from ``sequences(first, count) -> (count, T)``, in order; after ``rows`` sequences it starts again.
+    """Minibatches from ``sequences(first, count) -> (count, T)`` in order, starting again after ``rows`` sequences.
 
-    The sequences of a generated chain are independent, so that shuffling them would change nothing.
+    With ``rows`` None there is no end. The sequences of a generated chain are independent, so shuffling them would
+    change nothing. Raises ValueError when ``rows`` do not fill one minibatch.
     """
     per_epoch = None if rows is None else _batches_per_epoch(rows, batch_size)
 
@@ -31,10 +32,11 @@ def stream_batches(
 def shuffled_batches(
     rows: np.ndarray, batch_size: int, seed: int = SHUFFLE_SEED, workers: int = 1
 ) -> Callable[[int], np.ndarray]:
-    """Batches from an array of sequences (R, T), in an order that is shuffled once and the same every epoch.
+    """Minibatches from an array of sequences (R, T) in one shuffled order, which is the same in every epoch.
 
-    ``workers=4`` is the authors' loader: each worker has a contiguous quarter of the order, they take turns, and what
-    does not fill a batch is dropped per worker (faithfulness 2.7).
+    ``workers=4`` is the authors' loader: each worker has a contiguous quarter of the order, and the workers take turns.
+    Each worker drops the sequences at its end that do not fill a minibatch (faithfulness 2.7). Raises ValueError when
+    no worker fills one minibatch.
     """
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)

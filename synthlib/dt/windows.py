@@ -1,8 +1,8 @@
 """Minibatches of trajectory windows for the Decision Transformer (faithfulness 3.11).
 
-A trajectory is drawn with probability proportional to its length, then a start uniform over its steps; the window is
-what follows, at most K steps, padded on the *left*. :class:`BatchBuilder` builds that row by row; its fast twin gives
-the same numbers to the last bit.
+First a trajectory is drawn with probability proportional to its length, then a start step, uniform over its steps. The
+window has the next K steps at most and is padded on the *left*. :class:`BatchBuilder` builds a minibatch row by row;
+its fast twin gives the same numbers, bit for bit.
 """
 
 import random
@@ -16,16 +16,19 @@ import numpy.typing as npt
 from synthlib.tasks import MAX_EPISODE_STEPS
 
 CONTEXT = 20  # K, paper Table 10
-RETURN_SCALE = 1000.0  # for all four environments
+RETURN_SCALE = 1000.0  # raw return per unit of the model's returns-to-go, in all four environments
 ACTION_PADDING = -10.0
 DONE_PADDING = 2
 Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
-    """``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``rewards`` (B, K, 1) raw, ``dones`` (B, K) int,
-    ``returns_to_go`` (B, K+1, 1) in units of the return scale (one more than steps; the model reads the first K),
-    ``timesteps`` (B, K) int, ``mask`` (B, K) 1 on real steps. Floats are float32."""
+    """A minibatch of B windows of K steps; floats are float32.
+
+    ``observations`` (B, K, O) normalised, ``actions`` (B, K, A), ``rewards`` (B, K, 1) raw, ``dones`` (B, K) int,
+    ``returns_to_go`` (B, K+1, 1) in units of the return scale (the model reads the first K), ``timesteps`` (B, K) int,
+    ``mask`` (B, K) 1 on real steps.
+    """
 
     observations: np.ndarray
     actions: np.ndarray
@@ -38,10 +41,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceData:
-    """Whole trajectories and what drawing from them needs.
+    """Whole trajectories, with the probabilities for drawing them and the statistics for normalising observations.
 
-    ``drawable`` (D,) are the indices that can be drawn, by increasing return, ``probabilities`` (D,) theirs;
-    ``mean`` and ``std`` (O,) float32 normalise observations.
+    ``drawable`` (D,) are the indices of trajectories that can be drawn, by increasing return, and ``probabilities``
+    (D,) are their probabilities. ``mean`` and ``std`` (O,) are float32.
     """
 
     trajectories: list[Any] = field(repr=False)
@@ -51,14 +54,14 @@ class SequenceData:
     std: np.ndarray
 
     def normalise(self, observations: np.ndarray) -> np.ndarray:
-        """(..., O) raw -> float32, rounded once at the end as in the reference."""
+        """Raw ``observations`` (..., O) -> normalised float32, rounded once at the end as in the reference."""
         return ((observations.astype(np.float64) - self.mean) / self.std).astype(np.float32)
 
 
 def subset(trajectories: Sequence[Item], ratio: float) -> list[Item]:
-    """floor(ratio n) whole trajectories, the same ones for every seed and arm (faithfulness 3.17).
+    """floor(ratio n) of the n trajectories, the same ones for every seed and arm (faithfulness 3.17).
 
-    Raises ValueError unless 0 < ratio <= 1 leaves at least one.
+    Raises ValueError unless 0 < ratio <= 1 and at least one trajectory is left.
     """
     kept = int(len(trajectories) * ratio)
     if not (0 < ratio <= 1 and kept):
@@ -71,9 +74,9 @@ def subset(trajectories: Sequence[Item], ratio: float) -> list[Item]:
 def prepare(trajectories: Sequence[Any], exclude_lowest: bool = True) -> SequenceData:
     """:class:`SequenceData` of a list of trajectories (``observations``, ``actions``, ``rewards``, ``terminals``).
 
-    The reference never draws the trajectory of lowest return, because a loop stops with "<" where "<=" was meant;
-    ``exclude_lowest=False`` mends that. Its observations count for mean and std either way. Raises ValueError for an
-    empty list, an empty trajectory or NaN.
+    The reference never draws the trajectory with the lowest return, because a loop stops with "<" where "<=" was meant.
+    ``exclude_lowest=False`` corrects that. Its observations count for mean and std in both cases. Raises ValueError for
+    an empty list, an empty trajectory, and NaN or infinity.
     """
     if not trajectories:
         raise ValueError("no complete trajectory in the data: nothing to train on")
@@ -91,16 +94,17 @@ def prepare(trajectories: Sequence[Any], exclude_lowest: bool = True) -> Sequenc
         trajectories=list(trajectories),
         drawable=drawable,
         probabilities=lengths[drawable] / lengths[drawable].sum(),
-        # float32 sums, less exact than they could be on purpose: these are the reference's digits.
+        # Sums in float32 are less exact than in float64, but they reproduce the reference's digits.
         mean=observations.mean(axis=0),
         std=observations.std(axis=0) + 1e-6,
     )
 
 
 def update_generators(seed: int, update: int) -> tuple[np.random.RandomState, random.Random]:
-    """(NumPy, Python) generators of one update, as the authors reseed both before each (faithfulness 3.12).
+    """(NumPy, Python) generators of one update: the authors reseed both before each update (faithfulness 3.12).
 
-    So the windows depend on seed and update alone: arms of one seed see the same ones, and a resumed run goes on.
+    So the windows depend only on seed and update. Arms with the same seed see the same windows, and a resumed run needs
+    no saved generator state.
     """
     reseed = (seed + 9999 * update) % 9_999_999
     return np.random.RandomState(reseed), random.Random(reseed)
@@ -109,7 +113,7 @@ def update_generators(seed: int, update: int) -> tuple[np.random.RandomState, ra
 def draw(
     data: SequenceData, count: int, numpy_generator: np.random.RandomState, python_generator: random.Random
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(trajectory indices, start steps), each (count,) int: trajectories by length, starts uniform."""
+    """(trajectory indices, start steps), each int (count,): trajectories by length, starts uniform."""
     slots = numpy_generator.choice(len(data.drawable), size=count, replace=True, p=data.probabilities)
     rows = data.drawable[slots]
     starts = [python_generator.randint(0, len(data.trajectories[row].rewards) - 1) for row in rows]
@@ -117,14 +121,14 @@ def draw(
 
 
 def returns_to_go(rewards: npt.ArrayLike) -> np.ndarray:
-    """Undiscounted sum of the rewards from each step to the end; (T,) -> (T,), summed from the end in float32."""
+    """Undiscounted sum of ``rewards`` (T,) from each step to the end, (T,); summed from the end in float32."""
     return np.cumsum(np.asarray(rewards, dtype=np.float32)[::-1])[::-1]
 
 
 class BatchBuilder:
-    """Batches of windows of ``data``, at most ``context`` steps long.
+    """Builds minibatches of windows of ``data``, at most ``context`` steps long.
 
-    Returns-to-go are divided by ``return_scale``. Steps from ``time_limit`` on all have the timestep before it.
+    Returns-to-go are divided by ``return_scale``. No timestep exceeds ``time_limit`` - 1: later steps repeat it.
     """
 
     def __init__(

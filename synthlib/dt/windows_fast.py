@@ -1,4 +1,4 @@
-"""The fast twin of :class:`synthlib.dt.windows.BatchBuilder`: one gather per array in place of a loop over rows."""
+"""The fast twin of :class:`synthlib.dt.windows.BatchBuilder`: one indexing per array instead of a loop over rows."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from synthlib.tasks import MAX_EPISODE_STEPS
 
 @twin_of(BatchBuilder)
 class FastBatchBuilder:
-    """All trajectories laid end to end, behind a row 0 that holds the padding."""
+    """Builds the same minibatches from all trajectories concatenated; row 0 of each array holds the padding."""
 
     def __init__(
         self,

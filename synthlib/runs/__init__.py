@@ -1,2 +1,4 @@
-"""The store of trainings, and the loop that advances and saves one. Knows nothing of data sets, physics or
-algorithms."""
+"""The store of trainings, and the loops that advance and save a training.
+
+Nothing here knows a data set, the physics or an algorithm.
+"""

@@ -1,7 +1,8 @@
-"""What a configuration contributes to a training's key, also after the configuration has got new fields.
+"""The part of a configuration that enters a training's key: a new field must not change the keys of old trainings.
 
-A key is the hash of every field. A new field would therefore change all keys, and no plan would find the published
-trainings any more. So a new field stays out of the key while it has the value that the code had before the field.
+A key is a hash of the configuration. If it covered a new field, all keys would change, and no plan would find the
+published trainings any more. So a field that was added later enters the key only when it differs from its default. The
+default is the value that the code used before the field existed.
 """
 
 from dataclasses import Field, asdict, field, fields
@@ -12,17 +13,17 @@ _ADDED_LATER = "added later"
 
 
 def added_later(default: Value) -> Value:
-    """A dataclass field that came after trainings had been published; ``default`` is what those trainings used."""
+    """A dataclass field that was added after trainings had been published, which used ``default``."""
     return field(default=default, metadata={_ADDED_LATER: True})
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """``asdict`` of a dataclass without the :func:`added_later` fields that have their default.
+    """The fields of the dataclass ``config`` as a dict, without the :func:`added_later` fields at their default.
 
-    ``type(config)(**identity_of(config))`` is ``config`` again.
+    ``type(config)(**identity_of(config))`` equals ``config``.
     """
 
-    def counts(one: Field) -> bool:
+    def counts(one: Field[Any]) -> bool:
         return not one.metadata.get(_ADDED_LATER) or getattr(config, one.name) != one.default
 
     counted = {one.name for one in fields(config) if counts(one)}

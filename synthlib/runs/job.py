@@ -1,10 +1,10 @@
-"""What a training is to the store, the engine and the reports: they know no data set, no physics and no algorithm.
+"""What the store, the engine and the reports know about a training: no data set, no physics and no algorithm.
 
-Job          which training: a kind, a full configuration and a length
-Run          a fine-tuning between two updates; it evaluates itself as it goes
-Pretraining  a training whose weights others start from
-Training     what can be asked about all jobs of one kind: start one, describe one, count its operations, ...
-Algorithm    what a study asks about a method of offline RL: its seeds, its settings and its kinds of training
+Job          names a training: its kind, its full configuration and its length
+Run          a fine-tuning run in progress; it also evaluates itself
+Pretraining  a training in progress whose weights other trainings start from
+Training     what one kind of job can do: start, describe itself, count its operations, ...
+Algorithm    what a study needs from a method of offline RL: its seeds, its settings and its kinds of training
 """
 
 import hashlib
@@ -21,76 +21,79 @@ if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
 Report = Callable[[int], None]
-"""Takes the number of updates done so far, for the progress bar."""
+"""Receives the number of updates done so far, for the progress bar."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training of ``kind`` with a full, JSON-able ``config``, wanted up to ``updates`` updates.
+    """A training of ``kind`` with the full configuration ``config`` (JSON types only), wanted for ``updates`` updates.
 
-    Only ``kind`` and ``config`` are the identity.
+    Only ``kind`` and ``config`` identify the training.
     """
 
     kind: str
     config: dict[str, Any]
     updates: int
     keep: tuple[int, ...] = ()
-    """The numbers of updates whose weights other trainings start from."""
+    """Numbers of updates after which the weights are kept, because other trainings start from them."""
     requires: tuple["Job", ...] = ()
-    """Jobs that must be done first: the pre-training that a fine-tuning starts from."""
+    """Jobs that must be done first, such as the pre-training that a fine-tuning run starts from."""
     context: dict[str, Any] = field(default_factory=dict)
-    """Where things lie on this machine."""
+    """What depends on this machine and not on the training, such as the source of the data."""
     algorithm: str = ""
-    """Where the job's :class:`Training` is found: a name that :mod:`synthlib.study.algorithms` knows."""
+    """The algorithm that has the job's :class:`Training`: a name that :mod:`synthlib.study.algorithms` knows."""
 
     @cached_property
     def key(self) -> str:
-        """16 hex digits: what makes two jobs the same training, whatever their length."""
+        """16 hexadecimal digits, equal for two jobs when they are the same training, whatever their length."""
         canonical = json.dumps([self.kind, self.config], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 class Run(Protocol):
-    """The state of one fine-tuning between two updates.
+    """A fine-tuning run in progress.
 
-    ``every`` updates there is an evaluation. ``evaluations`` and ``losses`` are the rows of the CSV files so far, each
-    a dict with ``updates`` and numbers.
+    It is evaluated after every ``every`` updates. ``evaluations`` and ``losses`` are the rows of the two CSV files so
+    far. Each row is a dict with ``updates`` and numbers.
     """
 
     config: dict[str, Any]
-    updates: int
     every: int
     evaluations: list[dict[str, Any]]
     losses: list[dict[str, Any]]
 
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+
     def update(self) -> None:
-        """Make one update; FloatingPointError when a loss is NaN or infinite."""
+        """Make one update. Raises FloatingPointError when a loss is NaN or infinite."""
 
     def evaluate(self) -> None:
         """Append a row to ``evaluations``."""
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values from which :meth:`restore` goes on bit for bit.
+        """The state as tensors and plain values. A run that restores it makes the same updates, bit for bit.
 
-        Raises FloatingPointError when the run has diverged: its last good state must stay.
+        Raises FloatingPointError when the run has diverged, so that its last good state is not overwritten.
         """
 
     def restore(self, saved: dict[str, Any] | None) -> None:
-        """Go on from ``saved``, which :meth:`state` gave, or from the start when it is None."""
+        """Continue from ``saved``, a value of :meth:`state`, or from the start when it is None."""
 
 
 class StackableRun(Run, Protocol):
-    """A run whose update is divided in three, so that the middle can be one computation for several runs."""
+    """A run whose update has three parts: draw, compute, log. Several runs can share one computation."""
 
     def draw(self) -> tuple[Any, ...]:
         """The arguments of the next update: minibatch, noise, ..."""
 
     def log(self, done: Any) -> None:
-        """Count an update and note its losses; FloatingPointError when one is NaN or infinite."""
+        """Count an update and log its losses. Raises FloatingPointError when a loss is NaN or infinite."""
 
 
 class Pretraining(Protocol):
-    """A training that passes through the numbers of updates whose weights are kept; ``losses`` are its rows so far."""
+    """A pre-training in progress, which can stop at any number of updates; ``losses`` are its rows so far."""
 
     updates: int
     losses: list[dict[str, Any]]
@@ -98,13 +101,15 @@ class Pretraining(Protocol):
     def run(self, until: int, progress: Report | None = None) -> None:
         """Train up to ``until`` updates in all."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """The state as tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a value of :meth:`state_dict`."""
 
 
 UpdateAll = Callable[[Sequence[Any]], Callable[[], None]]
-"""Takes runs that differ in their seed alone; returns a function that makes one update of each."""
+"""Takes runs that differ only in their seed; returns a function that makes one update of each run."""
 
 
 def one_by_one(runs: Sequence[Run]) -> Callable[[], None]:
@@ -119,27 +124,30 @@ def one_by_one(runs: Sequence[Run]) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class Training:
-    """Everything that is asked about the jobs of one kind."""
+    """Everything that the store, the engine and the reports need from one kind of job."""
 
     kind: str
     start: Callable[[Job, "Store"], Any]
-    """A :class:`Run` of a job before its first update; for a pre-training a :class:`Pretraining`."""
+    """Returns the job before its first update: a :class:`Run`, or a :class:`Pretraining` for a pre-training."""
     describe: Callable[[Job], str]
-    """One phrase that tells a person which training this is."""
+    """Returns one phrase that tells a person which training this is."""
     operations: Callable[[Job], float]
-    """Floating-point operations of all updates; a multiply-add counts as two."""
+    """Returns the floating-point operations of all updates; a multiply-add counts as two."""
     seconds: Callable[[Job], float]
-    """Expected seconds from the start on this machine: one process, every evaluation at full length."""
+    """Returns the expected seconds from the start on this machine, with one process and full-length evaluations."""
     update_all: UpdateAll = one_by_one
-    """How runs are updated that are trained as one computation."""
+    """Updates several runs as one computation."""
     weights: Callable[[Any], dict[str, Any]] | None = None
-    """Only of a pre-training: the weights that other trainings start from."""
+    """Pre-training only: returns the weights that other trainings start from."""
     stride: int = 1
-    """Only of a pre-training: updates between two looks at the clock."""
+    """Pre-training only: the number of updates after which the loop checks whether it is time to save."""
     curve: Callable[[Job, "pd.DataFrame"], tuple[str, "pd.Series"]] | None = None
-    """Only of a pre-training: from its rows of losses, what has losses on one scale (a name), and the loss to draw."""
+    """Pre-training only: returns (name of the loss's scale, losses to draw) from the rows of losses.
+
+    Losses can be compared where the names of their scales are equal.
+    """
     bench_line: str = ""
-    """The line of ``make bench`` that holds its update against the reference style."""
+    """The line of ``make bench`` that compares the update with the reference style."""
 
     @property
     def is_pretraining(self) -> bool:
@@ -149,34 +157,35 @@ class Training:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A method of offline RL as a study sees it.
+    """What a study needs from a method of offline RL.
 
-    The record itself needs neither PyTorch nor MuJoCo, so that params/ can be read and checked without them. What
-    trains is imported when it is first asked for.
+    The record itself needs neither PyTorch nor MuJoCo, so that params/ can be read and checked without them. The code
+    that trains is imported on first use.
     """
 
     name: str
-    """The section of params/presets.yaml with its sizes."""
+    """The name of its section in params/presets.yaml, which gives the sizes."""
     seeds: tuple[int, ...]
     """Fine-tuning seeds; a preset with n seeds takes the first n."""
     preset_keys: frozenset[str]
-    """What a preset says for this algorithm, beside what it says for every algorithm."""
+    """Keys that a preset must give for this algorithm, in addition to the keys that every algorithm needs."""
     arm_keys: frozenset[str]
-    """What an arm of a table may say, beside ``length``."""
+    """Keys that an arm of a table may have, in addition to ``length``."""
     pretraining_updates: Callable[[dict[str, Any]], int]
-    """Updates of the pre-training that an arm starts from at the paper's size, where the arm itself names no number."""
+    """Returns an arm's number of pre-training updates at the paper's size, for an arm that gives no number itself."""
     plotted_loss: str
     """The column of losses.csv that the loss curves show: one row per evaluation."""
     target_over: int
-    """Over how many of a run's last evaluations the return is averaged whose 90 % are the target of Tables 11, 13."""
+    """The number of a run's last evaluations whose mean return counts as final. 90 % of it is the target of Tables 11
+    and 13."""
     code: str
     """The module with ``finetuning_job`` and ``TRAININGS``."""
 
     def job(self, arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
-        """Job of one fine-tuning: ``arm`` x ``dataset`` x ``seed``, of the size of ``settings``, on data ``source``."""
+        """Job of one fine-tuning run: ``arm`` x ``dataset`` x ``seed``, under ``settings``, with data ``source``."""
         return import_module(self.code).finetuning_job(arm, dataset, seed, settings, source)
 
     @property
     def trainings(self) -> tuple[Training, ...]:
-        """One record for each kind of job that :meth:`job` and its requirements can have."""
+        """One record for each kind of job that :meth:`job` returns or requires."""
         return import_module(self.code).TRAININGS

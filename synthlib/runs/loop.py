@@ -1,12 +1,12 @@
-"""The loops that advance a training, save it and go on with it.
+"""The loops that advance, save and resume a training.
 
-A pre-training passes through the numbers of updates whose weights are kept; a fine-tuning evaluates as it goes. Both
-save their state at least every :data:`CHECKPOINT_SECONDS`. A training that goes on from a saved state equals a training
-that never stopped.
+:func:`pretrain` keeps the weights after given numbers of updates. :func:`finetune` evaluates at regular intervals. Both
+save a checkpoint about every :data:`CHECKPOINT_SECONDS`. A resumed training equals a training that never stopped.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from synthlib.runs.job import Pretraining, Report, Run, StackableRun, Training, UpdateAll, one_by_one
@@ -18,20 +18,24 @@ CHECKPOINT_SECONDS = 60
 
 
 def train(training: Training, sessions: Sequence["Session"], store: "Store", report: Report) -> None:
-    """Train the jobs of ``sessions``, all of the kind of ``training``, to their length.
+    """Train the jobs of ``sessions``, all of the kind of ``training``, to their full length.
 
-    Several jobs are fine-tunings that differ in their seed alone, and are trained as one computation.
+    Several fine-tuning runs must differ only in their seed. They are trained as one computation.
     """
     runs = [training.start(session.job, store) for session in sessions]
     if training.weights is not None:
         for run, session in zip(runs, sessions, strict=True):
-            pretrain(run, lambda run=run: training.weights(run), session, report, training.stride)
+            pretrain(run, partial(training.weights, run), session, report, training.stride)
     else:
         finetune(runs, sessions, report, training.update_all if len(runs) > 1 else one_by_one)
 
 
 def scaled_checkpoints(updates: int, checkpoints: Sequence[int], scale: float) -> tuple[int, tuple[int, ...]]:
-    """(``updates`` scaled, what a pre-training of that length keeps: it and the scaled ``checkpoints`` before)."""
+    """The scaled length of a pre-training, and the numbers of updates after which its weights are kept.
+
+    ``updates`` and ``checkpoints`` are the numbers at the paper's size; ``scale`` multiplies them. The second result
+    has the scaled length itself and the scaled checkpoints before it, in increasing order.
+    """
     last = round(updates * scale)
     passed = {round(checkpoint * scale) for checkpoint in checkpoints}
     return last, tuple(sorted({last} | {checkpoint for checkpoint in passed if checkpoint < last}))
@@ -44,10 +48,11 @@ def pretrain(
     report: Report | None,
     stride: int,
 ) -> None:
-    """Train through ``session.job.keep``, keeping ``weights()`` at each; every ``stride`` updates it may be saved.
+    """Train up to each number of updates in ``session.job.keep``, and keep ``weights()`` there.
 
-    Weights from before the saved state are trained again from the start. The saved state stays, and the weights after
-    it are trained from there.
+    Between two of them, the loop checks every ``stride`` updates whether it is time to save. When kept weights from
+    before the checkpoint are missing, they are trained again from the start; the checkpoint stays. Later weights are
+    trained from the checkpoint.
     """
     saved = session.resume()
     missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
@@ -59,14 +64,14 @@ def pretrain(
         session.save(state, training.updates, losses=training.losses)
 
     for stop in missing:
-        if training.updates < longest <= stop:
+        if saved and training.updates < longest <= stop:
             training.load_state_dict(saved["training"])
         while training.updates < stop:
             training.run(min(training.updates + stride, stop), report)
             if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
                 save()
                 last_save = time.monotonic()
-        if stop >= longest:  # equal: the process may have been killed in the middle of that save
+        if stop >= longest:  # also where they are equal: an earlier process may have been killed while it saved
             save()
         session.save_weights(stop, weights())
 
@@ -74,7 +79,7 @@ def pretrain(
 def finetune(
     runs: Sequence[Run], sessions: Sequence["Session"], report: Report | None, update_all: UpdateAll = one_by_one
 ) -> None:
-    """Restore ``runs``, then advance them to the length of their jobs, evaluating at every multiple of ``every``."""
+    """Restore ``runs``, then train them to the length of their jobs; they are evaluated every ``every`` updates."""
     for run, session in zip(runs, sessions, strict=True):
         run.restore(session.resume())
     update, first, until = update_all(runs), runs[0], sessions[0].job.updates
@@ -92,19 +97,22 @@ def finetune(
         if evaluated or time.monotonic() - last_save > CHECKPOINT_SECONDS:
             save()
             last_save = time.monotonic()
-        if first.updates % 10 == 0:
+        if report is not None and first.updates % 10 == 0:
             report(first.updates)
     save()
 
 
 def batched(stack_of: Callable[[Sequence[Any]], Any]) -> UpdateAll:
-    """Updates several runs as one computation: ``stack_of(runs)`` is their :mod:`synthlib.kernels.stacking`.
+    """A function for :attr:`Training.update_all` that updates several runs as one computation.
 
-    Its ``update`` takes a list of each argument that the runs draw, and returns a list of what each run logs.
+    ``stack_of(runs)`` returns an object that holds the stacked runs (:mod:`synthlib.kernels.stacking`). Its ``update``
+    takes one list per argument of an update, each with the values that the runs drew. It returns a list with the value
+    that each run logs. Raises ValueError when the runs have not made equally many updates. A FloatingPointError of one
+    run stops all of them; its message names the seed.
     """
 
     def update_all(runs: Sequence[StackableRun]) -> Callable[[], None]:
-        if len({run.updates for run in runs}) > 1:  # a checkpoint that could not be read starts again from 0
+        if len({run.updates for run in runs}) > 1:  # a run whose checkpoint cannot be read starts again from 0
             raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
         stack = stack_of(runs)
 

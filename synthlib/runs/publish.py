@@ -1,7 +1,7 @@
 """Published runs: what ``python -m synthlib publish`` copies from the store into the repository.
 
-A record has everything that a table reads, and the weights that other trainings start from: a clone then shows the
-runs without making them again, and trains only what is still missing. Checkpoints stay behind, they are large.
+A record has everything that a table reads, and the weights that other trainings start from. So a clone of the
+repository shows the published runs without training them again. Records have no checkpoints, because these are large.
 """
 
 import shutil
@@ -24,10 +24,10 @@ class HasJobs(Protocol):
 
 
 def publish(plan: HasJobs, store: Store) -> list[Path]:
-    """Copy the finished runs of ``plan`` to the store's records and return their folders, those already there left out.
+    """Copy the finished runs of ``plan`` that are not published yet to the store's records. Returns the new folders.
 
-    A record that is there keeps its weights, and its rows unless the new ones go further. The machine is noted, also
-    that of what was there before, but not by its name.
+    An older record of the same run keeps its weights. It also keeps its rows, unless the new rows have more updates.
+    The new record describes the machines of both, without their host names.
     """
     return [_copy(job, store) for job in plan.jobs() if store.is_done(job) and not store.is_published(job)]
 
@@ -44,7 +44,7 @@ def _copy(job: Job, store: Store) -> Path:
         before, place = [*record.glob(weights_name("*"))], _nameless(read_json(folder / "environment.json"))
         if record.exists():
             place_before = read_json(record / "environment.json")
-            if updates_in(record) >= updates_in(folder):
+            if (updates_in(record) or 0) >= (updates_in(folder) or 0):
                 before += [record / name for name in _ROWS if (record / name).exists()]
                 place = with_place(place_before, place)
             else:

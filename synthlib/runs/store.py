@@ -2,21 +2,21 @@
 
     outputs/store/<kind>/<key>/
         config.json        everything that decides the numbers
-        environment.json   versions, processor, device, host and date: everything that does not; where the training went
-                           on elsewhere, that too
+        environment.json   everything else: versions, processor, device, host and date; also of each machine on which
+                           the training was continued
         evaluations.csv    one row per evaluation
         losses.csv         one row per logging interval
-        checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to go on
+        checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to resume
         weights_<n>.pt     weights after n updates, kept for the trainings that start from them
         progress.json      updates done so far
-        FAILED.json        the traceback, if the last attempt raised
-        claim.json         who is training it now
+        FAILED.json        the traceback, if the last attempt raised an exception
+        claim.json         the lock: which process trains it now
 
-Length is a schedule, not an identity: a job for 100,000 updates is done when its folder has reached them, a longer
-one goes on from there, and both read the same rows.
+The length of a training is not part of its identity. A job for 100,000 updates is done when its folder has reached
+100,000 updates. A longer job continues from there in the same folder, and both jobs read the same rows.
 
-Trainings that were published with the repository lie in the same layout under ``outputs/records``, without checkpoint:
-they are done and read like any other, but a longer job starts from the beginning.
+Trainings that were published with the repository have the same layout under ``outputs/records``, without checkpoint.
+They count as done and are read like any other training, but a longer job starts from the beginning.
 """
 
 import contextlib
@@ -34,28 +34,28 @@ import torch
 
 from synthlib.machine.description import describe_environment
 from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
-from synthlib.machine.locks import ClaimLost, is_claimed, try_claim
+from synthlib.machine.locks import Claim, ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
 
 
 class Store:
-    """The trainings under ``root`` (a path; made when first written to), and the published ones under ``records``."""
+    """The trainings under the folder ``root``, created on first write, and the published ones under ``records``."""
 
     def __init__(self, root: str | Path, records: str | Path = RECORDS) -> None:
         self.root = Path(root)
         self.records = Path(records)
 
     def folder(self, job: Job) -> Path:
-        """Where the job is trained, whether it was started or not."""
+        """The folder in which the job is trained, whether it exists yet or not."""
         return self.root / job.kind / job.key
 
     def record(self, job: Job) -> Path:
-        """The folder of the job's published record, whether there is one or not."""
+        """The folder of the job's published record, whether it exists or not."""
         return self.records / job.kind / job.key
 
     def updates_done(self, job: Job) -> int:
-        """Updates that the job's own training has reached and saved, 0 when it was never started."""
+        """Updates that are saved in the job's own folder; 0 when it was never started. Records do not count."""
         return updates_in(self.folder(job)) or 0
 
     def fraction_done(self, job: Job) -> float:
@@ -63,28 +63,30 @@ class Store:
         return min(self.updates_done(job) / job.updates, 1.0) if job.updates else float(self.is_done(job))
 
     def is_done(self, job: Job) -> bool:
-        """Whether the job's rows and kept weights are there, in its own folder or in its record."""
+        """Whether all updates and kept weights of the job are there, in its own folder or in its record."""
         return self._finished(job) is not None
 
     def is_published(self, job: Job) -> bool:
-        """Whether the job's record alone would do: its rows and its kept weights."""
+        """Whether all updates and kept weights of the job are in its record."""
         return _is_done_in(self.record(job), job)
 
     def _finished(self, job: Job) -> Path | None:
-        """The folder in which the job is done, or None: its own before its record."""
+        """The folder in which the job is done: its own or else its record's. None when the job is not done."""
         folders = (self.folder(job), self.record(job))
         return next((folder for folder in folders if _is_done_in(folder, job)), None)
 
     def weights(self, job: Job) -> dict[str, Any]:
-        """The weights that a done job kept at its end."""
-        return torch.load(self._finished(job) / weights_name(job.updates), map_location="cpu", weights_only=True)
+        """The weights that a done job kept at its end: {name: tensor}, on the processor."""
+        folder = self._finished(job)
+        assert folder is not None, "only a done job has weights"
+        return _load(folder / weights_name(job.updates))
 
     def checkpoint(self, job: Job) -> dict[str, Any]:
-        """The last saved state of the job's own training, which may have gone on beyond the job's length."""
-        return torch.load(self.folder(job) / "checkpoint.pt", map_location="cpu", weights_only=True)
+        """The last saved state in the job's own folder; a longer job may have trained it beyond this job's length."""
+        return _load(self.folder(job) / "checkpoint.pt")
 
     def failure(self, job: Job) -> dict[str, Any] | None:
-        """The record of a failed attempt ({"error", "traceback", ...}), or None."""
+        """What is known of the last, failed attempt ({"error", "traceback", "time", "host"}), or None."""
         path = self.folder(job) / "FAILED.json"
         return read_json(path) if path.exists() and not self.is_done(job) else None
 
@@ -102,11 +104,11 @@ class Store:
         return "started" if self.updates_done(job) else "missing"
 
     def evaluations(self, job: Job) -> pd.DataFrame:
-        """The evaluations up to the job's length: columns updates, score, return_mean, ... (empty if none)."""
+        """The evaluations up to the job's length, with columns updates, score, return_mean, ...; may be empty."""
         return self._rows(job, "evaluations.csv")
 
     def losses(self, job: Job) -> pd.DataFrame:
-        """The logged losses up to the job's length, columns updates and one per loss."""
+        """The logged losses up to the job's length, with columns updates and one per loss; may be empty."""
         return self._rows(job, "losses.csv")
 
     def _rows(self, job: Job, name: str) -> pd.DataFrame:
@@ -117,15 +119,15 @@ class Store:
         return rows[rows["updates"] <= job.updates]
 
     def open(self, job: Job) -> "Session | None":
-        """A :class:`Session` that may train this job, or None when another living process has it."""
+        """A :class:`Session` that may train this job, or None while another process holds the lock."""
         folder = self.folder(job)
         if not folder.exists():
             self._create(folder, job)
         claim = try_claim(folder)
         if claim is None:
             return None
-        for left in folder.glob(PARTIAL):  # by a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        for partial in folder.glob(PARTIAL):  # a file of a process that was killed while it wrote
+            partial.unlink(missing_ok=True)
         return Session(folder, job, claim)
 
     def _create(self, folder: Path, job: Job) -> None:
@@ -138,26 +140,26 @@ class Store:
             temporary.rename(folder)
         except OSError:
             shutil.rmtree(temporary)
-            if not folder.exists():  # else another process was quicker, which is fine
+            if not folder.exists():  # it exists when another process was quicker, which is fine
                 raise
 
 
 class Session:
-    """A claimed training: the only way to write into its folder."""
+    """A training whose lock this process holds: the only way to write into its folder."""
 
-    def __init__(self, folder: Path, job: Job, claim: Any) -> None:
+    def __init__(self, folder: Path, job: Job, claim: Claim) -> None:
         self.folder = folder
         self.job = job
         self._claim = claim
 
     def resume(self) -> dict[str, Any] | None:
-        """The last saved state, or None at the start. An unreadable checkpoint is set aside and said so."""
+        """The last saved state, or None at the start. An unreadable checkpoint is renamed, and a message is printed."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, MemoryError):  # of the machine, not of the file, which may be read the next time
+            return _load(path)
+        except (OSError, MemoryError):  # a fault of the machine: the file may be readable the next time
             raise
         except Exception as error:
             aside = path.with_name("checkpoint.unreadable.pt")
@@ -172,7 +174,10 @@ class Session:
         evaluations: Sequence[Mapping[str, Any]] = (),
         losses: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Save ``state`` (tensors and plain values) reached after ``updates`` updates, with all rows so far."""
+        """Save ``state`` (tensors and plain values) after ``updates`` updates, and all rows so far.
+
+        Raises ClaimLost when another process has taken the lock over.
+        """
         self._claim.check()
         write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
         for name, rows in (("evaluations.csv", evaluations), ("losses.csv", losses)):
@@ -185,25 +190,25 @@ class Session:
         return (self.folder / weights_name(updates)).exists()
 
     def save_weights(self, updates: int, weights: dict[str, Any]) -> None:
-        """Keep the ``weights`` reached after ``updates`` updates for the jobs that start from them."""
+        """Keep the ``weights`` after ``updates`` updates for the jobs that start from them. May raise ClaimLost."""
         self._claim.check()
         write_atomically(self.folder / weights_name(updates), lambda path: torch.save(weights, path))
 
     def release(self) -> None:
-        """Give the folder free for other processes."""
+        """Release the lock, so that other processes can train the job."""
         self._claim.release()
 
     @contextlib.contextmanager
     def recording_failure(self) -> "Iterator[Session]":
-        """Write FAILED.json when the body raises, remove an older one when it does not; always release the claim.
+        """A context: write FAILED.json when the body raises, remove an older one otherwise. Always release the lock.
 
-        Before the body this machine is added to those that the training was made on.
+        Before the body runs, this machine is added to environment.json.
         """
         try:
             _note_where(self.folder)
             yield self
             (self.folder / "FAILED.json").unlink(missing_ok=True)
-        except ClaimLost:  # the folder is another's now
+        except ClaimLost:  # the folder belongs to another process now
             raise
         except Exception as error:
             record = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
@@ -215,7 +220,7 @@ class Session:
 
 
 def _note_where(folder: Path) -> None:
-    """Add this machine, with its versions, to those that the training was made on, unless it is one of them."""
+    """Add this machine and its versions to the folder's environment.json, unless they are there already."""
     first = read_json(folder / "environment.json")
     together = with_place(first, describe_environment())
     if together != first:
@@ -223,7 +228,11 @@ def _note_where(folder: Path) -> None:
 
 
 def with_place(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The environment ``first`` with those of ``other`` in its list of where the training was continued."""
+    """The environment ``first`` with the places of ``other`` added to its list "continued".
+
+    A place is one machine with its versions. ``first`` and ``other`` may have such lists themselves. Two places are the
+    same when they differ only in their start time.
+    """
     places = _places(first)
     for place in _places(other):
         if _facts(place) not in map(_facts, places):
@@ -241,9 +250,13 @@ def _facts(place: dict[str, Any]) -> dict[str, Any]:
 
 
 def updates_in(folder: Path) -> int | None:
-    """Updates that the training in ``folder`` has saved, None when it has saved nothing yet."""
+    """Updates that are saved in ``folder``, or None when nothing is saved yet."""
     path = folder / "progress.json"
     return read_json(path)["updates"] if path.exists() else None
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _is_done_in(folder: Path, job: Job) -> bool:
@@ -252,6 +265,6 @@ def _is_done_in(folder: Path, job: Job) -> bool:
     return reached and all((folder / weights_name(kept)).exists() for kept in job.keep)
 
 
-def weights_name(updates: int) -> str:
-    """The file's name of the weights after ``updates`` updates."""
+def weights_name(updates: int | str) -> str:
+    """The name of the file with the weights after ``updates`` updates; "*" gives the pattern for all such files."""
     return f"weights_{updates}.pt"

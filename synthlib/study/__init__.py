@@ -1,1 +1,1 @@
-"""What is planned and run: from a table's name and a preset to trainings, and training them."""
+"""Planning and running: from the name of a table and a preset to a list of trainings, and the engine that runs them."""

@@ -1,7 +1,8 @@
-"""The registry of algorithms. To add one: a folder with its :class:`~synthlib.runs.job.Algorithm`, a line here, and a
-section of its name in params/presets.yaml.
+"""The registry of algorithms.
 
-Algorithms of your own need no line: ``algorithm: my_package.my_module:ALGORITHM`` in params/<table>.yaml is enough.
+To add an algorithm, write a folder with its :class:`~synthlib.runs.job.Algorithm`, a line in :data:`ALGORITHMS`, and a
+section with its name in params/presets.yaml. An algorithm outside of this package needs no line here:
+``algorithm: my_package.my_module:ALGORITHM`` in params/<table>.yaml is enough.
 """
 
 from importlib import import_module
@@ -15,7 +16,7 @@ ALGORITHMS = {
 
 
 def algorithm(name: str) -> Algorithm:
-    """The algorithm called ``name``, a key of :data:`ALGORITHMS` or ``module:NAME``; ValueError when there is none."""
+    """The algorithm called ``name``: a key of :data:`ALGORITHMS`, or ``module:NAME``. Raises ValueError if unknown."""
     module, colon, attribute = ALGORITHMS.get(name, name).partition(":")
     if not colon:
         raise ValueError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}, or module:NAME")
@@ -29,7 +30,7 @@ def algorithm(name: str) -> Algorithm:
 
 
 def training(job: Job) -> Training:
-    """The record of the job's kind; ValueError when its algorithm has no such kind."""
+    """The record of the job's kind. Raises ValueError when the job's algorithm has no such kind."""
     trainings = algorithm(job.algorithm).trainings
     for one in trainings:
         if one.kind == job.kind:

@@ -1,4 +1,4 @@
-"""How long a plan will take on this machine, from a short measurement of each kind of update and step."""
+"""Expected duration of a plan on this machine, from a short measurement of each kind of update and step."""
 
 from collections.abc import Iterable
 
@@ -7,5 +7,5 @@ from synthlib.study.algorithms import training
 
 
 def seconds_of(jobs: Iterable[Job]) -> dict[str, float]:
-    """Expected seconds of each job from its start, {key: seconds}: one process, every evaluation at full length."""
+    """{key of a job: expected seconds from its start}, with one process and full-length evaluations."""
     return {job.key: training(job).seconds(job) for job in jobs}

@@ -1,7 +1,7 @@
-"""The local engine: a process per core, one torch thread each, all working through one list of jobs.
+"""The local engine: one process per core, each with one torch thread, all working through one list of jobs.
 
-There is no scheduler. Every worker walks the list and takes the first job that is not done, not claimed and whose
-requirements are done; so workers on other machines that share the disk may join with the same command.
+There is no scheduler. Each worker takes the first job in the list that is not done, not locked, and whose required jobs
+are done. So workers on other machines that share the disk can join with the same command.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _WAIT_SECONDS = 0.5
 
 
 class JobsFailed(Failed):
-    """Some trainings did not finish; the message lists them with their last line and where the traceback lies."""
+    """Some trainings did not finish. The message lists them with their error and the file of the traceback."""
 
 
 def run_jobs(
@@ -41,13 +41,15 @@ def run_jobs(
     shard: tuple[int, int] = (0, 1),
     stacked: bool = False,
 ) -> None:
-    """Train every job that is not done, with a progress bar; returns when all are done.
+    """Train every job that is not done, with a progress bar; return when all are done.
 
-    ``jobs`` come requirements first. ``seconds`` maps a job's key to its expected duration and weighs the bar.
-    ``shard`` (i, n) trains the i-th of n parts of the fine-tunings, for clusters without a queue. ``stacked`` trains
-    fine-tunings that differ in their seed alone as one computation: for a GPU.
-    Raises JobsFailed when a training failed (the others are finished first) and KeyboardInterrupt at Ctrl-C;
-    either way every training keeps its last checkpoint.
+    In ``jobs``, each job comes after the jobs that it requires. ``seconds`` maps a job's key to its expected duration,
+    which is its weight in the progress bar. ``shard`` (i, n) trains part i (from 0) of n parts of the fine-tuning runs,
+    and all pre-trainings: for clusters without a queue. ``stacked`` trains fine-tuning runs that differ only in their
+    seed as one computation: for a GPU.
+
+    Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
+    cases every training keeps its last checkpoint.
     """
     index, count = shard
     ours = [job for place, job in enumerate(jobs) if training(job).is_pretraining or place % count == index]
@@ -81,8 +83,8 @@ def run_jobs(
                 process.terminate()
             for process in processes:
                 process.join()
-    killed = [process for process in processes if process.exitcode < 0 and process.exitcode != -signal.SIGTERM]
-    _raise_if_unfinished(wanted, store, killed)
+    exits = [process.exitcode or 0 for process in processes]  # minus the signal that killed a process
+    _raise_if_unfinished(wanted, store, [code for code in exits if code < 0 and code != -signal.SIGTERM])
 
 
 def _show_reports(reports: Any, bar: Any, reached: dict[str, float], weights: dict[str, float]) -> None:
@@ -95,7 +97,8 @@ def _show_reports(reports: Any, bar: Any, reached: dict[str, float], weights: di
     bar.update(0)
 
 
-def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[Any]) -> None:
+def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int]) -> None:
+    """Raise JobsFailed unless all ``jobs`` are done; ``killed`` are the exit codes of the workers that were killed."""
     unfinished = [job for job in jobs if not store.is_done(job)]
     if not unfinished:
         return
@@ -105,18 +108,19 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[Any
         if failure:
             lines.append(f"  {describe(job)}: {failure['error']}\n    traceback: {store.folder(job) / 'FAILED.json'}")
     if killed:
-        lines.append(f"  {len(killed)} worker(s) were killed (signal {-killed[0].exitcode}); out of memory?")
+        lines.append(f"  {len(killed)} worker(s) were killed (signal {-killed[0]}); out of memory?")
     lines.append("Run the same command again: finished work is kept and the rest goes on from its last checkpoint.")
     raise JobsFailed("\n".join(lines))
 
 
 def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stacked: bool) -> None:
-    """A worker: train what can be trained until nothing of ``jobs`` is left that this process could do.
+    """A worker: train one job of ``jobs`` after the other, until none is left that this process can train.
 
-    A job that failed before ``started`` is tried again. A job that failed later is not, nor are the jobs that need it.
+    A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
+    again, and the jobs that require it are left out.
     """
     prepare_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent process terminates this one
     _die_with_parent()
     tried: set[str] = set()
     while True:
@@ -131,7 +135,7 @@ def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stack
 
 
 def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
-    """The jobs in groups that can be one computation: alike but for the seed, equally long and equally far."""
+    """The jobs in groups that can be one computation: equal but for the seed, of equal length, and equally far."""
     stacks: dict[str, list[Job]] = {}
     for job in jobs:
         alike = {name: value for name, value in job.config.items() if name != "seed" or training(job).is_pretraining}
@@ -141,11 +145,11 @@ def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
 
 
 def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> bool:
-    """Train those of ``jobs`` that are free, as one computation if several are. True when one was ours to try."""
+    """Train the jobs that no other process has locked, as one computation. False when all of them are locked."""
     sessions = list(filter(None, map(store.open, jobs)))
     left = [session for session in sessions if not store.is_done(session.job)]
     for session in sessions:
-        if session not in left:  # finished by another worker between our look and our claim
+        if session not in left:  # another worker finished it before this worker had the lock
             session.release()
     if not left:
         return bool(sessions)
@@ -164,14 +168,18 @@ def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> 
         report(ours[0].updates)
     except ClaimLost as lost:
         print(lost)
-    except Exception:  # recorded in FAILED.json; the parent lists it, the other jobs go on
-        if not any(map(store.failure, ours)):  # which the disk had no room for
+    except Exception:  # it is in FAILED.json; the parent process lists it, and the other jobs continue
+        if not any(map(store.failure, ours)):  # a full disk: FAILED.json could not be written
             traceback.print_exc()
     return True
 
 
 def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:
-    """Whether a required ``job`` has failed: by its record, or, with a disk too full for one, in our own hands."""
+    """Whether a required ``job`` has failed since ``started``.
+
+    FAILED.json says so. On a full disk that file may be missing; then a job that this process tried counts as failed
+    unless it is done or running.
+    """
     failure = store.failure(job)
     if failure is not None and failure["time"] >= started:
         return True
@@ -179,10 +187,11 @@ def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent is killed, so that its claims become free."""
+    """End this process when its parent is killed, so that its locks can be taken over."""
     parent = parent_process()
+    assert parent is not None, "a worker is started by run_jobs"
 
-    def watch():
+    def watch() -> None:
         parent.join()
         os._exit(1)
 

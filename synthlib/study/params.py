@@ -1,12 +1,12 @@
-"""Reading and checking params/: which arms a table or figure has, and how big a run is under each preset.
+"""Reading and checking params/: the arms of each table or figure, and the size of a run under each preset.
 
-``params/<artefact>.yaml`` describes a table or figure, ``params/presets.yaml`` the sizes. Neither needs PyTorch, pandas
-or MuJoCo. What every arm may say:
+``params/<artefact>.yaml`` describes a table or figure (an artefact), ``params/presets.yaml`` the sizes. Reading them
+needs neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
 
     length: x                 fine-tuned for x times the preset's updates
     data_ratio: x             fine-tuned on this share of the data
 
-and what else, each algorithm says itself (synthlib/cql/algorithm.py, synthlib/dt/algorithm.py).
+Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algorithm.py).
 """
 
 import re
@@ -25,18 +25,18 @@ _OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
 _PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes"}
 
 Arm = dict[str, Any]
-"""What one column of a table says about its runs."""
+"""The settings of one arm, which is a column of a table."""
 Settings = dict[str, Any]
-"""What a preset says about one algorithm."""
+"""The settings of one algorithm under one preset."""
 
 
 class ParameterError(ValueError):
-    """A name or value in params/, or on the command line, that is not known; the message lists what is."""
+    """An unknown name or value in params/ or on the command line; the message lists the known ones."""
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """One table or figure of the paper: its arms in printed order and the cells beside which it is shown."""
+    """One table or figure of the paper, with its arms in printed order."""
 
     name: str
     algorithm: str
@@ -44,37 +44,37 @@ class Artefact:
     title: str
     paper_table: int | None
     metric: str
-    """final, best, updates (thousands of them to 90 % of the baseline's final return), loss (in per cent of the
-    baseline's), or similarity (Figure 12)."""
+    """One of: final score, best score, updates (in thousands, until 90 % of the baseline's final return), loss (in per
+    cent of the baseline's loss), similarity (Figure 12)."""
     notebook: str
     baseline: str | None
     control: str | None
-    """The matched control: the flags of the pre-trained arms, random weights."""
+    """The matched control: the arm with the flags of the pre-trained arms, but random weights."""
     arms: dict[str, Arm]
     figures: dict[str, Any] = field(default_factory=dict)
-    """name -> keywords of Report.figure"""
+    """{name of a figure: keywords of Report.figure}"""
     authors: dict[str, str] = field(default_factory=dict)
-    """arm -> label in the authors' logs, where not the usual one"""
+    """{arm: its label in the authors' logs}, where the label is not the usual one"""
     ratios: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """Of an artefact with ``data_ratios``: name of an arm -> the arm that it repeats, and its share of the data."""
+    """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
 
     @property
     def is_table(self) -> bool:
-        """Whether it is shown as a table, not only as figures."""
+        """Whether the artefact is shown as a table, not only as figures."""
         return not self.name.startswith("figure")
 
 
 def artefact_names() -> list[str]:
-    """Names of all descriptions in params/, in the paper's order."""
+    """Names of all artefacts in params/, in the paper's order."""
     names = (path.stem for path in PARAMS.glob("*.yaml") if path.stem != "presets")
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
 def load_artefact(name: str) -> Artefact:
-    """The description in ``params/<name>.yaml``; ParameterError when there is none or it has unknown keys.
+    """The artefact that ``params/<name>.yaml`` describes. Raises ParameterError for an unknown name, key or value.
 
-    ``like: <other>`` takes over every field of another description that this one does not give itself.
-    ``data_ratios: [...]`` repeats every arm with each share of the data, as "<arm> @ <share>".
+    ``like: <other>`` takes the fields that this description does not give from the description of another artefact.
+    ``data_ratios: [...]`` repeats every arm with each share of the data, under the name "<arm> @ <share>".
     """
     if name not in artefact_names():
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
@@ -118,7 +118,7 @@ def artefacts_of(algorithm: str) -> list[Artefact]:
 
 
 def pretraining_updates(artefact: Artefact, arm: str) -> int:
-    """Pre-training updates behind an arm at the paper's size: what its curves are shifted by."""
+    """Pre-training updates of an arm at the paper's size. The arm's curves are shifted by this number."""
     settings = artefact.arms[arm]
     if settings.get("pretraining") == "none":
         return 0
@@ -126,18 +126,18 @@ def pretraining_updates(artefact: Artefact, arm: str) -> int:
 
 
 def presets() -> dict[str, dict[str, Settings]]:
-    """All presets, in file order (smallest first)."""
+    """{preset: {algorithm: settings}} in the order of the file, smallest preset first; not checked."""
     return yaml.safe_load((PARAMS / "presets.yaml").read_text())
 
 
 def can_train(preset: str, algorithm_name: str) -> bool:
-    """Whether ``preset`` gives the algorithm a size."""
+    """Whether ``preset`` has settings for the algorithm."""
     return algorithm(algorithm_name).name in presets()[preset]
 
 
 def load_preset(name: str, algorithm_name: str) -> Settings:
-    """The settings of one algorithm under one preset, checked; ParameterError when unknown."""
-    from synthlib.tasks import DATASETS  # imports NumPy, which a help text need not wait for
+    """The settings of one algorithm under one preset, checked. Raises ParameterError for anything unknown."""
+    from synthlib.tasks import DATASETS  # it imports NumPy, which a help text does not need
 
     known, chosen = presets(), algorithm(algorithm_name)
     if name not in known:
@@ -160,19 +160,19 @@ def load_preset(name: str, algorithm_name: str) -> Settings:
 
 
 def left_out(artefact: Artefact, settings: Settings) -> list[str]:
-    """The arms that a preset's ``settings`` do without: those pre-trained on text, where it has ``text: none``."""
+    """The arms that a preset leaves out: the arms pre-trained on text, where the preset has ``text: none``."""
     without_text = settings.get("text") == "none"
-    return [arm for arm, of_arm in artefact.arms.items() if without_text and "text" in of_arm]
+    return [name for name, arm in artefact.arms.items() if without_text and "text" in arm]
 
 
 def number_of_seeds(settings: Settings, dataset: str) -> int:
-    """How many seeds a preset's ``settings`` give each arm on ``dataset``: data sets may differ in what they need."""
+    """The number of seeds that a preset's ``settings`` give each arm on ``dataset``; data sets may differ in it."""
     entry = _seeds_entry(settings, dataset)
     return len(entry) if isinstance(entry, list) else entry
 
 
 def seeds_of(settings: Settings, dataset: str, known: Sequence[int]) -> Sequence[int]:
-    """The seeds themselves: the first ones of ``known``, or those that the preset lists."""
+    """The seeds of each arm on ``dataset``: the first seeds of ``known``, or the seeds that the preset lists."""
     entry = _seeds_entry(settings, dataset)
     return entry if isinstance(entry, list) else known[:entry]
 

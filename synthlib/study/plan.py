@@ -1,7 +1,7 @@
-"""From a table's name and a preset to the list of trainings it needs.
+"""From a table's name and a preset to the list of trainings that the table needs.
 
-An artefact's arms and a preset's sizes (:mod:`synthlib.study.params`) become :class:`Cell` s, one per arm, data set and
-seed, each with the job whose record fills it. Jobs with equal configuration are one job, whichever table asks.
+An artefact's arms and a preset's sizes (:mod:`synthlib.study.params`) give one :class:`Cell` per arm, data set and
+seed. Each cell has the job whose results fill it. Jobs with equal configuration are one job, also across tables.
 """
 
 import math
@@ -30,13 +30,13 @@ class Cell:
     dataset: str
     seed: int
     data_ratio: float
-    """The share of the data that it is fine-tuned on."""
+    """The share of the data that the run is fine-tuned on, in (0, 1]."""
     job: Job
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a table needs under one preset and data source."""
+    """All runs of a table under one preset and data source."""
 
     artefact: Artefact
     preset: str
@@ -46,17 +46,17 @@ class Plan:
 
     @property
     def arms(self) -> list[str]:
-        """Names of the arms that are wanted, in printed order."""
+        """Names of the arms that have cells, in printed order."""
         wanted = {cell.arm for cell in self.cells}
         return [arm for arm in self.artefact.arms if arm in wanted]
 
     def jobs(self) -> list[Job]:
-        """Distinct jobs, requirements first; where two want the same training, the longer one."""
+        """:func:`distinct_jobs` of the cells."""
         return distinct_jobs(cell.job for cell in self.cells)
 
 
 def distinct_jobs(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs and what they require, each training once at its greatest length, requirements first."""
+    """The jobs and all jobs that they require, each training once, at its greatest length; required jobs come first."""
     merged: dict[str, Job] = {}
 
     def visit(job: Job) -> None:
@@ -73,10 +73,11 @@ def distinct_jobs(jobs: Iterable[Job]) -> list[Job]:
 
 
 def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequence[str] = ()) -> Plan:
-    """The :class:`Plan` of a table; reads the checksums of the data it names, trains nothing.
+    """The :class:`Plan` of a table. It reads the checksums of the data sets and trains nothing.
 
-    ``source`` is "replica", "d4rl" or "path:DIR", or None for a plan that is only counted and needs no data; ``arms``
-    names the arms that are wanted now, () for all. Raises ParameterError, and what the data loader raises.
+    ``source`` is "replica", "d4rl" or "path:DIR"; None makes a plan that is only counted and needs no data. ``arms``
+    names the wanted arms, () for all. Raises ParameterError for an unknown name or value, and the errors of
+    :func:`synthlib.offline.identity.data_identity`.
     """
     artefact = load_artefact(artefact_name)
     if unknown := sorted(set(arms) - set(artefact.arms)):
@@ -101,7 +102,7 @@ def _cell(
 ) -> Cell:
     own = {name: value for name, value in arm_settings.items() if name != "length"}
     every = settings["evaluate_every"]
-    # Up to a whole evaluation: a longer arm must be longer in a small preset too.
+    # Rounded up to a multiple of ``every``: a longer arm must stay longer in a small preset.
     updates = every * math.ceil(arm_settings.get("length", 1) * settings["updates"] / every - 1e-9)
     try:
         job = trained.job(own, dataset, seed, settings | {"updates": updates}, source)

@@ -1,9 +1,9 @@
 """How near GPT-2 comes to the best possible loss on the paper's chain: ``python -m synthlib.study.pretraining_floor``.
 
-No model can predict a chain better than its entropy rate, 4.565 nats per token for 100 states at temperature 1, where
-guessing has 4.605 (faithfulness 1.10). This trains a GPT-2 of the paper's size on short sequences of that chain, as a
-job of the run store (so it can be stopped and goes on), and compares its loss on unseen sequences with that floor.
-Short sequences do: the chain remembers one token.
+No model can have a lower loss than the chain's entropy rate. For 100 states at temperature 1 this floor is 4.565 nats
+per token, and a uniform guess has 4.605 (faithfulness 1.10). The script trains a GPT-2 of the paper's size on sequences
+of that chain and compares its loss on unseen sequences with the floor. The training is a job of the run store, so it
+can be stopped and resumed. Short sequences are enough, because the chain remembers one token.
 """
 
 import sys
@@ -28,12 +28,12 @@ SETTINGS = {
 
 
 def floor_job() -> Job:
-    """The pre-training whose loss is compared: the default chain, to the end of its schedule."""
+    """The pre-training job: the default chain, to the end of the learning-rate schedule."""
     return pretraining_job({"pretraining_updates": 80_000}, SETTINGS)
 
 
 def main() -> int:
-    """Train if needed and print; 0 when the loss ends within :data:`TOLERANCE` of the floor, else 1."""
+    """Train if needed and print the losses. Returns 0 if the last is within :data:`TOLERANCE` of the floor, else 1."""
     job, store = floor_job(), Store(store_root())
     if not store.is_done(job):
         seconds = seconds_of([job])

@@ -1,4 +1,4 @@
-"""A plan against the store: what is wanted, done, shared and missing, how long it will take, and running it."""
+"""A plan compared with the store (trainings wanted, done, shared and missing, expected time), and running a plan."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from synthlib.study.plan import Plan, make_plan
 
 
 class PlanSummary:
-    """What ``make plan-<table>`` prints; as a notebook's value it is the same text."""
+    """The text that ``make plan-<table>`` prints; a notebook shows the same text as the value of a cell."""
 
     def __init__(self, plan: Plan, workers: int) -> None:
         self.plan = plan
@@ -27,7 +27,7 @@ class PlanSummary:
         seconds = seconds_of(missing)
         self.minutes = sum(seconds[job.key] * (1 - store.fraction_done(job)) for job in missing) / 60 / workers
         self.workers = workers
-        self.failures = [(job, store.failure(job)) for job in jobs if store.failure(job)]
+        self.failures = [(job, failure) for job in jobs if (failure := store.failure(job))]
 
     def __str__(self) -> str:
         plan, lines = self.plan, []
@@ -54,13 +54,14 @@ class PlanSummary:
 
 
 def run_plan(plan: Plan, workers: int, shard: tuple[int, int] = (0, 1), stacked: bool = False) -> None:
-    """Train what the plan lacks, after every data set that it needs has been loaded once.
+    """Load every data set that the plan needs once, then train the jobs that are not done.
 
-    Raises as :func:`synthlib.offline.identity.check_data` (nothing is trained then) and
-    :func:`synthlib.study.engine.run_jobs`.
+    ``workers``, ``shard`` and ``stacked`` are arguments of :func:`synthlib.study.engine.run_jobs`. Raises the errors of
+    this function, and before any training the errors of :func:`synthlib.offline.identity.check_data`.
     """
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
+    assert plan.source is not None, "a plan without data can only be counted"
     check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
     jobs = plan.jobs()
     run_jobs(jobs, store, workers, seconds_of(jobs), shard, stacked)
@@ -76,13 +77,13 @@ def _count_by_status(jobs: Sequence[Job], store: Store) -> dict[str, dict[str, i
 
 
 def _columns_done(plan: Plan, store: Store) -> list[str]:
-    """The arms of which every run is done, in printed order."""
+    """The arms whose runs are all done, in printed order."""
     unfinished = {cell.arm for cell in plan.cells if not store.is_done(cell.job)}
     return [arm for arm in plan.arms if arm not in unfinished]
 
 
 def _shared_with(plan: Plan) -> dict[int, list[str]]:
-    """How many of the plan's trainings other artefacts of the same algorithm would use: {number: their names}."""
+    """{number of trainings: names of the other artefacts of the same algorithm that share so many with the plan}."""
     ours = {job.key for job in plan.jobs()}
     shared: dict[int, list[str]] = {}
     for other in artefacts_of(plan.artefact.algorithm):

@@ -1,4 +1,4 @@
-"""How much everything is: every preset over all artefacts, and the paper's whole grid."""
+"""The total cost of all trainings: of every preset over all artefacts, and of the whole paper."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ from synthlib.study.plan import Plan, distinct_jobs, make_plan
 
 
 def totals_of_presets(workers: int) -> pd.DataFrame:
-    """How much every preset is, over all artefacts that can be trained: one row per preset and algorithm.
+    """The cost of every preset over all artefacts: one row per preset and algorithm that the preset can train.
 
-    Columns ``artefacts``, ``run slots`` (arm x data set x seed, counted in every artefact), ``distinct runs`` and
-    ``pre-trainings`` after sharing, and hours from nothing on ``workers`` processors of this machine. Needs no data.
+    Columns: ``artefacts``; ``run slots`` (arm x data set x seed, summed over the artefacts); ``distinct runs`` and
+    ``pre-trainings``, each training counted once; and the expected hours with an empty store on ``workers`` cores of
+    this machine. Needs no data.
     """
     rows = {}
     for preset in presets():
@@ -38,19 +39,19 @@ def totals_of_presets(workers: int) -> pd.DataFrame:
 
 
 def paper_totals(preset: str = "paper") -> pd.DataFrame:
-    """All trainings behind the paper in sum: updates, floating-point operations and core-hours on this machine.
+    """The total cost of all trainings in the paper: updates, floating-point operations, core-hours on this machine.
 
-    Three rows: every table and figure by itself, what remains after sharing runs and pre-trainings, and the same with
-    the fast versions. Operations are the matrix products that no version can do without, the same for plain and fast.
-    Plain hours are the fast ones times what ``make bench`` measured against the reference style, NaN where it has not
-    been run.
+    Three rows: every table and figure trained by itself; runs and pre-trainings shared; and shared with the fast code.
+    The first two rows are for code in the reference style. Their hours are the hours of the fast code times the ratio
+    that ``make bench`` measured, NaN without such a measurement. Operations are the matrix products that no version can
+    leave out, so they are equal for both.
     """
     slower = _slower_in_reference_style()
     plans = [plan for name in ALGORITHMS for plan in _counted_plans(name, preset)]
     shared = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
     alone = [job for plan in plans for job in plan.jobs()]
     seconds = seconds_of(shared)
-    # A longer run that serves a shorter one has its key, so time goes by the update.
+    # A run in ``alone`` may be shorter than the shared run with its key, so take the seconds per update.
     per_update = {job.key: seconds[job.key] / max(job.updates, 1) for job in shared}
 
     def row(jobs: Sequence[Job], is_plain: bool) -> dict[str, float]:
@@ -79,7 +80,7 @@ def _counted_plans(algorithm_name: str, preset: str) -> list[Plan]:
 
 
 def _slower_in_reference_style() -> dict[str, float]:
-    """{kind of job: times that the reference style takes for ours to take one}, from ``make bench``; {} without it."""
+    """{kind of job: seconds in the reference style / seconds of the fast code}, from ``make bench``; {} without it."""
     path = outputs() / "bench" / "bench.csv"
     if not path.exists():
         return {}
