@@ -1,26 +1,29 @@
 """The companion to "Pre-training with Synthetic Data Helps Offline Reinforcement Learning" (ICLR 2024).
 
-Where the paper's parts are:
+Which file holds which part of the paper:
 
-    paper                                              file
-    ------------------------------------------------   ---------------------------------------------------------------
-    3.1  Decision Transformer                          dt/model.py, dt/windows.py, dt/finetuning.py, dt/evaluation.py
-    3.2  Markov chain data                             generators/markov_chain.py
-    3.2  pre-training on tokens                        dt/pretraining.py
-    3.3  Wikipedia, Table 1                            generators/text.py, dt/clusters.py
-    3.4  ablations, Tables 2-5                         params/table2.yaml ... table5.yaml
-    4.1  MDP data                                      generators/mdp.py
-    4.1  forward dynamics pre-training                 cql/pretraining.py
-    4.2  CQL, Tables 6-8                               cql/agent.py, cql/networks.py, params/table6.yaml ... table8.yaml
-    A.3  normalised score, Table 17                    tasks.py
-    A    hyperparameters, Tables 9, 10, 15, 16         the configuration classes of the files above
-    A    costs, Tables 11-14                           report/statistics.py (updates), study/cost.py (time)
-    H    similarity, Figure 12                         dt/similarity.py
-    J    identity and mapping                          generators/mdp.py, dt/pretraining.py
-    the printed numbers and claims                     paper/
+    3.1  Decision Transformer                       dt/model.py, windows.py, finetuning.py, evaluation.py
+    3.2  Markov chain data                          generators/markov_chain.py
+    3.2  pre-training on tokens                     dt/pretraining.py
+    3.3  Wikipedia (Table 1)                        generators/text.py, dt/clusters.py
+    3.4  ablations of the chain (Tables 2-5)        params/table2.yaml to table5.yaml
+    4.1  MDP data                                   generators/mdp.py
+    4.1  pre-training of the critics                cql/pretraining.py
+    4.2  CQL (Tables 6-8)                           cql/agent.py, networks.py, params/table6.yaml to table8.yaml
+    A.1  hyperparameters of DT (Tables 9, 10)       dt/pretraining.py, model.py, finetuning.py: their configurations
+    A.1  cost of DT (Tables 11, 12)                 report/statistics.py, study/cost.py
+    A.2  hyperparameters of CQL (Tables 15, 16)     cql/pretraining.py, agent.py: their configurations
+    A.2  cost of CQL (Tables 13, 14)                report/statistics.py, study/cost.py
+    A.3  normalised score (Table 17)                tasks.py
+    B, C best scores, learning curves               report/statistics.py, paper_figures.py
+    E, I more fine-tuning (Tables 26, 28)           params/table26.yaml, table28.yaml
+    F, J identity and mapping (Tables 27, 29)       dt/pretraining.py, generators/mdp.py
+    G, K less fine-tuning data (Figures 11, 17)     params/figure11.yaml, figure17.yaml
+    H    similarity of weights, features (Fig. 12)  dt/similarity.py
+    what is printed, and what was really done       paper/, paper/faithfulness.md
 
-A file ``x_fast.py`` computes what ``x.py`` beside it defines, in less time (kernels/twins.py chooses between the two).
-Below the paper stand runs/ (the store of trainings), offline/ (data sets, physics), kernels/ (fast arithmetic) and
-machine/; above it study/ (what is planned and run) and report/ (what is shown). replica/ made the embedded data and
-bench/ measures speed; nothing imports these two.
+A file ``x_fast.py`` computes what ``x.py`` beside it defines, in less time; kernels/twins.py chooses between the two.
+Below the paper's parts stand offline/ (data sets, environments), runs/ (the store of trainings, the loop of one),
+kernels/ (fast arithmetic) and machine/ (files, locks, devices). Above them stand study/ (what is planned and run) and
+report/ (what is shown). replica/ made the embedded data, bench/ measures speed; nothing imports these two.
 """

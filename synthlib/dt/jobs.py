@@ -76,6 +76,11 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         fields["cluster_weight"] = CLUSTER_WEIGHT
         clusters = min(CLUSTERS, pretraining.config["gpt2"]["vocabulary"])
     model = (baseline_config if baseline else pretrained_config)(*DIMENSIONS[environment], **arm.get("model", {}))
+    if backbone is not None and (heads := backbone["pretraining"]["gpt2"]["heads"]) != model.heads:
+        # The weights have the same shapes for any number of heads, so nothing else would notice.
+        raise ValueError(
+            f"the pre-training has {heads} heads, the model {model.heads}: say the same under gpt2 and model"
+        )
     training = (baseline_training if baseline else pretrained_training)(**fields | arm.get("training", {}))
     config = {
         "dataset": {"name": dataset, "checksum": checksum},

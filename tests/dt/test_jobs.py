@@ -31,6 +31,14 @@ def own_text(tmp_path):
     return f"path:{tmp_path / 'text'}"
 
 
+def test_a_model_cannot_have_other_heads_than_its_pretraining(outputs):
+    settings = load_preset("smoke", "dt")
+    with pytest.raises(ValueError, match="the pre-training has 2 heads, the model 1: say the same"):
+        finetuning_job({"gpt2": {"heads": 2}}, "hopper-medium", 42, settings, None)
+    both = finetuning_job({"gpt2": {"heads": 2}, "model": {"heads": 2}}, "hopper-medium", 42, settings, None)
+    assert both.key == finetuning_job({"model": {"heads": 2}}, "hopper-medium", 42, settings, None).key
+
+
 def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, outputs):
     def key(arm=CHAIN, **settings):
         return small_dt_job(arm, random_hopper_data, **settings).key
