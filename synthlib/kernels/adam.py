@@ -1,7 +1,8 @@
-"""Adam by torch's fused kernel alone, and the weights of a network flattened into one long tensor for it.
+"""Adam by torch's fused kernel alone, and a network's weights flattened into one tensor for this kernel.
 
-What ``torch.optim`` does around that kernel costs a twentieth of a critic's update, and a second of a process's start,
-in which it loads a compiler that nothing here uses. With one long tensor, a step over a whole network is one call.
+The code that ``torch.optim`` runs around the kernel costs a twentieth of a critic's update. It also costs a second of a
+process's start, because it loads a compiler that nothing here uses. With one flattened tensor, one call of the kernel
+updates a whole network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,11 @@ from synthlib.machine.devices import CPU
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def flatten(weights: Sequence[nn.Parameter]) -> nn.Parameter:
+def flatten(weights: Sequence[torch.Tensor]) -> nn.Parameter:
     """Move ``weights`` into one contiguous parameter and return it; each weight and its ``grad`` become views of it.
 
-    One Adam step over the parameter then moves all weights. Gradients start at zero and must be written, or
-    accumulated, in place.
+    One Adam step over the parameter then updates all weights. The gradients start at zero. They must be written or
+    accumulated in place.
     """
     flat = nn.Parameter(torch.cat([weight.detach().reshape(-1) for weight in weights]))
     flat.grad = torch.zeros_like(flat)
@@ -29,20 +30,22 @@ def flatten(weights: Sequence[nn.Parameter]) -> nn.Parameter:
 
 
 def views(flat: torch.Tensor, weights: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Views of the 1-D tensor ``flat``, one after the other, in the shapes of ``weights``."""
+    """Consecutive pieces of the 1-D tensor ``flat``, as views in the shapes of ``weights``."""
     pieces = flat.split([weight.numel() for weight in weights])
     return [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
 
 
 class FusedAdam:
-    """AdamW, which is Adam where nothing decays: bit for bit the numbers of torch's AdamW with ``fused=True``.
+    """AdamW, bit for bit as torch's AdamW with ``fused=True``; without weight decay it is Adam.
 
-    ``param_groups`` are dicts of contiguous ``params``, ``lr`` and, if they are not 0 and 1e-8, ``weight_decay`` and
-    ``eps``; ``lr`` may be changed between steps. ``state`` is {weight: {"step", "exp_avg", "exp_avg_sq"}}, at zero.
+    ``param_groups`` are dicts with the keys ``params`` (contiguous weights), ``lr`` (the learning rate, which may be
+    changed between steps) and optionally ``weight_decay`` (default 0) and ``eps`` (default 1e-8). ``state`` is {weight:
+    {"step", "exp_avg", "exp_avg_sq"}} and starts at zero.
     """
 
     def __init__(self, param_groups: Sequence[Mapping[str, Any]]) -> None:
-        self.param_groups = [{"weight_decay": 0.0, "eps": 1e-8} | group for group in param_groups]
+        defaults = {"weight_decay": 0.0, "eps": 1e-8}
+        self.param_groups: list[dict[str, Any]] = [{**defaults, **group} for group in param_groups]
         self.state = {weight: _zero_moments(weight, weight.device) for weight in self.weights()}
 
     def weights(self) -> list[nn.Parameter]:
@@ -51,16 +54,18 @@ class FusedAdam:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Move every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         for group in self.param_groups:
             trained = [weight for weight in group["params"] if weight.grad is not None]
             states = [self.state[weight] for weight in trained]
+            first_moments, second_moments = ([state[name] for state in states] for name in MOMENTS)
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 trained,
-                [weight.grad.contiguous() for weight in trained],  # the kernel walks through memory, not by strides
-                *([state[name] for state in states] for name in MOMENTS),
+                [weight.grad.contiguous() for weight in trained],  # the kernel ignores strides
+                first_moments,
+                second_moments,
                 [],
                 steps,
                 lr=group["lr"],
@@ -77,15 +82,13 @@ class FusedAdam:
         return [self.state[weight] for weight in self.weights()]
 
     def state_dict(self) -> list[dict[str, torch.Tensor]]:
-        """The moments and steps of all weights, in order; not copied."""
+        """The Adam states of all weights, in order; their tensors are not copied."""
         return [dict(state) for state in self.states()]
 
     @torch.no_grad()
     def load_state_dict(self, states: list[dict[str, torch.Tensor]]) -> None:
-        """Go on from ``states``. Raises ValueError when they are of other weights."""
-        is_ours = isinstance(states, list)
-        shapes = [[state["exp_avg"].shape for state in of_one] for of_one in (self.states(), states) if is_ours]
-        if not is_ours or shapes[0] != shapes[1]:
+        """Copy ``states`` into the states of this optimiser. Raises ValueError when they belong to other weights."""
+        if not isinstance(states, list) or _shapes(states) != _shapes(self.states()):
             raise ValueError("this optimiser was saved for other weights, or by another version: move the run away")
         for state, saved in zip(self.states(), states, strict=True):
             for name, tensor in saved.items():
@@ -93,13 +96,21 @@ class FusedAdam:
 
 
 def start_moments(optimiser: torch.optim.Optimizer) -> None:
-    """Make the moments and step counts of torch's own Adam now, at zero, so that a saved state can be loaded."""
+    """Create the moments and step counts of torch's own Adam now, at zero, so that a saved state can be loaded."""
     for group in optimiser.param_groups:
         for weight in group["params"]:
             optimiser.state[weight] = _zero_moments(weight, CPU)
 
 
-def _zero_moments(weight, counter):
-    # A fused step counts where the weights are, so that nothing waits for the count; torch's other Adam reads it here.
+def _shapes(states: list[dict[str, torch.Tensor]]) -> list[torch.Size]:
+    return [state["exp_avg"].shape for state in states]
+
+
+def _zero_moments(weight: torch.Tensor, counter: torch.device) -> dict[str, torch.Tensor]:
+    """Adam's state of a weight before the first step; ``counter`` is the device of the step count.
+
+    The fused kernel reads the count on the weight's device, so that nothing waits for it. torch's own Adam reads the
+    count on the processor.
+    """
     moments = {name: torch.zeros_like(weight, requires_grad=False) for name in MOMENTS}
     return {"step": torch.zeros((), device=counter)} | moments

@@ -1,8 +1,8 @@
-"""Numba's compiler as the fast twins use it: generators to the last bit, and work between matrix products.
+"""Numba's compiler as the fast twins use it: for random generators, and for the work between matrix products.
 
-PyTorch runs several operations for one such step. Each of them reads its matrices again, and loads its own code again,
-which the products have pushed out of the cache. A compiled step goes through its matrices once. A function is compiled
-when it first runs; its machine code is kept on disk.
+PyTorch runs several operations where one compiled step is enough. Each operation reads its matrices again. It also
+loads its own machine code again, which the matrix products have pushed out of the cache. A compiled step reads its
+matrices once. Numba compiles a function when it first runs, and keeps the machine code on disk.
 """
 
 import functools
@@ -16,7 +16,7 @@ import numba
 import torch
 
 HERE = Path(__file__).resolve().parents[1]
-# A compiled function calls and reads what stands in these files, and nothing else of the package.
+# The files of the package that contain all compiled functions, and everything that compiled functions call or read.
 SOURCES = (
     "kernels/compiled",
     "kernels/mlp",
@@ -31,50 +31,55 @@ SOURCES = (
     "generators/mdp_fast",
 )
 _ANY_ORDER = {"reassoc", "contract", "nsz"}
+_NUMBA_CONFIG: Any = numba.config  # a module that makes its attributes when it is imported, so that mypy knows none
 
 
 def cache_folder(sources: Iterable[str]) -> Path:
-    """The folder for machine code that is made of these source texts.
+    """The folder for machine code that is compiled from these source texts.
 
-    Numba compiles a function again when the function's own file has changed, but not when another file has changed from
-    which the function takes a function or a constant. So the folder's name depends on all of these texts.
+    Numba compiles a function again when the function's own file has changed. It does not notice a change in another
+    file from which the function takes a function or a constant. So the folder's name is a hash of all these texts.
     """
     digest = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
     return Path(os.environ.get("NUMBA_CACHE_DIR") or HERE / "__pycache__") / f"compiled-{digest}"
 
 
 def exact(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: ``function`` of arrays and numbers compiled with IEEE arithmetic, every operation in its order."""
+    """Decorator: compile ``function`` of arrays and numbers with IEEE arithmetic, all operations in written order."""
     return _compiled(function)
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator for a part of a kernel; sums may be taken in any order, many terms at a time. NaN stays NaN.
+    """Decorator for a part of a kernel; sums may be added in any order, many terms at a time. NaN stays NaN.
 
-    The part is inlined. Else the process that compiles a kernel could call another copy of the part than a process that
-    loads the kernel from disk, with sums in another order: the last bits would differ between the two.
+    The part is inlined. Otherwise, the process that compiles a kernel could call another copy of the part than a
+    process that loads the kernel from disk. The copies may add in another order, so the last bits would differ.
     """
     return _compiled(function, fastmath=_ANY_ORDER, forceinline=True)
 
 
 def compile_step(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of arrays, compiled with :func:`jit`'s arithmetic, as a function of tensors on the processor."""
+    """Compile ``function`` of arrays with the arithmetic of :func:`jit`; returns a function of tensors.
+
+    The tensors must be on the processor.
+    """
     compiled = _compiled(function, fastmath=_ANY_ORDER)
 
     @functools.wraps(function)
-    def of_tensors(*arguments: Any) -> Any:
+    def on_tensors(*arguments: Any) -> Any:
         return compiled(*[given.numpy() if isinstance(given, torch.Tensor) else given for given in arguments])
 
-    return of_tensors
+    return on_tensors
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    # Numba looks up its folder here, once for each function. Outside it stays as the user of the process has set it.
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(_own_folder())
+    # Numba reads its cache folder here, once for each function. The setting is put back afterwards, so that other code
+    # in this process keeps its own cache folder.
+    before, _NUMBA_CONFIG.CACHE_DIR = _NUMBA_CONFIG.CACHE_DIR, str(_own_folder())
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        _NUMBA_CONFIG.CACHE_DIR = before
 
 
 @functools.cache

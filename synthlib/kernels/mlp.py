@@ -1,8 +1,8 @@
 """Forward and backward pass of a small ReLU network, written by hand: nothing is recorded for autograd.
 
-A network is a list of linear layers with a ReLU behind each of them but the last (:func:`linear_layers`). The backward
-pass writes every gradient where the optimiser reads it: into the ``grad`` of each weight, which must exist
-(:func:`synthlib.kernels.adam.flatten` makes it). The numbers are those of autograd up to rounding.
+A network is a list of linear layers (:func:`linear_layers`) with a ReLU after each layer except the last. The backward
+pass writes each gradient into the ``grad`` of its weight, where the optimiser reads it. So ``grad`` must exist
+(:func:`synthlib.kernels.adam.flatten` makes it). The gradients equal autograd's up to rounding.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def linear_layers(*modules: nn.Module) -> list[nn.Linear]:
 def forward(layers: Sequence[nn.Linear], inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Outputs (R, O) of the last layer for ``inputs`` (R, I), and the activations that :func:`backward` needs.
 
-    The activations are the input of each layer: ``inputs``, then the hidden layers after their ReLU.
+    The activations are the inputs of all layers: ``inputs``, then each hidden layer after its ReLU.
     """
     *hidden, head = layers
     activations = [inputs]
@@ -32,7 +32,10 @@ def forward(layers: Sequence[nn.Linear], inputs: torch.Tensor) -> tuple[torch.Te
 
 
 def backward(layers: Sequence[nn.Linear], activations: Sequence[torch.Tensor], delta: torch.Tensor) -> None:
-    """Write the gradient of each weight into its ``grad``, from ``delta`` (R, O), the loss's gradient at the output."""
+    """Write the gradient of each weight into its ``grad``; ``delta`` (R, O) is the gradient with respect to the output.
+
+    ``activations`` come from :func:`forward`.
+    """
     torch.sum(delta, dim=0, out=layers[-1].bias.grad)
     for place in range(len(layers) - 1, 0, -1):
         weight_gradient(delta, activations[place], out=layers[place].weight.grad)
@@ -43,10 +46,10 @@ def backward(layers: Sequence[nn.Linear], activations: Sequence[torch.Tensor], d
 
 @step
 def back_through_relu_(delta: torch.Tensor, output: torch.Tensor, sums: torch.Tensor) -> None:
-    """The backward pass through a ReLU that gave ``output`` (R, H).
+    """The backward pass through a ReLU whose result was ``output`` (R, H).
 
-    Written: ``delta`` (R, H) becomes 0 where ``output`` is not positive; ``sums`` (H,) is then the sum of its rows.
-    Where ``output`` is NaN the gradient passes: a unit that has diverged must not look like a dead one.
+    Written: ``delta`` (R, H) becomes 0 where ``output`` is not positive; ``sums`` (H,) becomes the sum of the new rows
+    of ``delta``. Where ``output`` is NaN the gradient passes: a unit that has diverged must not look like a dead unit.
     """
     torch.ops.aten.threshold_backward.grad_input(delta, output, 0, grad_input=delta)
     torch.sum(delta, dim=0, out=sums)
@@ -65,9 +68,9 @@ def _(delta, output, sums):
 
 @step
 def mean_squared_error_(predicted: torch.Tensor, wanted: torch.Tensor, loss: torch.Tensor) -> None:
-    """The mean squared error over all entries of two (R, P) matrices, with its gradient.
+    """The mean squared error over all entries of two (R, P) matrices, and its gradient.
 
-    Written: ``loss`` (); ``predicted`` becomes the gradient of the loss for ``predicted``.
+    Written: ``loss`` () becomes the error; ``predicted`` becomes the gradient of the loss with respect to it.
     """
     error = predicted.sub_(wanted).view(-1)
     loss.copy_(torch.dot(error, error) / len(error))

@@ -1,13 +1,13 @@
-"""NumPy's ``default_rng`` without its steps: output number j of the generator with seed k, whatever j is.
+"""NumPy's ``default_rng`` without its steps: output j of the generator with seed k, at the same cost for every j.
 
-``default_rng(k).random(S)[j]`` normally costs a new generator (10 us) and j steps. Two facts make it some eighty
-operations, compiled by Numba and equal to the last bit:
+``default_rng(k).random(S)[j]`` normally costs a new generator (10 us) and j steps. Two facts reduce the cost to some
+eighty operations. Numba compiles them, and the result is the same to the last bit:
 
 * ``SeedSequence`` is a fixed chain of 32-bit multiplications and shifts.
 * PCG64 steps by s <- A s + c modulo 2**128. After k steps the state is s + G_k ((A - 1) s + c), where
-  G_k = 1 + A + ... + A**(k-1) is the same for all seeds: one 128-bit product instead of k.
+  G_k = 1 + A + ... + A**(k-1) is the same for all seeds. So one 128-bit product replaces k products.
 
-128-bit numbers are pairs (high, low) of uint64. Sources: O'Neill (2014) for PCG64 with its XSL-RR output, NumPy's
+A 128-bit number is a pair (high, low) of uint64. Sources: O'Neill (2014) for PCG64 and its XSL-RR output, NumPy's
 documentation of SeedSequence for the hash.
 """
 
@@ -25,15 +25,15 @@ _WORD, _ONE, _63 = np.uint64(32), np.uint64(1), np.uint64(63)
 
 
 def seeded(words: np.ndarray) -> np.ndarray:
-    """The start of ``default_rng(list(column))`` for each column of ``words``, integers in [0, 2**32) of shape (k, n).
+    """A freshly seeded ``default_rng(list(column))`` for each column of ``words`` (k, n), integers in [0, 2**32).
 
-    Returns uint64 (n, 4): the state s and the step (A - 1) s + c of the freshly seeded PCG64, both as (high, low).
+    Returns uint64 (n, 4): for each column the state s and the step (A - 1) s + c of PCG64, both as (high, low).
     """
     return _seed_columns(np.asarray(words).astype(np.uint32))
 
 
 @exact
-def _seed_columns(words):
+def _seed_columns(words: np.ndarray) -> np.ndarray:
     started = np.empty((words.shape[1], 4), dtype=np.uint64)
     for column in range(len(started)):
         seed(words[:, column], started[column])
@@ -42,7 +42,7 @@ def _seed_columns(words):
 
 @lru_cache(maxsize=4)
 def jumps(count: int) -> np.ndarray:
-    """G_1 ... G_count of the module's head, which lead to outputs 0 ... count - 1: (high, low), uint64 (count, 2)."""
+    """G_1 ... G_count of the module's docstring, for outputs 0 ... count - 1: (high, low), uint64 (count, 2)."""
     values, value = [], 0
     for _ in range(count):
         value = (value * _A + 1) % 2**128
@@ -52,7 +52,7 @@ def jumps(count: int) -> np.ndarray:
 
 @exact
 def doubles(started: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """The uniforms in [0, 1), float64 (n, m), to which ``jumps`` (m, 2) lead from ``started`` (n, 4)."""
+    """The outputs of the generators ``started`` (n, 4) after each of ``jumps`` (m, 2): in [0, 1), float64 (n, m)."""
     result = np.empty((len(started), len(jumps)))
     for row in range(len(started)):
         for j in range(len(jumps)):
@@ -62,7 +62,7 @@ def doubles(started: np.ndarray, jumps: np.ndarray) -> np.ndarray:
 
 @exact
 def double(started: np.ndarray, jump: np.ndarray) -> float:
-    """The uniform to which ``jump`` (2,) leads from ``started`` (4,)."""
+    """The output of the generator ``started`` (4,) after ``jump`` (2,): a uniform in [0, 1)."""
     high, low = _add(_multiply((started[2], started[3]), (jump[0], jump[1])), (started[0], started[1]))
     rotation, low = high >> uint64(58), low ^ high
     low = low >> rotation | low << (uint64(64) - rotation & _63)
@@ -71,7 +71,7 @@ def double(started: np.ndarray, jump: np.ndarray) -> float:
 
 @exact
 def seed(words: np.ndarray, started: np.ndarray) -> None:
-    """One column of :func:`seeded`: from ``words`` (k,) to ``started`` (4,), which is written."""
+    """Seed one generator with ``words`` (k,) and write it to ``started`` (4,): one column of :func:`seeded`."""
     pool, constant = np.zeros(4, dtype=np.uint32), uint32(0x43B0D7E5)
     for i in range(4):
         pool[i], constant = _scramble(words[i] if i < len(words) else uint32(0), constant, uint32(0x931E8875))
@@ -117,7 +117,7 @@ def _add(a, b):
 
 @exact
 def _multiply(a, b):
-    """a b modulo 2**128. The high half of low times low is put together from 32-bit halves."""
+    """a b modulo 2**128. The product of the two low halves gets its high half from 32-bit products."""
     (a_high, a_low), (b_high, b_low) = a, b
     a1, a0, b1, b0 = a_low >> _WORD, a_low & _LOW_32, b_low >> _WORD, b_low & _LOW_32
     cross = a0 * b1

@@ -1,12 +1,13 @@
-"""Several runs that differ only in their seed as one computation: what ``STACKED=1`` of the Makefile trains with.
+"""Several runs that differ only in their seed, trained as one computation (``STACKED=1`` of the Makefile).
 
-These networks are small: an operation of one update is over in microseconds, and a GPU mostly waits for the next
-operation. Here the weights of all runs lie in one tensor per layer, with an axis for the run, and one pass, written for
-a single run, is mapped over that axis by ``torch.func``: the same operations, as batched matrix products.
+The networks are small: one operation of an update takes microseconds, and a GPU mostly waits for the next operation.
+Here one tensor per layer holds the weights of all runs, with a leading axis for the run. The forward pass is written
+for a single run, and ``torch.func`` maps it over this axis: the same operations, as batched matrix products.
 
-A run stays what it is. Its weights and Adam moments become views of the stacked tensors, so that it evaluates itself
-and saves its own checkpoint as if it had been trained alone. A run trained alone goes on from the checkpoint of a
-stacked run, and the reverse. On a processor this is slower than one run after the other.
+Each run keeps its own object. Its weights and Adam moments become views of the stacked tensors, so that it evaluates
+itself and saves its own checkpoint as if it had been trained alone. A run trained alone can go on from the checkpoint
+of a stacked run, and a stacked run from the checkpoint of a run trained alone. On a processor, stacking is slower than
+training one run after the other.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -20,19 +21,23 @@ from torch.utils._pytree import tree_map
 from synthlib.kernels.adam import FusedAdam
 
 Tree = TypeVar("Tree")
+Key = TypeVar("Key", bound=Hashable)  # a weight of one run, or its name
 
 
 def mapped(module: nn.Module, weights: Mapping[str, torch.Tensor], arguments: tuple[Any, ...]) -> Any:
-    """``module(*arguments)`` with ``weights``, for every place of the leading axis of all tensors among them."""
+    """``module(*arguments)`` with ``weights``, once for each index of the leading axis of all their tensors."""
     places = tree_map(lambda leaf: 0 if isinstance(leaf, torch.Tensor) else None, (weights, arguments))
     return vmap(lambda own, given: functional_call(module, own, given), in_dims=places)(weights, arguments)
 
 
 def stack_weights(names: Iterable[str], weights: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, nn.Parameter]:
-    """{name: leaf (G, ...)}, from the weights of G runs, {name: weight} each, which become views."""
+    """Stack the weights of G runs, {name: weight} each, into {name: parameter (G, ...)}.
+
+    Each weight becomes a view of its parameter.
+    """
     stacked = {}
     for name in names:
-        alike = [of_one[name] for of_one in weights]
+        alike = [run_weights[name] for run_weights in weights]
         together = torch.stack([weight.detach() for weight in alike])
         for weight, view in zip(alike, together, strict=True):
             weight.data = view
@@ -43,30 +48,31 @@ def stack_weights(names: Iterable[str], weights: Sequence[Mapping[str, torch.Ten
 def leaves_of(
     named_weights: Iterable[tuple[str, nn.Parameter]], stacked: Mapping[str, nn.Parameter]
 ) -> dict[nn.Parameter, nn.Parameter]:
-    """{weight: stacked leaf of its name}."""
+    """{weight: the stacked parameter with its name}."""
     return {weight: stacked[name] for name, weight in named_weights}
 
 
 def stacked_optimiser(
     param_groups: Sequence[Mapping[str, Any]],
-    leaves: Mapping[Hashable, nn.Parameter],
-    states: Mapping[Hashable, Sequence[dict[str, torch.Tensor]]],
+    leaves: Mapping[Key, nn.Parameter],
+    states: Mapping[Key, Sequence[dict[str, torch.Tensor]]],
 ) -> FusedAdam:
-    """One optimiser for stacked leaves.
+    """One optimiser for the stacked parameters ``leaves``.
 
-    ``param_groups`` are the groups of one run's optimiser, with weights or names of weights as ``params``. For each of
-    these, ``leaves`` has the stacked leaf and ``states`` the Adam states in all runs.
+    ``param_groups`` are the groups of one run's optimiser, with weights or names of weights as ``params``. ``leaves``
+    maps each of them to its stacked parameter, and ``states`` to its Adam states, one per run. The Adam states become
+    views of the new optimiser's states.
     """
-    together = FusedAdam([group | {"params": [leaves[one] for one in group["params"]]} for group in param_groups])
+    together = FusedAdam([{**group, "params": [leaves[one] for one in group["params"]]} for group in param_groups])
     for group in param_groups:
         for one in group["params"]:
             together.state[leaves[one]] = _stack_moments(states[one])
     return together
 
 
-def _stack_moments(states):
-    """The Adam state of a stacked leaf; ``states`` become views of it and count with it."""
-    # A step count of its own: those of FastCQL's weights are one tensor, which each leaf would count up.
+def _stack_moments(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The Adam state of a stacked parameter; the moments of ``states`` become views of it, and share its step count."""
+    # The count is copied: the weights of FastCQL share one count, and each stacked parameter would increase it.
     together = {"step": states[0]["step"].clone()}
     for name in ("exp_avg", "exp_avg_sq"):
         together[name] = torch.stack([state[name] for state in states])
@@ -76,5 +82,5 @@ def _stack_moments(states):
 
 
 def stack_trees(trees: Sequence[Tree]) -> Tree:
-    """One tree of several trees with the same structure (tuples, named tuples, dicts), their tensors stacked."""
+    """Stack the tensors of several trees with the same structure (tuples, named tuples, dicts) into one tree."""
     return tree_map(lambda *leaves: torch.stack(leaves) if isinstance(leaves[0], torch.Tensor) else leaves[0], *trees)

@@ -1,9 +1,9 @@
-"""Which code a training runs: the definition that the pages show, or a faster one that a test proves equal to it.
+"""Which code a training runs: the definition that the pages show, or faster code that a test proves equal to it.
 
-Two mechanisms, and no other place that chooses:
+Two mechanisms choose, and nothing else does:
 
 * A *step* is a function of tensors with one definition in PyTorch and perhaps a kernel compiled by Numba. The kernel
-  runs where the first tensor is on the processor.
+  runs when the first argument is on the processor.
 
       @step
       def add_relu_(x, y): ...        # PyTorch, for any device
@@ -11,16 +11,16 @@ Two mechanisms, and no other place that chooses:
       @add_relu_.kernel
       def _(x, y): ...                # Numba, for the processor
 
-* A *twin* is a class or function with the arguments and results of a readable one, and a condition on the configuration
-  under which it can take its place. The twin of ``cql/agent.py`` stands in ``cql/agent_fast.py``, and so on: a readable
-  file never imports it.
+* A *twin* is a faster class or function with the same arguments and results as a readable class or function. A
+  condition on the configuration says when the twin can take its place. The twins of ``cql/agent.py`` stand in
+  ``cql/agent_fast.py``, and so on. A readable file never imports its twins.
 
       @twin_of(CQL, when=lambda config: len(config.hidden) == 2)
       class FastCQL: ...
 
       best(CQL, config)               # FastCQL, or CQL where the condition does not hold
 
-``SYNTHLIB_READABLE=1`` runs the definitions everywhere.
+With the environment variable ``SYNTHLIB_READABLE=1``, the definitions run everywhere.
 """
 
 import functools
@@ -28,7 +28,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from synthlib.kernels.compiled import compile_step
 
@@ -50,18 +50,18 @@ class Step:
         return self.compiled(*arguments)
 
     def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorator: compile ``function`` of arrays as this step's kernel, and register the pair for its test."""
+        """Decorator: compile ``function`` of arrays as this step's kernel, and enter the step in :data:`STEPS`."""
         self.compiled = compile_step(function)
         STEPS.append(self)
         return function
 
 
 STEPS: list[Step] = []
-"""Every step that has a kernel: one test holds all pairs together (tests/kernels/test_steps.py)."""
+"""Every step that has a kernel; tests/kernels/test_steps.py compares each kernel with its definition."""
 
 
 def step(definition: Callable[..., Any]) -> Step:
-    """Decorator: a function of tensors as a :class:`Step` without a kernel."""
+    """Decorator: make a function of tensors a :class:`Step`, at first without a kernel."""
     return Step(definition)
 
 
@@ -76,7 +76,7 @@ _TWINS: dict[Callable[..., Any], _Twin] = {}
 def twin_of(
     readable: Callable[..., Any], when: Callable[[Any], bool] = lambda config: True
 ) -> Callable[[Readable], Readable]:
-    """Decorator: a faster class or function that may stand in for ``readable`` where ``when(config)`` is true."""
+    """Decorator: register a faster class or function that replaces ``readable`` when ``when(config)`` is true."""
 
     def register(fast: Readable) -> Readable:
         _TWINS[readable] = _Twin(fast, when)
@@ -86,12 +86,14 @@ def twin_of(
 
 
 def best(readable: Readable, config: Any = None) -> Readable:
-    """The fast twin of ``readable`` where there is one that can do what ``config`` asks for, else ``readable``."""
+    """The fast twin of ``readable`` if it has one whose condition holds for ``config``, else ``readable`` itself."""
     if READABLE_ONLY:
         return readable
     _import_twins(readable.__module__)
     twin = _TWINS.get(readable)
-    return twin.fast if twin is not None and twin.when(config) else readable  # type: ignore[return-value]
+    if twin is None or not twin.when(config):
+        return readable
+    return cast(Readable, twin.fast)  # a twin has the arguments and results of its readable version
 
 
 @functools.cache
