@@ -1,12 +1,15 @@
 """Synthetic token sequences for pre-training the Decision Transformer (paper 3.2; faithfulness section 1).
 
-An n-step Markov chain over S states. The distribution after a context of n tokens is softmax(u / temperature) with
-S uniforms u from a generator seeded by the context, so no table of S**n rows exists anywhere.
+The tokens come from an n-step Markov chain over S states. The distribution of the token after a context of n tokens is
+a row: softmax(u / temperature), with S uniforms u from a generator seeded by the context. So no table of all S**n rows
+is needed.
 
-Three ways to draw from one and the same chain: :func:`sequence` says how, one token after the other;
-:func:`authors_block` repeats the authors' own random numbers, for comparison with their files; :func:`stream` is what
-trainings read. A part of the stream is the same in whatever order and by however many processes the parts are read;
-:mod:`synthlib.generators.markov_chain_fast` gives the same tokens in less time.
+Three functions draw from the same chain:
+
+* :func:`sequence` is the definition: one token after the other.
+* :func:`authors_block` repeats the authors' own random numbers, for comparison with their files.
+* :func:`stream` is what trainings read. Its sequences do not depend on the order of reading or on the number of
+  processes. :mod:`synthlib.generators.markov_chain_fast` gives the same tokens in less time.
 """
 
 import math
@@ -20,23 +23,27 @@ import numpy as np
 
 KINDS = ("chain", "iid")
 INITIALS = ("authors", "uniform")
-TABLE_ENTRIES = 2**21  # of all rows together; holds 1000 states, order 2 with 100 and order 5 with 10
-WINDOW = 64  # tries between two looks whether a sequence is stuck
-GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's step
+# Alias tables may have this many entries in all: enough for 1000 states, for order 2 with 100 and order 5 with 10.
+TABLE_ENTRIES = 2**21
+WINDOW = 64  # tries between two checks whether a sequence is stuck
+GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's increment
 _WORD = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class ChainConfig:
-    """Which chain. ``dataclasses.asdict`` of it fits JSON; the defaults are the paper's. Raises ValueError."""
+    """Which chain; the defaults are the paper's. Fit for JSON as ``dataclasses.asdict``.
+
+    Raises ValueError for a value out of range, and for a value that this kind of chain would ignore.
+    """
 
     kind: str = "chain"  # chain, or iid: uniform tokens (also the input of identity and mapping, with states=3500)
-    order: int = 1  # tokens in a full context; the n-1 first positions have shorter ones with rows of their own
+    order: int = 1  # n, tokens in a full context; the shorter contexts at the start have rows of their own
     states: int = 100
     temperature: float = 1.0
     length: int = 1024  # tokens of a sequence
-    seed: int = 666  # of the rows, not of the draws: another seed is another chain
-    initial: str = "authors"  # the first token's row is a softmax too (as executed), or "uniform" (the paper's text)
+    seed: int = 666  # of the rows, not of the draws: another seed gives another chain
+    initial: str = "authors"  # the first token's row is a softmax too (as executed); "uniform" is the paper's text
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -59,17 +66,17 @@ class ChainConfig:
 
 
 def initial_distribution(config: ChainConfig) -> np.ndarray:
-    """Distribution of the first token, float64 (S,). The authors' is not uniform: it is a row seeded by the seed."""
+    """Distribution of the first token, float64 (S,). With ``initial="authors"`` it is a row seeded by ``seed``."""
     if config.kind == "iid" or config.initial == "uniform":
         return np.full(config.states, 1 / config.states)
     return _softmax(np.random.default_rng(config.seed).random(config.states) / config.temperature)
 
 
 def row(config: ChainConfig, context: Sequence[int]) -> np.ndarray:
-    """Distribution of the token after ``context``, tokens with the oldest first: float64 (S,).
+    """Distribution of the token after ``context`` (tokens, the oldest first): float64 (S,).
 
-    Uses the last ``order`` tokens; a shorter context has a row of its own. Raises ValueError for an empty context
-    and for a token that is no state.
+    It depends on the last ``order`` tokens; a shorter context has a row of its own. Raises ValueError for an empty
+    context and for a token that is not a state.
     """
     context = [int(token) for token in context][-config.order :]
     if not context or min(context) < 0 or max(context) >= config.states:
@@ -80,18 +87,18 @@ def row(config: ChainConfig, context: Sequence[int]) -> np.ndarray:
 
 
 @lru_cache(maxsize=128)  # 100 MB with 100,000 states
-def _row(config, context):
+def _row(config: ChainConfig, context: tuple[int, ...]) -> np.ndarray:
     return _softmax(_row_uniforms(config, context) / config.temperature)
 
 
 @lru_cache(maxsize=128)
-def _row_uniforms(config, context):
+def _row_uniforms(config: ChainConfig, context: tuple[int, ...]) -> np.ndarray:
     """The uniforms (S,) behind the row of ``context``."""
     return np.random.default_rng([token + 1 + config.seed for token in context]).random(config.states)
 
 
-def _softmax(logits):
-    # Not np.exp: its last bit differs between processors with and without AVX-512, and the golden rows are libm's.
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    # Not np.exp: its last bit differs between processors with and without AVX-512, and libm made the golden rows.
     weights = np.array([math.exp(distance) for distance in logits - logits.max()])
     return weights / weights.sum()
 
@@ -105,12 +112,14 @@ def sequence(config: ChainConfig, generator: np.random.Generator) -> np.ndarray:
 
 
 def stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.ndarray:
-    """Sequences of the stream ``seed``, int32 (len(sequences), length); ``sequences`` holds their numbers from 0 on.
+    """Sequences of the stream ``seed``, int32 (len(sequences), length); ``sequences`` are their numbers, from 0 on.
 
-    A sequence depends on the configuration, the seed and its number only: not on which others are asked for, how
-    many at a time, or by how many processes. Nothing is stored, and there is no end. Each sequence has a generator of
-    its own (:func:`uniforms`). One uniform x serves a try: the whole part of x S proposes a token, the rest decides
-    about it, by alias tables (Walker, 1977) where those of all rows fit :data:`TABLE_ENTRIES`, else by rejection.
+    A sequence depends only on the configuration, the seed and its number. So it is the same whatever other sequences
+    are drawn, and by however many processes. Nothing is stored, and the stream has no end.
+
+    Each sequence has a generator of its own (:func:`uniforms`). Each try uses one uniform x: the integer part of x S
+    proposes a token, and the fractional part decides about the token. The decision uses alias tables (Walker, 1977)
+    when the tables of all rows fit :data:`TABLE_ENTRIES`, else rejection.
     """
     check_request(seed, sequences)
     draw = _independent if config.kind == "iid" else _by_alias if has_tables(config) else _by_rejection
@@ -119,7 +128,7 @@ def stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.ndarr
 
 
 def check_request(seed: int, sequences: Sequence[int]) -> None:
-    """Raises ValueError unless there is a stream of this seed with these sequences."""
+    """Raises ValueError unless ``seed`` and the numbers ``sequences`` are valid for :func:`stream`."""
     if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, not {seed!r}")
     if len(sequences) and min(sequences) < 0:
@@ -132,9 +141,9 @@ def has_tables(config: ChainConfig) -> bool:
 
 
 def uniforms(seed: int, number: int) -> Iterator[float]:
-    """The numbers in [0, 1), multiples of 2**-53, that sequence ``number`` of stream ``seed`` is made of.
+    """The random numbers for sequence ``number`` of stream ``seed``: in [0, 1), multiples of 2**-53, without end.
 
-    A counter-based generator for each sequence: SplitMix64 (Steele, Lea and Flood, 2014).
+    Each sequence has a counter-based generator: SplitMix64 (Steele, Lea and Flood, 2014).
     """
     counter = _scramble(_scramble(seed + GAMMA & _WORD) + number * GAMMA & _WORD)
     while True:
@@ -142,22 +151,22 @@ def uniforms(seed: int, number: int) -> Iterator[float]:
         yield (_scramble(counter) >> 11) * 2.0**-53
 
 
-def _scramble(z):
+def _scramble(z: int) -> int:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _WORD
     z = (z ^ z >> 27) * 0x94D049BB133111EB & _WORD
     return z ^ z >> 31
 
 
-def _independent(config, uniforms):
+def _independent(config: ChainConfig, uniforms: Iterator[float]) -> list[int]:
     return [int(next(uniforms) * config.states) for _ in range(config.length)]
 
 
-def _first(config, uniforms):
+def _first(config: ChainConfig, uniforms: Iterator[float]) -> int:
     sums = initial_distribution(config).cumsum()
     return int((sums / sums[-1]).searchsorted(next(uniforms), side="right"))
 
 
-def _by_alias(config, uniforms):
+def _by_alias(config: ChainConfig, uniforms: Iterator[float]) -> list[int]:
     tokens = [_first(config, uniforms)]
     while len(tokens) < config.length:
         threshold, alias = _alias_table(config, tuple(tokens[-config.order :]))
@@ -167,15 +176,15 @@ def _by_alias(config, uniforms):
 
 
 @lru_cache(maxsize=1024)
-def _alias_table(config, context):
+def _alias_table(config: ChainConfig, context: tuple[int, ...]) -> tuple[list[float], list[int]]:
     return alias_table(row(config, context))
 
 
 def alias_table(probabilities: np.ndarray) -> tuple[list[float], list[int]]:
-    """(threshold, alias) of a distribution (S,): Walker's table, by which one uniform draws a token.
+    """Walker's alias table (threshold, alias) of a distribution (S,): with it one uniform draws a token.
 
-    Entry j stands for j below its threshold and for alias[j] above. The large entry at hand fills up one small entry
-    after the other; when it has become small itself, the next large entry fills it.
+    Entry j gives token j below threshold[j], and token alias[j] above. To make the table, one large entry fills up one
+    small entry after the other. When the large entry has become small itself, the next large entry fills it up.
     """
     weight = (probabilities * len(probabilities)).tolist()
     order = np.argsort(probabilities * len(probabilities)).tolist()
@@ -195,11 +204,11 @@ def alias_table(probabilities: np.ndarray) -> tuple[list[float], list[int]]:
             return threshold, alias
 
 
-def _by_rejection(config, uniforms):
-    """Entry j of a row is softmax(u_j / T) with u_j <= 1, so a proposed j is kept with probability exp((u_j - 1) / T).
+def _by_rejection(config: ChainConfig, uniforms: Iterator[float]) -> list[int]:
+    """Rejection: a proposed token j, of weight exp(u_j / T), is kept with probability exp((u_j - 1) / T); u_j <= 1.
 
-    After as many tries in vain as the row has entries, the row itself gives the token. The refused proposals say
-    nothing about it, so this changes no probability. After each window of tries one uniform is kept free for that.
+    After as many rejected tries as the row has entries, the token is drawn from the row itself. The rejected tries are
+    independent of this draw, so no probability changes. After each window of tries, one uniform is reserved for it.
     """
     tokens, in_vain = [_first(config, uniforms)], 0
     while True:
@@ -221,11 +230,11 @@ def _by_rejection(config, uniforms):
 def authors_block(
     config: ChainConfig, iteration: int, worker: int, workers: int, sequences: int, positions: int | None = None
 ) -> np.ndarray:
-    """The authors' own tokens: what ``worker`` of ``workers`` writes in ``iteration``, int64 (sequences, positions).
+    """The authors' own tokens, which ``worker`` of ``workers`` writes in ``iteration``: int64 (sequences, positions).
 
-    ``sequences`` is the worker's share of the iteration (1.6: 256 / 8 for 100 states). ``positions`` cuts the
-    sequences; they are seeded by ``config.length`` all the same. The authors' files hold the workers' blocks of an
-    iteration in the order in which the workers finished.
+    ``sequences`` is the worker's share of the iteration (1.6: 256 / 8 for 100 states). ``positions`` keeps only the
+    first positions; the seeds depend on ``config.length`` all the same. In the authors' files, the blocks of an
+    iteration stand in the order in which the workers finished. Raises ValueError for a block that does not exist.
     """
     positions = config.length if positions is None else positions
     if not (0 <= worker < workers and iteration >= 0 and sequences >= 1 and 1 <= positions <= config.length):
@@ -252,24 +261,27 @@ def authors_block(
 
 
 class Information(NamedTuple):
-    """Nats per token: the best loss of a model that knows the past, of one that does not, and their difference."""
+    """What a model can learn from a chain, in nats per token."""
 
-    entropy_rate: float
-    stationary_entropy: float
-    mutual_information: float
+    entropy_rate: float  # the best loss of a model that knows the past
+    stationary_entropy: float  # the best loss of a model that does not know the past
+    mutual_information: float  # their difference
 
 
 def information(config: ChainConfig) -> Information:
-    """What there is to learn in a chain of order 1 (faithfulness 1.10). Solves S equations: for S up to about 5000."""
+    """What a model can learn from a chain of order 1 (faithfulness 1.10). Solves S equations, S up to about 5000.
+
+    Raises ValueError for any other chain.
+    """
     if config.kind != "chain" or config.order != 1:
         raise ValueError(f"only a chain of order 1 has one stationary row, not {config.kind} of order {config.order}")
     matrix = np.stack([row(config, [token]) for token in range(config.states)])
     equations = matrix.T - np.eye(config.states)
-    equations[-1] = 1  # one of the equations follows from the others; the shares must add up instead
+    equations[-1] = 1  # one equation follows from the others; in its place, the probabilities sum to 1
     stationary = np.linalg.solve(equations, np.eye(config.states)[-1])
     rate = stationary @ _entropy(matrix)
     return Information(float(rate), float(_entropy(stationary)), float(_entropy(stationary) - rate))
 
 
-def _entropy(probabilities):
+def _entropy(probabilities: np.ndarray) -> np.ndarray:
     return -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=-1)

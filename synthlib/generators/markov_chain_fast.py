@@ -1,13 +1,12 @@
-"""The stream of :mod:`synthlib.generators.markov_chain` in less time: the same tokens, of thousands of sequences side
-by side.
+"""The same stream as :mod:`synthlib.generators.markov_chain` in less time: thousands of sequences side by side.
 
-* Few contexts: the alias tables of all rows are made at once. One look per token whatever the temperature.
-* Many contexts: by rejection. :mod:`synthlib.kernels.pcg64` gives the one uniform u_j of a row that a try asks for,
-  without the rest of the row. A token takes 1.6 tries at T = 1, with 10 states as with 100,000; the tries are compiled
-  by Numba.
+* Few contexts: the alias tables of all rows are made at once. A token needs one lookup, whatever the temperature.
+* Many contexts: by rejection. A try needs only one uniform u_j of its row. :mod:`synthlib.kernels.pcg64` computes it
+  without the rest of the row. A token takes 1.6 tries at T = 1, with 10 states as with 100,000. Numba compiles the
+  tries.
 
-Exponentials here are NumPy's, whose last bit differs from libm's on some processors. A token differs only where a
-uniform falls between the two: once in about 10**14 tokens.
+The exponentials here are NumPy's. On some processors their last bit differs from libm's. A token differs only when a
+uniform falls between the two values: once in about 10**14 tokens.
 """
 
 from collections.abc import Sequence
@@ -29,12 +28,12 @@ from synthlib.kernels.compiled import exact
 from synthlib.kernels.twins import twin_of
 
 _SEQUENCES_AT_ONCE = 8192  # so that the arrays of one try stay in the processor's cache
-_ENTRIES_AT_ONCE = 2**21  # of written-out rows: 16 MB
+_ENTRIES_AT_ONCE = 2**21  # entries of whole rows in memory: 16 MB
 
 
 @twin_of(stream)
 def fast_stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.ndarray:
-    """As :func:`synthlib.generators.markov_chain.stream`."""
+    """The same as :func:`synthlib.generators.markov_chain.stream`."""
     check_request(seed, sequences)
     numbers = np.asarray(sequences, dtype=np.uint64)
     if not len(numbers):
@@ -47,13 +46,13 @@ def fast_stream(config: ChainConfig, seed: int, sequences: Sequence[int]) -> np.
 
 
 def keys(seed: int, numbers: np.ndarray) -> np.ndarray:
-    """Where the counters of the sequences ``numbers`` (n,) of stream ``seed`` start: uint64 (n,)."""
+    """First counters of the generators of the sequences ``numbers`` (n,) of stream ``seed``: uint64 (n,)."""
     stream = _scramble(np.array([seed], dtype=np.uint64) + np.uint64(GAMMA))
     return _scramble(stream + numbers * np.uint64(GAMMA))
 
 
 def uniforms(keys: np.ndarray, number: int) -> np.ndarray:
-    """Number ``number`` (0, 1, ...) of every sequence's generator: float64 in [0, 1), multiples of 2**-53."""
+    """Output ``number`` (0, 1, ...) of every sequence's generator: float64 in [0, 1), multiples of 2**-53."""
     return _unit(keys + np.uint64((number + 1) * GAMMA % 2**64))
 
 
@@ -69,12 +68,12 @@ def _scramble(z):
     return z ^ z >> np.uint64(31)
 
 
-def _independent(config, first, keys):
+def _independent(config: ChainConfig, first: np.ndarray, keys: np.ndarray) -> np.ndarray:
     columns = [(uniforms(keys, t) * config.states).astype(np.int32) for t in range(config.length)]
     return np.stack(columns, axis=1)
 
 
-def _by_alias(config, first, keys):
+def _by_alias(config: ChainConfig, first: np.ndarray, keys: np.ndarray) -> np.ndarray:
     tables = _alias_tables(config)
     columns = np.empty((config.length, len(keys)), dtype=np.int32)
     columns[0] = context = first.searchsorted(uniforms(keys, 0), side="right")
@@ -93,8 +92,8 @@ def _by_alias(config, first, keys):
 
 
 @lru_cache(maxsize=2)
-def _alias_tables(config):
-    """For contexts of 1 ... order tokens (threshold, alias), flat over (context, token)."""
+def _alias_tables(config: ChainConfig) -> list[list[np.ndarray]]:
+    """[threshold, alias] for contexts of 1, ..., order tokens, each flattened over (context, token)."""
     tables = []
     for known in range(1, config.order + 1):
         contexts = np.indices((config.states,) * known).reshape(known, -1)
@@ -103,20 +102,21 @@ def _alias_tables(config):
 
 
 def rows(config: ChainConfig, contexts: np.ndarray) -> np.ndarray:
-    """Next-token distributions of the ``contexts`` (k, n), oldest token first, k <= order: float64 (n, S)."""
+    """Distributions of the next token after ``contexts`` (k, n), k <= order, oldest token first: float64 (n, S)."""
     logits = pcg64.doubles(pcg64.seeded(_entropy(config, contexts)), pcg64.jumps(config.states)) / config.temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _entropy(config, contexts):
+def _entropy(config: ChainConfig, contexts: np.ndarray) -> np.ndarray:
+    """What seeds the generators of the rows of ``contexts`` (k, n): int64 (k, n)."""
     return np.asarray(contexts, dtype=np.int64) + (1 + config.seed)
 
 
 def alias_tables(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Alias tables of the rows (R, S): threshold float64 (R, S) and alias int32 (R, S).
+    """Alias tables of the distributions (R, S): threshold float64 (R, S) and alias int32 (R, S).
 
-    As :func:`synthlib.generators.markov_chain.alias_table`; all rows advance together.
+    The same as :func:`synthlib.generators.markov_chain.alias_table`; all rows advance together.
     """
     count, states = probabilities.shape
     row = np.arange(count)
@@ -126,7 +126,7 @@ def alias_tables(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     small = np.zeros(count, dtype=np.int64)
     large = np.minimum((weight < 1).sum(axis=1), states - 1)
     first_large = large.copy()
-    left = weight[row, order[row, large]]  # of the large entry at hand
+    left = weight[row, order[row, large]]  # of the large entry at hand, the one that fills small entries
     for _ in range(states - 1):
         next_small = order[row, np.minimum(small, first_large)]
         at_hand, following = order[row, large], order[row, np.minimum(large + 1, states - 1)]
@@ -144,7 +144,7 @@ def alias_tables(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return threshold, alias
 
 
-def _by_rejection(config, first, keys):
+def _by_rejection(config: ChainConfig, first: np.ndarray, keys: np.ndarray) -> np.ndarray:
     tokens = np.empty((len(keys), config.length), dtype=np.int32)
     tokens[:, 0] = first.searchsorted(uniforms(keys, 0), side="right")
     place, counters = np.ones(len(keys), dtype=np.int64), keys + np.uint64(GAMMA)
@@ -156,8 +156,8 @@ def _by_rejection(config, first, keys):
         stuck = np.flatnonzero(place < config.length)
         if not len(stuck):
             return tokens
-        # After as many tries as the row has entries it is as cheap to write the row out. The refused proposals say
-        # nothing about the next token, so this changes no probability.
+        # After as many tries as the row has entries, the whole row costs no more. The rejected tries are independent of
+        # the draw from the row, so this changes no probability.
         known = np.minimum(place[stuck], config.order)
         for length in np.unique(known):
             some = stuck[known == length]
@@ -168,13 +168,14 @@ def _by_rejection(config, first, keys):
 
 @exact
 def _advance(tokens, place, counters, waited, started, jumps, order, offset, temperature):
-    """Draw every sequence to its end, or until it has been stuck for a number of tries.
+    """Draw every sequence to its end, or until it is stuck: until a token has taken at least S rejected tries.
 
-    ``place`` is where each writes next, ``counters`` its generator's and ``waited`` for how many tries it is stuck;
-    they are moved on. ``started`` (S, 4) are the generators of all rows, or empty: then each is made when it is needed.
+    For each sequence, ``place`` is the position to write next, ``counters`` the counter of its generator, and
+    ``waited`` how many tries have been rejected since the last token; all three are updated in place. ``started``
+    (S, 4) are the generators of all rows. When it is empty, each generator is made when it is needed.
     """
     states, length = len(jumps), tokens.shape[1]
-    surely = np.exp(-1 / temperature)  # no u_j makes the probability smaller
+    surely = np.exp(-1 / temperature)  # exp((u_j - 1) / T) is at least this, as u_j >= 0
     words, own = np.empty(order, dtype=np.uint32), np.empty(4, dtype=np.uint64)
     for sequence in range(len(tokens)):
         row, at, counter = tokens[sequence], place[sequence], counters[sequence]
@@ -212,7 +213,8 @@ def _advance(tokens, place, counters, waited, started, jumps, order, offset, tem
         place[sequence], counters[sequence] = at, counter
 
 
-def _draw_from_rows(config, contexts, counters):
+def _draw_from_rows(config: ChainConfig, contexts: np.ndarray, counters: np.ndarray) -> np.ndarray:
+    """One token after each of ``contexts`` (k, n), from its whole row and the uniform of its counter: int64 (n,)."""
     draws, found = _unit(counters), []
     at_once = max(1, _ENTRIES_AT_ONCE // config.states)
     for i in range(0, len(draws), at_once):
@@ -222,6 +224,6 @@ def _draw_from_rows(config, contexts, counters):
 
 
 @lru_cache(maxsize=2)
-def _started(config):
-    """The generators of all rows of a chain of order 1."""
+def _started(config: ChainConfig) -> np.ndarray:
+    """The generators of all rows of a chain of order 1: uint64 (S, 4), see :func:`synthlib.kernels.pcg64.seeded`."""
     return pcg64.seeded(_entropy(config, np.arange(config.states)[None]))

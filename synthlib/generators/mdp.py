@@ -1,16 +1,17 @@
 """Synthetic MDP data for pre-training the critics of CQL (paper 4.1, A.2, J; faithfulness section 4).
 
 A transition is three indices: state, action, next state. Every index has a fixed random vector as wide as the
-environment's observation or action, so one data set serves all environments. No table of rows is stored: a row is
-softmax(u / temperature) with u drawn from a generator seeded by the state (policy) or by state and action
-(transitions). :func:`generate` says it step by step; :mod:`synthlib.generators.mdp_fast` gives the same integers in a
-hundredth of the time.
+environment's observation or action, so one data set serves all environments.
+
+A row is a distribution: softmax(u / temperature), with uniforms u from a generator seeded by the state (policy) or by
+the state and the action (transitions). So no table of rows is stored. :func:`generate` is the definition, step by step;
+:mod:`synthlib.generators.mdp_fast` gives the same integers in a hundredth of the time.
 """
 
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,28 +19,28 @@ KINDS = ("mdp", "iid", "identity", "mapping")
 ROWS = ("authors", "independent")
 _LARGEST_SEED = 2**32 - 1  # of NumPy's legacy generator
 _LEGACY_GENERATOR = np.random.RandomState()
-Indices = int | np.ndarray
+Indices = TypeVar("Indices", int, np.ndarray)  # one index, or an array of indices
 _ONLY_MDP = {"policy_temperature": 1.0, "transition_temperature": 1.0, "random_start": False, "rows": "authors"}
 
 
 @dataclass(frozen=True)
 class MDPConfig:
-    """What data set to make. ``dataclasses.asdict`` of it fits JSON; the defaults are the paper's (4.2, Table 15).
+    """What data set to make; the defaults are the paper's (4.2, Table 15). Fit for JSON as ``dataclasses.asdict``.
 
-    Raises ValueError for a value out of range, and for one that this kind of data would ignore.
+    Raises ValueError for a value out of range, and for a value that this kind of data would ignore.
     """
 
-    kind: str = "mdp"  # mdp; iid (the same without dependence); identity, mapping (paper J, there states=3500)
+    kind: str = "mdp"  # mdp; iid (independent, uniform); identity, mapping (paper J, there states=3500)
     states: int = 100
-    actions: int | None = None  # None: as many as states
+    actions: int = None  # type: ignore[assignment]  # None becomes the number of states in __post_init__
     policy_temperature: float = 1.0  # infinity: uniform
     transition_temperature: float = 1.0
     trajectories: int = 1000
     length: int = 1000
     random_start: bool = False  # False, as executed: all trajectories start in one state (faithfulness 8, item 5)
-    rows: str = "authors"  # pairs with equal 8s + 7a share a transition row (8, item 6); "independent": none do
-    # The authors seeded neither iid, identity nor mapping, so no seed gives their files (8, item 33); 0 is our choice.
-    # It also seeds independent rows. The authors' MDP has no free seed.
+    rows: str = "authors"  # pairs (s, a) with equal 8s + 7a share a row (8, item 6); "independent": each has its own
+    # The authors did not seed iid, identity and mapping, so no seed gives their files (8, item 33); 0 is our choice.
+    # The seed also seeds independent rows. The authors' MDP has no free seed.
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,12 +54,12 @@ class MDPConfig:
             raise ValueError(f"random_start must be True or False, not {self.random_start!r}")
         for name, least in (("states", 1), ("actions", 1), ("trajectories", 1), ("length", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or not least <= value <= _LARGEST_SEED:
+            if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= _LARGEST_SEED:
                 raise ValueError(f"{name} must be an integer from {least} to {_LARGEST_SEED}, not {value!r}")
             object.__setattr__(self, name, int(value))
         for name in ("policy_temperature", "transition_temperature"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool) or not value > 0:
+            if not isinstance(value, Real) or isinstance(value, bool) or value <= 0 or math.isnan(value):
                 raise ValueError(f"{name} must be a positive number (infinity is allowed), not {value!r}")
             object.__setattr__(self, name, float(value))
         if self.kind == "mdp":
@@ -66,7 +67,7 @@ class MDPConfig:
         elif any(getattr(self, name) != value for name, value in _ONLY_MDP.items()):
             raise ValueError(f"temperatures, random_start and rows mean nothing for kind={self.kind!r}; leave them out")
 
-    def _check_mdp(self):
+    def _check_mdp(self) -> None:
         if self.rows == "authors" and self.seed != 0:
             raise ValueError(
                 f"the authors' MDP has fixed seeds; leave seed={self.seed} out, or take rows='independent'"
@@ -85,7 +86,7 @@ class MDPConfig:
 
 
 class IndexTransitions(NamedTuple):
-    """Indices, each int64 of shape (M,), M = trajectories * length, trajectories one after the other."""
+    """Indices, each int64 (M,) with M = trajectories * length; one trajectory stands after the other."""
 
     observations: np.ndarray
     actions: np.ndarray
@@ -93,7 +94,7 @@ class IndexTransitions(NamedTuple):
 
 
 def generate(config: MDPConfig) -> IndexTransitions:
-    """The data set of ``config``, for kind "mdp" one step at a time, as the paper's A.2 tells it."""
+    """The data set of ``config``; for kind "mdp" one step at a time, as the paper's A.2 describes it."""
     if config.kind != "mdp":
         return _generate_iid(config)
     observations, actions, next_observations = [], [], []
@@ -127,7 +128,8 @@ def softmax(uniforms: np.ndarray, temperature: float) -> np.ndarray:
     """softmax(uniforms / temperature), float32, same shape.
 
     The authors round u / T to float32 and take a float32 softmax, whose last bits depend on the processor. Here the
-    exponential and the sum are taken in float64 and then rounded, so that any processor gives the golden transitions.
+    exponential and the sum are computed in float64 and then rounded, so that every processor gives the golden
+    transitions.
     """
     logits = (uniforms / temperature).astype(np.float32)
     weights = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
@@ -135,16 +137,16 @@ def softmax(uniforms: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def policy_uniforms(config: MDPConfig, state: int, count: int) -> np.ndarray:
-    """The first ``count`` uniforms behind pi(. | state), float64; the authors seed them with the state (A.2)."""
+    """The first ``count`` uniforms of the row pi(. | state), float64; the authors seed them with the state (A.2)."""
     if config.rows == "independent":
         return np.random.default_rng([config.seed, 0, state]).random(count)
     return _seeded(state).random_sample(count)
 
 
 def transition_row(config: MDPConfig, state: Indices, action: Indices) -> Indices:
-    """Number of the row that serves (state, action); for arrays element by element.
+    """Number of the transition row for (state, action); for arrays element by element.
 
-    The authors seed a row with 888 s + 777 a: 111 times this number.
+    The authors seed a row with 888 s + 777 a, which is 111 times this number.
     """
     if config.rows == "independent":
         return state * config.actions + action
@@ -152,7 +154,7 @@ def transition_row(config: MDPConfig, state: Indices, action: Indices) -> Indice
 
 
 def transition_uniforms(config: MDPConfig, row: int, count: int) -> np.ndarray:
-    """The first ``count`` uniforms behind the transition row of that number, float64."""
+    """The first ``count`` uniforms of transition row number ``row``, float64."""
     if config.rows == "independent":
         return np.random.default_rng([config.seed, 1, *divmod(row, config.actions)]).random(count)
     return _seeded(111 * row).random_sample(count)
@@ -162,12 +164,12 @@ def start_states(config: MDPConfig) -> list[int]:
     """The first state of each trajectory."""
     if config.random_start:
         return [_seeded(j).randint(config.states) for j in range(config.trajectories)]
-    # As executed: the seed is the number of trajectories, for every one of them.
+    # As executed: for every trajectory, the seed is the number of trajectories.
     return [_seeded(config.trajectories).randint(config.states)] * config.trajectories
 
 
-def _seeded(seed):
-    """The legacy generator, freshly seeded. Seeding again is ten times as quick as a new object."""
+def _seeded(seed: int) -> np.random.RandomState:
+    """NumPy's legacy generator, freshly seeded. To seed it again is ten times as fast as to make a new object."""
     _LEGACY_GENERATOR.seed(seed)
     return _LEGACY_GENERATOR
 
@@ -182,12 +184,15 @@ def next_state_seed(trajectory: Indices, time: Indices) -> Indices:
     return 666 + 1000 * trajectory + 333 * time
 
 
-def _draw(seed, size, probabilities):
+def _draw(seed: int, size: int, probabilities: np.ndarray | None) -> int:
     return _seeded(seed).choice(size, p=probabilities)
 
 
-def _generate_iid(config):
-    """Uniform states in one long chain, uniform actions (faithfulness 4.5); identity, mapping ignore next states."""
+def _generate_iid(config: MDPConfig) -> IndexTransitions:
+    """Uniform states in one long sequence, and uniform actions (faithfulness 4.5).
+
+    The targets of identity and mapping ignore the next states.
+    """
     generator = _seeded(config.seed)
     size = config.trajectories * config.length
     states = generator.randint(config.states, size=size)
@@ -196,9 +201,10 @@ def _generate_iid(config):
 
 
 def vectors(config: MDPConfig, observation_width: int, action_width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors that stand for states and actions: float32 tables, entries in [-1, 1) (faithfulness 4.6).
+    """The vectors of all states and actions: float32 tables with entries in [-1, 1) (faithfulness 4.6).
 
-    Shapes (S, observation_width) and (A, action_width). Mapping has 2S and 2A rows, whose second halves are targets.
+    Shapes (S, observation_width) and (A, action_width). Mapping has 2S and 2A rows; the second half of each table holds
+    the targets.
     """
     copies = 2 if config.kind == "mapping" else 1
     generator = _seeded(0)
@@ -208,7 +214,7 @@ def vectors(config: MDPConfig, observation_width: int, action_width: int) -> tup
 
 
 def prediction_width(config: MDPConfig, observation_width: int, action_width: int) -> int:
-    """Width of what the critics predict: a state, or state and action (identity, mapping)."""
+    """Width of the vector that the critics predict: a state, or a state and an action (identity, mapping)."""
     return observation_width if config.kind in ("mdp", "iid") else observation_width + action_width
 
 
@@ -219,10 +225,10 @@ def targets(
     action_table: np.ndarray,
     rows: np.ndarray,
 ) -> np.ndarray:
-    """What the critics must predict for the transitions ``rows``: float32 (len(rows), prediction_width).
+    """The vectors that the critics must predict for the transitions ``rows``: float32 (len(rows), prediction_width).
 
-    The next state (mdp, iid; paper 4.1); the input itself (identity) or the vectors of state i + S and action
-    a + A (mapping), each with state and action side by side (paper J; faithfulness 4.7, 4.8).
+    mdp, iid: the next state (paper 4.1). identity: the state and the action of the input, side by side. mapping: the
+    vectors of state s + S and action a + A, side by side (paper J; faithfulness 4.7, 4.8).
     """
     if config.kind in ("mdp", "iid"):
         return state_table[transitions.next_observations[rows]]
@@ -235,7 +241,8 @@ def targets(
 def distinct_transition_rows(states: int, actions: int) -> int:
     """How many different transition rows the authors' seeding gives: the number of values of 8s + 7a.
 
-    Actions with the same remainder r modulo 8 give 8 (s + 7 q) + 7 r, different for every r; so count s + 7 q.
+    With a = 8q + r, 8s + 7a = 8 (s + 7q) + 7r. Different remainders r give different values. So for each r, count the
+    values of s + 7q.
     """
     counts = [len(range(remainder, actions, 8)) for remainder in range(min(actions, 8))]
     return sum(states + (count - 1) * min(states, 7) for count in counts)

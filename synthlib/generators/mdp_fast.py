@@ -1,24 +1,25 @@
-"""The quick parts of :mod:`synthlib.generators.mdp`; every trick is exact, so the data are the same integers.
+"""The same data as :mod:`synthlib.generators.mdp` in less time; every trick is exact, so the integers are the same.
 
-Per step the authors seed a Mersenne Twister four times and build two rows, one number per action or state. Here:
+For each step the authors seed a Mersenne Twister four times and build two rows, with one number per action or state.
+Here:
 
-* First numbers in bulk. A draw uses only the first double of a freshly seeded generator. That needs 5 of the 624
-  words of its state, and seeding is one recursion, compiled by Numba for many seeds side by side: 0.05 us each instead
-  of 5 us.
-* Rows in a table, where all of them fit :data:`TABLE_BYTES`: a thousand trajectories are searched together.
-* Otherwise a row is made when it is visited and only the running sums of its blocks are kept, one number for 1000
-  entries, while :data:`TABLE_BYTES` last. They settle the block, and the uniforms up to its end settle the index.
-  Both ignore the float32 roundings of the exact row, so an index is believed only where the drawn number is further
-  from the index's boundaries than those roundings can move them; else (1 in 50) the exact row decides.
+* The draws are made in bulk. A draw uses only the first double of a freshly seeded generator. This double needs 5 of
+  the 624 words of the generator's state, and seeding is one recursion. Numba compiles it for many seeds side by side:
+  0.05 us per seed instead of 5 us.
+* When all rows fit :data:`TABLE_BYTES`, they stand in a table, and a thousand trajectories are searched together.
+* Otherwise a row is made when it is visited. Of each row, only the cumulative sums of its blocks are kept, one number
+  for 1000 entries, until :data:`TABLE_BYTES` are full. The sums give the block, and the uniforms up to the block's end
+  give the index. Both ignore the float32 rounding of the exact row. So an index counts only when the drawn number is
+  further from the index's boundaries than this rounding can move them. Else (1 in 50) the exact row decides.
 
-A million transitions take a sixth of a second with 100 states and actions; with 100,000 about a quarter of an hour, as
-extrapolated from 30,000 of them.
+A million transitions take a sixth of a second with 100 states and actions. With 100,000 states and actions they take
+about a quarter of an hour (extrapolated from 30,000 transitions).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -37,18 +38,19 @@ from synthlib.generators.mdp import (
 from synthlib.kernels.compiled import exact
 from synthlib.kernels.twins import twin_of
 
-TABLE_BYTES = 256 * 2**20  # for each of policy and transitions; S = A = 1000 needs 120 MB
-_WORDS = (0, 1, 2, 397, 398)  # of the Mersenne Twister's state: those that the first double is made of
+TABLE_BYTES = 256 * 2**20  # for the policy, and again for the transitions; S = A = 1000 needs 120 MB
+_WORDS = (0, 1, 2, 397, 398)  # the words of the Mersenne Twister's state that give the first double
 _LANES = 256  # seeds that the processor works on side by side
 _BLOCK = 1000
-Sampler = Callable[[np.ndarray, int], np.ndarray]
+Sampler = Callable[[np.ndarray, int], Sequence[int] | np.ndarray]
+"""Takes row numbers (J,) and the time t; returns the drawn indices (J,)."""
 
 
 @twin_of(generate, when=lambda config: config.kind == "mdp")
 def fast_generate(config: MDPConfig) -> IndexTransitions:
-    """As :func:`synthlib.generators.mdp.generate`, the same integers, for kind "mdp".
+    """The same integers as :func:`synthlib.generators.mdp.generate`, for kind "mdp".
 
-    Never holds a table of all rows unless it fits :data:`TABLE_BYTES`.
+    Holds a table of all rows only when it fits :data:`TABLE_BYTES`.
     """
     time = np.arange(config.length)
     trajectory = np.arange(config.trajectories)[:, None]
@@ -68,7 +70,8 @@ def fast_generate(config: MDPConfig) -> IndexTransitions:
     return IndexTransitions(*(array.T.reshape(-1) for array in (observations[:-1], actions, observations[1:])))
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """A family of ``count`` distributions over ``width`` indices: softmax(uniforms(row, width) / temperature)."""
 
     count: int
@@ -78,7 +81,7 @@ class Rows(NamedTuple):
 
 
 def cumulative(uniforms: np.ndarray, temperature: float) -> np.ndarray:
-    """Running sums of the row's softmax as ``RandomState.choice`` compares them with its uniform, float64."""
+    """Cumulative sums of the row's softmax, float64; ``RandomState.choice`` compares them with its uniform."""
     sums = softmax(uniforms, temperature).astype(np.float64).cumsum()
     return sums / sums[-1]
 
@@ -86,16 +89,17 @@ def cumulative(uniforms: np.ndarray, temperature: float) -> np.ndarray:
 def samplers(
     policy: Rows, transition: Rows, action_seeds: np.ndarray, next_state_seeds: np.ndarray
 ) -> tuple[Sampler, Sampler]:
-    """Two functions (rows (J,), time t) -> drawn indices (J,), one for each of the two :class:`Rows`.
+    """The samplers of actions and of next states.
 
-    ``action_seeds``, ``next_state_seeds`` (J, L) hold the legacy generator's seed for every draw.
+    ``action_seeds`` and ``next_state_seeds`` (J, L) hold the legacy generator's seed for every draw of J trajectories
+    of length L.
     """
     seeds = np.stack([action_seeds.T, next_state_seeds.T])
     draws = first_doubles(seeds.reshape(-1)).reshape(seeds.shape)
     return _sampler(policy, draws[0], seeds[0]), _sampler(transition, draws[1], seeds[1])
 
 
-def _sampler(rows, draws, seeds):
+def _sampler(rows: Rows, draws: np.ndarray, seeds: np.ndarray) -> Sampler:
     if math.isinf(rows.temperature):
         return lambda ids, t: [np.random.RandomState(seed).randint(rows.width) for seed in seeds[t]]
     if rows.count * rows.width * 8 <= TABLE_BYTES:
@@ -107,11 +111,14 @@ def _sampler(rows, draws, seeds):
 
 @exact
 def search_table(table: np.ndarray, rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """For each i the number of entries of ``table[rows[i]]`` that are <= draws[i], int64; the last is above all."""
-    found, left = np.zeros(len(rows), dtype=np.int64), table.shape[1]  # where and in how many places it may be
+    """For each i the number of entries of ``table[rows[i]]`` that are <= draws[i], int64.
+
+    The last entry of a row must be larger than every draw.
+    """
+    found, left = np.zeros(len(rows), dtype=np.int64), table.shape[1]  # the first candidate, the number of candidates
     while left > 1:
         half = left // 2
-        for i in range(len(rows)):  # all rows at each step: no search waits for its own last look
+        for i in range(len(rows)):  # all rows at each step, so that no search waits for its own last comparison
             found[i] += half * (table[rows[i], found[i] + half - 1] <= draws[i])
         left -= half
     return found
@@ -120,17 +127,17 @@ def search_table(table: np.ndarray, rows: np.ndarray, draws: np.ndarray) -> np.n
 def row_search(rows: Rows) -> Callable[[int, float], int]:
     """A function (row, draw in [0, 1)) -> ``searchsorted(cumulative(row), draw, "right")``."""
     starts = np.arange(0, rows.width, _BLOCK)
-    sums_of_row = {}
-    room = TABLE_BYTES // (8 * len(starts) + 300)  # 300: what a small array and its key take besides
-    # float32 moves a weight by 2**-24 of itself (exponential), 2**-24 (product) and 2**-25 / T twice (argument), at
-    # most; a quotient of sums of weights by half of that. The 1.1 covers float64.
+    sums_of_row: dict[int, np.ndarray] = {}
+    room = TABLE_BYTES // (8 * len(starts) + 300)  # 300: the overhead of a small array and its key
+    # Relative to its size, float32 rounding moves a weight by at most 2**-24 (exponential), 2**-24 (product) and twice
+    # 2**-25 / T (argument). It moves a quotient of sums of weights by half as much. The 1.1 covers float64 rounding.
     margin = 1.1 * (2**-24 + 2**-25 / rows.temperature)
 
-    def weigh(uniforms):
-        # In place: fresh pages for a long row cost as much as the exponential.
+    def weigh(uniforms: np.ndarray) -> np.ndarray:
+        # In place: new memory pages for a long row would cost as much as the exponential.
         return np.exp(np.divide(uniforms, rows.temperature, out=uniforms), out=uniforms)
 
-    def search(row, draw):
+    def search(row: int, draw: float) -> int:
         sums, weights = sums_of_row.get(row), None
         if sums is None:
             weights = weigh(rows.uniforms(row, rows.width))
@@ -153,18 +160,19 @@ def row_search(rows: Rows) -> Callable[[int, float], int]:
 
 
 def first_doubles(seeds: np.ndarray) -> np.ndarray:
-    """``RandomState(seed).random_sample()`` of every seed, int64 (n,) in [0, 2**32): float64 (n,)."""
+    """``RandomState(seed).random_sample()`` for each of ``seeds``, int64 (n,) in [0, 2**32): float64 (n,)."""
     low, high = int(seeds.min()), int(seeds.max())
-    if high - low < len(seeds):  # then seeds repeat: an action's of trajectory j + 42 is a next state's of j
+    # Then seeds repeat: an action of trajectory j has the seed of a next state of j + 42, 128 steps earlier.
+    if high - low < len(seeds):
         return first_doubles_in_bulk(np.arange(low, high + 1))[seeds - low]
     return first_doubles_in_bulk(seeds)
 
 
 @exact
 def first_doubles_in_bulk(seeds: np.ndarray) -> np.ndarray:
-    """As :func:`first_doubles`, each seed on its own.
+    """The same as :func:`first_doubles`, without a look for repeated seeds.
 
-    MT19937 (Matsumoto and Nishimura, 1998): the first two outputs need state words 0, 1, 2, 397 and 398.
+    MT19937 (Matsumoto and Nishimura, 1998): the first two outputs need the words 0, 1, 2, 397 and 398 of the state.
     """
     result = np.empty(len(seeds))
     words = np.zeros((len(_WORDS), _LANES), dtype=np.uint32)
@@ -191,7 +199,7 @@ def first_doubles_in_bulk(seeds: np.ndarray) -> np.ndarray:
 
 @exact
 def _output(word, following, partner):
-    """One step of the twist, then the tempering, of 32-bit numbers."""
+    """An output of MT19937: one step of the twist, then the tempering, on 32-bit numbers."""
     y = partner ^ (((word & 0x80000000) | (following & 0x7FFFFFFF)) >> 1)
     if following & 1:
         y ^= 0x9908B0DF
