@@ -1,14 +1,14 @@
 """Conservative Q-learning (CQL) as the paper fine-tunes with it: the readable version.
 
-One update moves, from one minibatch (s, a, r, s', d) of the data set and noise that is passed in:
+One update takes a minibatch (s, a, r, s', d) of the data set, and noise that is passed in. It trains:
 
     alpha    the entropy temperature of the policy       (alpha_loss)
     pi       a tanh-Gaussian policy                      (policy_loss)
     Q1, Q2   two Q networks, TD plus conservative loss   (td_target, td_loss, conservative_loss)
-    Q1-, Q2- slow copies of the two for the TD target    (update_targets)
+    Q1-, Q2- slow copies of Q1, Q2 for the TD target     (update_targets)
 
-Each equation stands in the docstring of the method that computes it. Source: paper A.2 and Table 16, and for what the
-authors' programs really did, faithfulness section 6. `cql/agent_fast.py` computes the same update in less time.
+The docstring of each method has its equation. Sources: paper A.2 and Table 16; faithfulness section 6 for what the
+authors' programs really did. `cql/agent_fast.py` computes the same update in less time.
 """
 
 import copy
@@ -22,7 +22,7 @@ import torch
 
 from synthlib.cql.batches import Batch, Noise, check_shapes
 from synthlib.cql.networks import QNetwork, TanhGaussianPolicy, copy_weights, initial_weights
-from synthlib.kernels.adam import start_moments
+from synthlib.kernels.adam import FusedAdam, start_moments
 from synthlib.machine.devices import CPU
 
 NETWORKS = ("policy", "q1", "q2", "target_q1", "target_q2")
@@ -31,11 +31,11 @@ SAFE_Q = ("next_value", "target", "off")
 
 @dataclass(frozen=True)
 class CQLConfig:
-    """Hyperparameters of CQL; the defaults are those of the paper's Table 16.
+    """Hyperparameters of CQL; the defaults are from the paper's Table 16.
 
     Table 16's switches that are "False" (max target backup, entropy in the Q target, Lagrange, Q difference clip) have
-    no field, nor has its multiplier 1 of alpha; importance sampling ("True") is always on. The target entropy is always
-    -1 times the action width. The size of a minibatch (Table 16: 256) is no field: it is chosen where it is drawn.
+    no field. Its multiplier 1 of alpha has no field either. Importance sampling ("True") is always on. The target
+    entropy is always -1 times the action width. The minibatch size (Table 16: 256) is a setting of the job instead.
     """
 
     sampled_actions: int = 3
@@ -52,12 +52,12 @@ class CQLConfig:
     target_rate: float = 0.005
     """Share of the new critics in the target networks after each update."""
     safe_q: str = "next_value"
-    """What is capped at Qmax: "next_value" caps min Q-(s', a') before the Bellman backup, as the authors' code does;
+    """The value that Qmax caps: "next_value" caps min Q-(s', a') before the Bellman backup, as the authors' code does;
     "target" caps y itself, as the paper's A.2 says; "off" caps nothing."""
     hidden: tuple[int, ...] = (256, 256)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))  # params/ can only say a list
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # params/ has lists only
         if self.safe_q not in SAFE_Q:
             raise ValueError(f"safe_q is {self.safe_q!r}; choose one of {', '.join(SAFE_Q)}")
         if self.sampled_actions < 1:
@@ -74,14 +74,15 @@ class SampledActions(NamedTuple):
 
 
 class CQL:
-    """The agent: networks, targets, Adam moments.
+    """The agent: networks, target networks, entropy temperature and Adam moments.
 
     ``q_max`` is the cap of safe-Q, 100 times the data set's largest reward (paper A.2); ``inf`` caps nothing.
-    ``critics`` is what ``CriticPretraining.critics()`` gave, or None for critics drawn from ``seed``. ``seed`` draws
-    the initial weights only: all other randomness comes in with each update.
+    ``critics`` are pre-trained critics from ``CriticPretraining.critics()``, or None for critics drawn from ``seed``.
+    ``seed`` determines the initial weights only; all other randomness is passed to each update. Raises ValueError when
+    ``q_max`` is NaN or ``critics`` have other shapes.
 
-    Pre-trained critics are taken whole, their untrained Q head included, so all seeds of a pre-trained arm start from
-    the same Q functions, while the seeds of the baseline differ (faithfulness 5.6).
+    The untrained Q head of pre-trained critics is copied too. So all seeds of a pre-trained arm start from the same Q
+    functions, while the seeds of the baseline start from different Q functions (faithfulness 5.6).
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class CQL:
             self.q2 = QNetwork(observation_width, action_width, config.hidden).to(device, dtype)
         if critics is not None:
             for name in ("q1", "q2"):
-                # The prediction head stays behind: it has no part in Q and would get no gradient.
+                # The prediction head is left out: it has no part in Q and would get no gradient.
                 kept = {
                     k: weight.to(dtype) for k, weight in critics[name].items() if not k.startswith("prediction_head")
                 }
@@ -118,9 +119,9 @@ class CQL:
         self._make_optimiser()
 
     def update(self, batch: Batch, noise: Noise) -> dict[str, torch.Tensor]:
-        """One update in place; returns its losses as detached scalars, all taken at the weights before the update.
+        """One update in place; returns its losses as detached scalars, all computed with the weights before the update.
 
-        Names as in the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
+        The names are from the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
         mean Q of the three kinds of sampled actions. Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
         """
@@ -131,7 +132,7 @@ class CQL:
         return losses
 
     def objectives(self, batch: Batch, noise: Noise) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-        """((alpha, policy, Q loss) as scalars to be descended on, all losses of :meth:`update` by name)."""
+        """The losses to minimise (alpha, policy, Q), as scalars; and all losses of :meth:`update` by name."""
         check_shapes(batch, noise, self.observation_width, self.action_width, self.config.sampled_actions)
         action, log_pi = self.policy.sample(batch.observations, noise.policy)
         alpha_loss = self.alpha_loss(log_pi)
@@ -165,7 +166,7 @@ class CQL:
     def alpha_loss(self, log_pi: torch.Tensor) -> torch.Tensor:
         """-mean( log alpha * (log pi(a|s) + H) ) with target entropy H = -A; log pi is a constant here.
 
-        It is log alpha, not alpha, that multiplies: so does the authors' code (faithfulness 6.3 step 1).
+        The factor is log alpha, not alpha, as in the authors' code (faithfulness 6.3 step 1).
         """
         target_entropy = -self.action_width
         return -(self.log_alpha * (log_pi.detach() + target_entropy)).mean()
@@ -180,8 +181,9 @@ class CQL:
     def td_target(self, batch: Batch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """y = r + gamma (1 - d) min(Q1-, Q2-)(s', a'), a' ~ pi(s'), with safe-Q; no entropy term (Table 16).
 
-        The paper caps y at Qmax; the authors' code caps min Q- before it enters y, so there y may reach r + gamma Qmax
-        (faithfulness 8, row 12). The default is what made the paper's numbers. Returns y and the uncapped min Q-, (B,).
+        The paper caps y at Qmax. The authors' code caps min Q- before it enters y, so its y may reach r + gamma Qmax
+        (faithfulness 8, row 12). The authors' code made the paper's numbers, so its cap is the default here. Returns y
+        (B,) and the uncapped min Q- (B,).
         """
         next_action, _ = self.policy.sample(batch.next_observations, noise)
         next_value = torch.minimum(
@@ -190,13 +192,13 @@ class CQL:
         return bellman_target(batch, next_value, self.config, self.q_max), next_value
 
     def td_loss(self, q: QNetwork, batch: Batch, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """mean (Q(s, a) - y)^2 over the data's actions, without a factor 1/2. Returns it and Q(s, a) (B,)."""
+        """mean (Q(s, a) - y)^2 over the data's actions, without a factor 1/2. Returns the loss and Q(s, a) (B,)."""
         q_data = q(batch.observations, batch.actions)
         return (q_data - y).square().mean(), q_data
 
     @torch.no_grad()
     def sample_actions(self, batch: Batch, noise: Noise) -> SampledActions:
-        """N uniform actions, N from pi(s') and N from pi(s), per state, with their log densities; all constants."""
+        """For each state N uniform actions, N from pi(s') and N from pi(s), with log densities; all are constants."""
         n = self.config.sampled_actions
         next_actions, next_log_pi = self.policy.sample(_repeat(batch.next_observations, n), noise.next)
         current_actions, current_log_pi = self.policy.sample(_repeat(batch.observations, n), noise.current)
@@ -209,11 +211,11 @@ class CQL:
     def conservative_loss(
         self, q: QNetwork, observations: torch.Tensor, sampled: SampledActions, q_data: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """w mean( T log sum_k exp( (Q(s, a_k) - log density(a_k)) / T ) - Q(s, a) ): pushes Q down where the policy or
-        chance would go, and up on the data.
+        """w mean( T log sum_k exp( (Q(s, a_k) - log density(a_k)) / T ) - Q(s, a) ).
 
-        All 3N actions are valued at s, also those sampled from pi(s'); the data's action is not among them; the sum is
-        not divided by 3N (faithfulness 6.3 step 5). Returns the loss and Q(s, a_k) (B, 3N).
+        It pushes Q down at the sampled actions, and up at the data's action. All 3N sampled actions are evaluated at s,
+        also the actions from pi(s'). The data's action is not among them. The sum is not divided by 3N
+        (faithfulness 6.3 step 5). Returns the loss and Q(s, a_k) (B, 3N).
         """
         q_sampled = q(_repeat(observations, sampled.actions.shape[1]), sampled.actions)
         temperature = self.config.temperature
@@ -229,15 +231,15 @@ class CQL:
 
     @torch.no_grad()
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Deterministic actions tanh(mu(s)), float32 array (n, A), for observations (n, S); used in evaluation."""
+        """Deterministic actions tanh(mu(s)) for the evaluation: float32 (n, A), for observations (n, S)."""
         states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype, device=self.log_alpha.device)
         mean, _ = self.policy(states)
         return mean.tanh().float().cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a bit-identical resume needs, as ints and tensors (``torch.load(weights_only=True)``).
+        """All that is needed to go on bit for bit, as ints and tensors (``torch.load(weights_only=True)``).
 
-        The same for :class:`CQL` and ``FastCQL``: either can go on from the other's.
+        :class:`CQL` and ``FastCQL`` have the same state dict: each can go on from the other's.
         """
         return {
             "updates": self.updates,
@@ -255,11 +257,14 @@ class CQL:
         for adam in self.moments.values():
             adam["step"].fill_(self.updates)
 
-    def _make_optimiser(self):
-        """Adam, and ``moments``: {name of a trained weight: its Adam state}, whatever tensors Adam itself sees."""
+    def _make_optimiser(self) -> None:
+        """Make ``optimiser``, and ``moments``: {name of a trained weight: its Adam state}.
+
+        ``FastCQL`` gives Adam flattened tensors; its ``moments`` still have one entry per weight.
+        """
         rates = self.config
         critics = [*self.q1.parameters(), *self.q2.parameters()]
-        self.optimiser = torch.optim.Adam(
+        self.optimiser: torch.optim.Adam | FusedAdam = torch.optim.Adam(
             [
                 {"params": [self.log_alpha], "lr": rates.alpha_learning_rate},
                 {"params": list(self.policy.parameters()), "lr": rates.policy_learning_rate},
@@ -268,10 +273,12 @@ class CQL:
         )
         start_moments(self.optimiser)
         trained = {name: weight for name, weight in self.weights().items() if weight.requires_grad}
-        self.moments = {name: self.optimiser.state[weight] for name, weight in trained.items()}
+        self.moments: dict[str, dict[str, torch.Tensor]] = {
+            name: self.optimiser.state[weight] for name, weight in trained.items()
+        }
 
-    def _step(self, alpha_loss, policy_loss, q_loss):
-        """Adam on each loss with respect to its own weights only: the policy loss moves no Q, nor alpha."""
+    def _step(self, alpha_loss: torch.Tensor, policy_loss: torch.Tensor, q_loss: torch.Tensor) -> None:
+        """One Adam step. Each loss changes only its own weights: the policy loss changes neither Q nor alpha."""
         for loss, group in zip((alpha_loss, policy_loss, q_loss), self.optimiser.param_groups, strict=True):
             gradients = torch.autograd.grad(loss, group["params"])
             for weight, gradient in zip(group["params"], gradients, strict=True):
@@ -288,7 +295,7 @@ class CQL:
 
 
 def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> torch.Tensor:
-    """y (B,) from the uncapped value of s' (B,); ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
+    """y (B,) from the uncapped value (B,) of s'; ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
     if config.safe_q == "next_value":
         next_value = next_value.clamp(max=q_max)
     y = batch.rewards + config.discount * (1 - batch.terminals) * next_value
@@ -296,7 +303,7 @@ def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_
 
 
 def check_finite(losses: Mapping[str, float | torch.Tensor]) -> None:
-    """Raises FloatingPointError, naming the first of ``losses`` (name -> scalar) that is NaN or infinite."""
+    """Raises FloatingPointError when one of ``losses`` (name -> scalar) is NaN or infinite; names the first one."""
     for name, value in losses.items():
         if not math.isfinite(value):
             raise FloatingPointError(
@@ -305,7 +312,7 @@ def check_finite(losses: Mapping[str, float | torch.Tensor]) -> None:
             )
 
 
-def _mean_q_per_source(i, q_sampled):
+def _mean_q_per_source(i: int, q_sampled: torch.Tensor) -> dict[str, torch.Tensor]:
     rand, next_actions, current = q_sampled.chunk(3, dim=1)
     return {
         f"cql_q{i}_rand": rand.mean(),
@@ -314,6 +321,6 @@ def _mean_q_per_source(i, q_sampled):
     }
 
 
-def _repeat(observations, times):
+def _repeat(observations: torch.Tensor, times: int) -> torch.Tensor:
     """(B, S) -> (B, times, S)."""
     return observations.unsqueeze(1).expand(-1, times, -1)

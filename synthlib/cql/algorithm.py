@@ -1,12 +1,12 @@
-"""CQL as a study sees it (paper 4, A.2): what presets and tables may say about it, and its seeds.
+"""CQL as a study sees it (paper 4, A.2): the keys that presets and tables may set for it, and its seeds.
 
-Nothing here needs PyTorch; :mod:`synthlib.cql.jobs` has what trains. An arm of a table may say, beside ``length``:
+Nothing here needs PyTorch; the trainings are in :mod:`synthlib.cql.jobs`. An arm of a table may set, beside ``length``:
 
     pretraining: none         the published baseline, without pre-training
-    pretraining_updates: n    in place of 100,000; 0 is the matched control
-    pretraining_seed: n       of the pre-trained weights and their batches
+    pretraining_updates: n    number of updates, instead of 100,000; 0 is the matched control
+    pretraining_seed: n       seed of the pre-trained weights and their batches
     mdp: {...}, cql: {...}    fields of MDPConfig and CQLConfig
-    data_ratio: x             fine-tuned on this share of the transitions
+    data_ratio: x             share of the transitions that the fine-tuning reads
 """
 
 from synthlib.runs.job import Algorithm

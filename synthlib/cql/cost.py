@@ -1,4 +1,4 @@
-"""How long CQL's trainings take on this machine: one update and one environment step, measured once for each size."""
+"""How long CQL's trainings take on this machine, from one update and one environment step, measured once per size."""
 
 import numpy as np
 import torch

@@ -1,8 +1,8 @@
-"""Floating-point operations of the matrix products that CQL cannot do without; a multiply-add counts as two.
+"""Floating-point operations of the matrix products that CQL needs at least; a multiply-add counts as two.
 
-Left out is what can be left out: gradients that nobody reads, and the state's half of the first critic layer more than
-once. Elementwise work and products of weights alone are not counted. The counts of the plain programs are in
-faithfulness 9.7; these here are 5 to 50 % smaller.
+Not counted are gradients that nothing reads, and repeated products of the state with the first layer of a critic: one
+per state is enough. Elementwise operations and products of weights with weights are not counted either. The counts of
+the plain programs are in faithfulness 9.7; the counts here are 5 to 50 % smaller.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ def update(
     batch_size: int = 256,
     hidden: Sequence[int] = (256, 256),
 ) -> int:
-    """One CQL update: both critics, their targets, the policy."""
-    of_state, of_action = observation_width * hidden[0], action_width * hidden[0]
+    """Operations of one CQL update: both critics, their targets, the policy."""
+    state_part, action_part = observation_width * hidden[0], action_width * hidden[0]  # of a critic's first layer
     above = _between(hidden) + hidden[-1]  # further layers and head of a critic
-    trained = 3 * sampled_actions + 1  # pairs that the critics learn from; one more leads to the policy
-    forward = of_state + (trained + 1) * (of_action + above)
-    backward = of_state + trained * (of_action + 2 * above) + above + of_action
-    target = of_state + of_action + above
-    policy = of_state + _between(hidden) + hidden[-1] * 2 * action_width
-    policy_backward = 2 * policy - of_state
+    trained = 3 * sampled_actions + 1  # pairs (s, a) per state that the critics learn from; the policy adds one more
+    forward = state_part + (trained + 1) * (action_part + above)
+    backward = state_part + trained * (action_part + 2 * above) + above + action_part
+    target = state_part + action_part + above
+    policy = state_part + _between(hidden) + hidden[-1] * 2 * action_width
+    policy_backward = 2 * policy - state_part
     return 2 * batch_size * (2 * (forward + backward + target) + 2 * policy + policy_backward)
 
 
@@ -38,7 +38,10 @@ def pretraining_update(
     batch_size: int = 256,
     hidden: Sequence[int] = (256, 256),
 ) -> int:
-    """One update of both critics' prediction; ``outputs`` is the width of what they predict, a state's unless given."""
+    """Operations of one pre-training update of both critics.
+
+    ``outputs`` is the width of the vector that the critics predict; None means the width of a state.
+    """
     outputs = observation_width if outputs is None else outputs
     from_inputs = (observation_width + action_width) * hidden[0]
     forward = from_inputs + _between(hidden) + hidden[-1] * outputs
@@ -46,7 +49,7 @@ def pretraining_update(
 
 
 def finetuning(job: Job) -> int:
-    """All updates of a "cql" job. Its evaluations, a hundredth of them, are left out."""
+    """Operations of all updates of a "cql" job. Its evaluations are not counted: a hundredth of the updates'."""
     config = job.config
     widths = DIMENSIONS[environment_of(config["dataset"]["name"])]
     cql = config["cql"]
@@ -54,7 +57,7 @@ def finetuning(job: Job) -> int:
 
 
 def pretraining(job: Job) -> int:
-    """All updates of a "critic_pretraining" job."""
+    """Operations of all updates of a "critic_pretraining" job."""
     widths = job.config["observation_width"], job.config["action_width"]
     both = job.config["mdp"]["kind"] in ("identity", "mapping")
     outputs = sum(widths) if both else widths[0]
@@ -62,4 +65,5 @@ def pretraining(job: Job) -> int:
 
 
 def _between(hidden: Sequence[int]) -> int:
+    """Multiply-adds per row of the layers from the first hidden layer to the last."""
     return sum(width * following for width, following in pairwise(hidden))

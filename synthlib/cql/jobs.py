@@ -1,13 +1,14 @@
 """The two trainings behind the paper's CQL tables, as jobs of the store: critic pre-training and CQL fine-tuning.
 
-Fine-tuning follows faithfulness section 6: one minibatch stream for all seeds and arms (the data seed is always 0), the
-run's seed for initial weights and action noise, an evaluation every ``every`` updates.
+Fine-tuning follows faithfulness section 6. All seeds and arms see the same minibatches (the data seed is always 0). The
+run's seed determines the initial weights and the noise of actions. There is an evaluation every ``every`` updates.
 """
 
 import hashlib
 import json
 from dataclasses import asdict, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,8 @@ BATCH_SIZE = 256  # Table 16
 def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     """Job of the critic pre-training that ``arm`` (an entry of a table's ``arms``) starts from.
 
-    The pre-training depends on the environment only through the widths, so halfcheetah and walker2d share it.
+    The pre-training depends on the environment only through the widths of observation and action. So halfcheetah and
+    walker2d share it.
     """
     observation_width, action_width = DIMENSIONS[environment]
     mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
@@ -57,9 +59,13 @@ def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, A
 
 
 def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
-    """Job of one CQL run: ``arm`` settings x ``dataset`` x ``seed`` at the size of ``settings`` on data ``source``."""
+    """Job of one CQL fine-tuning run of ``arm`` on ``dataset`` with ``seed``.
+
+    ``settings`` are the sizes of a preset; ``source`` is the data source.
+    """
     environment, checksum, masses = data_identity(dataset, source)
-    critics, requires = None, ()
+    critics: dict[str, Any] | None = None
+    requires: tuple[Job, ...] = ()
     if arm.get("pretraining") != "none":
         pretraining = pretraining_job(environment, arm, settings)
         critics, requires = {"pretraining": pretraining.config, "updates": pretraining.updates}, (pretraining,)
@@ -73,22 +79,23 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "data_ratio": arm.get("data_ratio", 1.0),
         "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
     }
-    where = {"context": {"source": source}, "algorithm": ALGORITHM.name}
-    return Job("cql", config, settings["updates"], requires=requires, **where)
+    return Job(
+        "cql", config, settings["updates"], requires=requires, context={"source": source}, algorithm=ALGORITHM.name
+    )
 
 
 def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
-    """The critics of a "critic_pretraining" job before their first update."""
+    """The training of a "critic_pretraining" job before its first update; ``store`` is not used."""
     config = _pretraining_config(job.config)
     return best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
 
 
-def _pretraining_config(config):
+def _pretraining_config(config: dict[str, Any]) -> CriticPretrainingConfig:
     return CriticPretrainingConfig(**{**config, "mdp": MDPConfig(**config["mdp"]), "hidden": tuple(config["hidden"])})
 
 
-def _mdp_data(config):
-    """``generate(config)``, kept on disk: the same data serve every environment, and 100,000 states take minutes."""
+def _mdp_data(config: MDPConfig) -> IndexTransitions:
+    """``generate(config)``, kept on disk: every environment uses the same data, and 100,000 states take minutes."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     path = data_cache() / "mdp" / f"{digest}.npz"
     if not path.exists():
@@ -99,12 +106,12 @@ def _mdp_data(config):
         return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})
 
 
-def _save_columns(path, columns):
-    with open(path, "wb") as file:  # a path without .npz would get that ending
+def _save_columns(path: Path, columns: dict[str, Any]) -> None:
+    with open(path, "wb") as file:  # to a path without the ending .npz, np.savez would add the ending
         np.savez(file, **columns)
 
 
-_evaluator = lru_cache(maxsize=1)(Evaluator)  # runs of a stack take turns with one
+_evaluator = lru_cache(maxsize=1)(Evaluator)  # stacked runs share one evaluator
 
 
 class FineTuning:
@@ -119,6 +126,7 @@ class FineTuning:
         critics = None
         if job.requires:
             (pretraining,) = job.requires
+            assert store is not None, "a job with a pre-training needs the store that has its weights"
             critics = store.weights(pretraining)
         cql = CQLConfig(**config["cql"])
         widths = DIMENSIONS[data.environment]
@@ -131,21 +139,26 @@ class FineTuning:
         evaluation = config["evaluation"]
         self.every = evaluation["every"]
         self.evaluator = _evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
-        self.updates, self.evaluations, self.losses = 0, [], []
-        self.sums = {}
+        self.updates = 0
+        self.evaluations: list[dict[str, Any]] = []
+        self.losses: list[dict[str, Any]] = []
+        self.sums: dict[str, torch.Tensor] = {}  # of each loss, over the updates since the last evaluation
 
     def update(self) -> None:
-        """One update of the agent."""
+        """One update of the agent. Raises FloatingPointError when a mean loss of :meth:`log` is not finite."""
         self.log(self.agent.update(*self.draw()))
 
     def draw(self) -> tuple[Transitions, Noise]:
-        """What the next update takes: its minibatch and its noise, on the agent's device."""
+        """The minibatch and the noise of the next update, on the agent's device."""
         batch = put(self.device, *self.data.draw(self.config["batch_size"]))
         noise = put(self.device, *draw_noise(self.noise, *self.noise_shape))
         return Transitions(*batch), Noise(*noise)
 
     def log(self, losses: dict[str, torch.Tensor]) -> None:
-        """Take note of what an update returned; one row of losses per evaluation (faithfulness 6.6)."""
+        """Count an update and add up its losses; one row of ``losses`` per evaluation (faithfulness 6.6).
+
+        Raises FloatingPointError when the mean of a loss in the new row is NaN or infinite.
+        """
         self.updates += 1
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -157,12 +170,12 @@ class FineTuning:
             self.sums = {}
 
     def evaluate(self) -> None:
-        """Append an evaluation of the policy's mean action."""
+        """Append a row to ``evaluations``: episodes with the policy's deterministic actions (:meth:`CQL.act`)."""
         seed, updates = self.config["seed"], self.updates
         self.evaluations.append(evaluated(seed, updates, lambda seed: self.evaluator.evaluate(self.agent.act, seed)))
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on bit for bit needs. FloatingPointError when a loss is NaN or infinite."""
+        """All that is needed to go on bit for bit. Raises FloatingPointError when a loss is NaN or infinite."""
         check_finite(self.sums)  # a state that has diverged must not replace the last good one
         generator = self.batches.get_state(legacy=False)["state"]
         return {
@@ -176,7 +189,7 @@ class FineTuning:
         }
 
     def restore(self, saved: dict[str, Any] | None) -> None:
-        """Go on from ``saved`` (what :meth:`state` gave), or from the start when it is None."""
+        """Go on from ``saved``, a result of :meth:`state`, or from the start when it is None."""
         if saved is None:
             return
         self.updates = saved["updates"]
@@ -189,7 +202,7 @@ class FineTuning:
 
 
 def _pretraining_curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
-    """The loss of both critics summed; it has one scale for each pair of widths."""
+    """(name of the scale, sum of both critics' losses). Losses with other widths have another scale."""
     scale = f"{job.config['observation_width']} observations, {job.config['action_width']} actions"
     return scale, losses["qf1_loss"] + losses["qf2_loss"]
 

@@ -1,7 +1,7 @@
-"""The two networks of the CQL experiments: a Q network that can also predict, and a tanh-Gaussian policy.
+"""The two networks of the CQL experiments: a Q network that can also predict a vector, and a tanh-Gaussian policy.
 
-Both are ReLU networks, in the paper with two hidden layers of 256 (Tables 15 and 16). Their initial weights follow the
-authors' code draw by draw (faithfulness 5.1, 6.2), so a seed means the same weights here as there.
+Both are ReLU networks, in the paper with two hidden layers of width 256 (Tables 15 and 16). Their initial weights are
+drawn in the order of the authors' code (faithfulness 5.1, 6.2), so a seed gives the same weights here as there.
 """
 
 import math
@@ -19,8 +19,8 @@ HEAD_GAIN = 0.01
 class QNetwork(nn.Module):
     """Q(s, a), with an optional second head that predicts a vector from the same features (pre-training, paper 4.1).
 
-    ``trunk`` maps [s, a] to features (the last hidden layer after its ReLU); ``q_head`` maps them to one value,
-    ``prediction_head`` (None unless ``prediction_width`` is given) to ``prediction_width`` values.
+    ``trunk`` maps [s, a] to features, the last hidden layer after its ReLU. ``q_head`` maps the features to one value.
+    ``prediction_head`` maps them to ``prediction_width`` values; it is None unless ``prediction_width`` is given.
     """
 
     def __init__(
@@ -34,29 +34,30 @@ class QNetwork(nn.Module):
         self.trunk = _hidden_layers(observation_width + action_width, hidden)
         self.q_head = nn.Linear(hidden[-1], 1)
         self.prediction_head = nn.Linear(hidden[-1], prediction_width) if prediction_width else None
-        # Redrawn only after both heads exist: that is the authors' order, and a seed's weights depend on it.
+        # Redrawn only after both heads exist: this is the authors' order, and a seed's weights depend on the order.
         _redraw_small(self.q_head)
         if self.prediction_head is not None:
             _redraw_small(self.prediction_head)
 
     def features(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """(..., S) and (..., A) with equal leading axes -> (..., hidden[-1])."""
+        """Features (..., hidden[-1]) of observations (..., S) and actions (..., A) with equal leading axes."""
         return self.trunk(torch.cat([observations, actions], dim=-1))
 
     def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Q values (...) of (..., S) and (..., A)."""
+        """Q values (...) of observations (..., S) and actions (..., A)."""
         return self.q_head(self.features(observations, actions)).squeeze(-1)
 
     def predict(self, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Predicted vectors (..., prediction_width) of (..., S) and (..., A)."""
+        """Predicted vectors (..., prediction_width) of observations (..., S) and actions (..., A)."""
+        assert self.prediction_head is not None, "made without prediction_width"
         return self.prediction_head(self.features(observations, actions))
 
 
 class TanhGaussianPolicy(nn.Module):
     """a = tanh(u), u ~ N(mu(s), sigma(s)^2): a policy with actions in [-1, 1] and exact densities.
 
-    The network gives [mu, l]; log sigma = clip(m l + c, -20, 2) with two trained scalars m = 1 and c = -1
-    (``log_std_multiplier``, ``log_std_offset``).
+    The network gives [mu, l], and log sigma = clip(m l + c, -20, 2). The scalars m (``log_std_multiplier``) and c
+    (``log_std_offset``) are trained, from m = 1 and c = -1.
     """
 
     def __init__(self, observation_width: int, action_width: int, hidden: Sequence[int] = (256, 256)) -> None:
@@ -74,7 +75,7 @@ class TanhGaussianPolicy(nn.Module):
         return mean, log_std.clamp(*LOG_STD_RANGE)
 
     def sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions (..., A) and their log densities (...) for (..., S) and standard normal ``noise`` (..., A).
+        """Actions (..., A) and their log densities (...), from (..., S) and standard normal ``noise`` (..., A).
 
         Differentiable with respect to the weights (reparameterisation): u = mu + sigma * noise.
         """
@@ -84,10 +85,10 @@ class TanhGaussianPolicy(nn.Module):
 
 
 def log_density(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: torch.Tensor) -> torch.Tensor:
-    """log pi(a|s) (...) of a = tanh(u), u = mu + sigma * noise, all arguments (..., A).
+    """log pi(a|s) (...) of a = tanh(u), u = mu + sigma * noise; all arguments (..., A).
 
-    log N(u; mu, sigma) - log |da/du|, with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)): exact even where
-    tanh(u) rounds to 1, as it never goes back from a to u.
+    log N(u; mu, sigma) - log |da/du|, with log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)). This is exact even where
+    tanh(u) rounds to 1, because u is never computed from a.
     """
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
     log_slope = 2 * (math.log(2) - before_tanh - F.softplus(-2 * before_tanh))
@@ -96,7 +97,7 @@ def log_density(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: torch.T
 
 @contextmanager
 def initial_weights(seed: int) -> Iterator[None]:
-    """Networks made inside are drawn from ``seed``; the process's own torch generator is left as it was."""
+    """Context: networks made inside get their weights from ``seed``; torch's global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -104,9 +105,9 @@ def initial_weights(seed: int) -> Iterator[None]:
 
 @torch.no_grad()
 def copy_weights(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], what: str) -> None:
-    """Copy the tensors of ``given`` into those of ``own`` (name -> tensor), in place.
+    """Copy the tensors of ``given`` into the tensors of ``own`` (name -> tensor), in place.
 
-    Raises ValueError, beginning with ``what``, unless names, shapes and dtypes are the same on both sides.
+    Raises ValueError unless names, shapes and dtypes are the same on both sides; its message begins with ``what``.
     """
     if own.keys() != given.keys():
         differing = ", ".join(sorted(own.keys() ^ given.keys()))
@@ -119,14 +120,14 @@ def copy_weights(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tens
         own[name].copy_(tensor)
 
 
-def _hidden_layers(inputs, hidden):
-    layers = []
+def _hidden_layers(inputs: int, hidden: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
     for outputs in hidden:
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         inputs = outputs
     return nn.Sequential(*layers)
 
 
-def _redraw_small(head):
+def _redraw_small(head: nn.Linear) -> None:
     nn.init.xavier_uniform_(head.weight, gain=HEAD_GAIN)
     nn.init.zeros_(head.bias)

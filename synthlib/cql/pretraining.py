@@ -1,7 +1,7 @@
 """Pre-training of both critics on synthetic MDP data by forward dynamics (paper 4.1, Table 15; faithfulness section 5).
 
-Each Q network gets a second head on its features that predicts the next state's vector from those of state and action.
-The Q heads, the policy and alpha learn nothing here. CQL then starts from both critics as they are.
+Each Q network gets a second head on its features. From the vectors of a state and an action, this head predicts the
+vector of the next state. The Q heads, the policy and alpha are not trained here. CQL then starts from both critics.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ LOG_EVERY = 100
 
 @dataclass(frozen=True)
 class CriticPretrainingConfig:
-    """What to pre-train on and how; the defaults are those of the paper's Table 15.
+    """What to pre-train on and how; the defaults are from the paper's Table 15.
 
-    The number of updates is no setting: the learning rate is constant, so that one run passes through all the paper's
+    The number of updates is not a setting. The learning rate is constant, so one run passes through all of the paper's
     checkpoints (1K, 10K, 40K, 100K, 500K, 1M).
     """
 
@@ -32,20 +32,20 @@ class CriticPretrainingConfig:
     action_width: int
     mdp: MDPConfig
     seed: int = 42
-    """Of the initial weights. The batches do not depend on it (see :class:`CriticPretraining`)."""
+    """Seed of the initial weights. The batches do not depend on it (see :class:`CriticPretraining`)."""
     learning_rate: float = 3e-4
     batch_size: int = 256
     hidden: tuple[int, ...] = (256, 256)
 
 
 class CriticPretraining:
-    """One pre-training run, which can stop anywhere and go on bit for bit, also in another process.
+    """One pre-training run. It can stop after any update and go on bit for bit, also in another process.
 
-    ``transitions`` saves making ``generate(config.mdp)`` again.
+    ``transitions`` is the data set if it exists already; None calls ``generate(config.mdp)``.
 
-    Batches are drawn with replacement by NumPy's legacy generator seeded with 0, after the draws that made the tables
-    of vectors: there the authors' development code is, whatever ``seed`` (faithfulness 5.4). So all recipes with
-    equally large tables see the same rows in the same order.
+    Batches are drawn with replacement by NumPy's legacy generator, seeded with 0 and moved past the draws that make the
+    tables of vectors. This is its state in the authors' development code for every ``seed`` (faithfulness 5.4). So all
+    pre-trainings with equally large tables see the same rows in the same order.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class CriticPretraining:
         self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
         self.optimiser = FusedAdam([{"params": [self._trained], "lr": config.learning_rate}])
         self.updates = 0
-        self.losses = []
-        """One dict per LOG_EVERY updates: ``updates`` so far, and the block's mean ``qf1_loss`` and ``qf2_loss``."""
+        self.losses: list[dict[str, Any]] = []
+        """One row per LOG_EVERY updates: ``updates`` so far, mean ``qf1_loss`` and ``qf2_loss`` since the last row."""
         self._block = torch.zeros(2, dtype=torch.float64, device=device)
 
     def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
@@ -92,24 +92,28 @@ class CriticPretraining:
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """State vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
-        states = self.state_table[self.transitions.observations[rows]]
-        actions = self.action_table[self.transitions.actions[rows]]
-        wanted = targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
-        return tuple(part.to(self._trained.dtype) for part in put(self.device, states, actions, wanted))
+        columns = (
+            self.state_table[self.transitions.observations[rows]],
+            self.action_table[self.transitions.actions[rows]],
+            targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows),
+        )
+        states, actions, wanted = (column.to(self._trained.dtype) for column in put(self.device, *columns))
+        return states, actions, wanted
 
     def update(self, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """One Adam step on MSE of Q1's prediction + MSE of Q2's, means over batch and dimensions; returns both (2,)."""
+        """One Adam step on both critics' mean squared errors, over batch and dimensions; returns both errors (2,)."""
         losses = torch.stack([F.mse_loss(q.predict(states, actions), wanted) for q in (self.q1, self.q2)])
-        self._trained.grad.zero_()  # in place: each weight's grad is a view of this one
+        assert self._trained.grad is not None  # flatten has made it
+        self._trained.grad.zero_()  # in place: each weight's grad is a view of it
         losses.sum().backward()
         self.optimiser.step()
         self.updates += 1
         return losses.detach()
 
     def critics(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Weights of both critics, for ``CQL(critics=...)``: {"q1": {name: tensor}, "q2": ...}, heads included.
+        """Weights of both critics with all heads, for ``CQL(critics=...)``: {"q1": {name: tensor}, "q2": ...}.
 
-        After zero updates these are the initial weights of ``seed``: what the control arm "CQL, matched" starts from.
+        After zero updates these are the initial weights of ``seed``. The control arm "CQL, matched" starts from them.
         """
         return {
             name: {key: weight.detach().cpu().clone() for key, weight in critic.named_parameters()}
@@ -117,7 +121,7 @@ class CriticPretraining:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that going on bit for bit needs, as numbers and tensors (``torch.load(weights_only=True)``)."""
+        """All that is needed to go on bit for bit, as numbers and tensors (``torch.load(weights_only=True)``)."""
         adam = self.optimiser.state[self._trained]
         stream = self.batches.get_state(legacy=False)["state"]
         return {
@@ -131,7 +135,7 @@ class CriticPretraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``; raises ValueError when it is of a run with other networks."""
+        """Go on from ``state``. Raises ValueError when ``state`` comes from a run with other networks."""
         copy_weights(self._weights(), state["weights"], "saved pre-training")
         adam = self.optimiser.state[self._trained]
         adam["exp_avg"].copy_(state["first_moment"])
@@ -143,11 +147,11 @@ class CriticPretraining:
         self.losses = [dict(row) for row in state["losses"]]
         self._block = state["block"].to(self.device, copy=True)
 
-    def _weights(self):
+    def _weights(self) -> dict[str, torch.Tensor]:
         critics = (("q1", self.q1), ("q2", self.q2))
         return {f"{q}.{name}": weight for q, critic in critics for name, weight in critic.named_parameters()}
 
-    def _log(self):
+    def _log(self) -> None:
         first, second = (self._block / LOG_EVERY).tolist()
         if not np.isfinite(first + second):
             raise FloatingPointError(f"losses {first}, {second} before update {self.updates}: lower the learning rate")

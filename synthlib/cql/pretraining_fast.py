@@ -1,6 +1,9 @@
-"""The same pre-training of critics as :mod:`synthlib.cql.pretraining` in less time: gradients written by hand."""
+"""The same critic pre-training as :mod:`synthlib.cql.pretraining` in less time: the backward pass by hand."""
+
+from typing import cast
 
 import torch
+from torch import nn
 
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.generators.mdp import IndexTransitions, generate
@@ -11,9 +14,9 @@ from synthlib.machine.devices import CPU
 
 @twin_of(CriticPretraining)
 class FastCriticPretraining(CriticPretraining):
-    """:class:`~synthlib.cql.pretraining.CriticPretraining`, same arguments, results and state dict.
+    """:class:`~synthlib.cql.pretraining.CriticPretraining` with the same arguments, results and state dict.
 
-    Nothing is recorded for autograd, and every gradient is written where Adam reads it.
+    Nothing is recorded for autograd. Each gradient is written where Adam reads it.
     """
 
     def __init__(
@@ -26,11 +29,12 @@ class FastCriticPretraining(CriticPretraining):
         if transitions is None:
             transitions = best(generate, config.mdp)(config.mdp)
         super().__init__(config, transitions, device, dtype)
-        self._layers = [mlp.linear_layers(q.trunk, q.prediction_head) for q in (self.q1, self.q2)]
+        # CriticPretraining has made both networks with a prediction head: it is not None.
+        self._layers = [mlp.linear_layers(q.trunk, cast(nn.Module, q.prediction_head)) for q in (self.q1, self.q2)]
 
     @torch.inference_mode()
     def update(self, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """As :meth:`CriticPretraining.update`."""
+        """The same as :meth:`CriticPretraining.update`."""
         inputs = torch.cat([states, actions], dim=1)
         losses = inputs.new_empty(2)
         for layers, loss in zip(self._layers, losses, strict=True):

@@ -1,4 +1,4 @@
-"""CQL agents that differ in their seed alone, updated as one computation (synthlib.kernels.stacking)."""
+"""CQL agents that differ only in their seed, updated as one computation (:mod:`synthlib.kernels.stacking`)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from synthlib.kernels.stacking import mapped, stack_trees, stack_weights, stacke
 
 
 class StackedCQL:
-    """:class:`~synthlib.cql.agent.CQL` agents with the same configuration that have made equally many updates.
+    """Several :class:`~synthlib.cql.agent.CQL` agents with the same configuration and the same number of updates.
 
     Their own ``update`` must not be called any more.
     """
@@ -33,7 +33,7 @@ class StackedCQL:
         self.optimiser = stacked_optimiser(groups, self._weights, states)
 
     def update(self, batches: Sequence[Batch], noises: Sequence[Noise]) -> list[dict[str, torch.Tensor]]:
-        """One update of each agent, with its batch and noise; a list of what :meth:`CQL.update` returns."""
+        """One update of each agent with its own batch and noise; returns each agent's losses (:meth:`CQL.update`)."""
         arguments = (stack_trees(batches), stack_trees(noises))
         objectives, losses = mapped(self._objectives, self._weights, arguments)
         for objective, group in zip(objectives, self.optimiser.param_groups, strict=True):
@@ -51,9 +51,9 @@ class StackedCQL:
 
 
 class _CQLObjectives(nn.Module):
-    """The objectives of one CQL agent as a module; its parameters have the names that ``agent.weights()`` gives."""
+    """The objectives of one CQL agent as a module, whose parameters have the names of ``agent.weights()``."""
 
-    def __init__(self, agent):
+    def __init__(self, agent: CQL) -> None:
         super().__init__()
         self.agent = agent
         for name in NETWORKS:

@@ -1,12 +1,12 @@
-"""What :mod:`synthlib.cql.agent_fast` does between its matrix products, in six steps.
+"""The work of :mod:`synthlib.cql.agent_fast` between its matrix products, in six steps.
 
-A step reads its first arguments and writes to the last ones, which its docstring names. The definition in PyTorch comes
-first; its kernel follows, compiled by Numba for a processor. PyTorch runs three to thirty operations for one kernel
-(:mod:`synthlib.kernels.compiled` says what that costs): together a tenth of an update. To compile all six, at the first
-update ever, takes five seconds. Nothing is recorded for autograd.
+A step reads its first arguments and writes to its last arguments, which its docstring names. The definition in PyTorch
+comes first. Its kernel follows, which Numba compiles for the processor. PyTorch runs three to thirty operations for one
+kernel (:mod:`synthlib.kernels.compiled` says why this is slow): in all a tenth of an update. At the first update ever,
+the compilation of all six kernels takes five seconds. Nothing is recorded for autograd.
 
-Sizes: B states in a minibatch, of which a block has b; A the action width; N sampled actions of each of three sources.
-Actions of a state stand in the order uniform, pi(s'), pi(s) (N each), the data's, the policy's: 3N + 2 slots.
+Sizes: B states in a minibatch, b states in a block; A the action width; N sampled actions from each of three sources.
+The 3N + 2 actions of a state stand in this order: uniform, pi(s'), pi(s) (N each), the data's action, the policy's.
 
 NaN stays NaN in both versions, as with PyTorch's ReLU: a run that has diverged must not look healthy.
 """
@@ -40,10 +40,10 @@ def sample(
     data: Tensor,
     *written: Tensor,
 ) -> None:
-    """All actions of an update from the policy's ``outputs`` (2B, 2A) at s, then at s', and the update's noise.
+    """All actions of an update, from the policy's ``outputs`` (2B, 2A) at s, then at s', and the update's noise.
 
-    Written: ``actions`` (3N + 2, B, A), ``log_densities`` (3N, B) of the sampled ones, ``target_action`` (B, A) for the
-    TD target, ``log_pi`` (B,) of the policy's own.
+    Written: ``actions`` (3N + 2, B, A), ``log_densities`` (3N, B) of the sampled actions, ``target_action`` (B, A) for
+    the TD target, ``log_pi`` (B,) of the policy's actions.
     """
     actions, log_densities, target_action, log_pi = written
     size, n = len(data), uniform.shape[1]
@@ -51,7 +51,7 @@ def sample(
     log_std = (multiplier * raw + offset).clamp(*LOG_STD_RANGE)
     std = log_std.exp()
 
-    def squash(states, single, several):
+    def squash(states: slice, single: Tensor, several: Tensor) -> tuple[Tensor, Tensor]:
         noise = torch.cat([single[None], several.transpose(0, 1)])
         before_tanh = torch.addcmul(mean[states], std[states], noise)
         return before_tanh.tanh(), log_density(noise, log_std[states], before_tanh)
@@ -95,8 +95,8 @@ def _(outputs, multiplier, offset, policy, target, uniform, current, following, 
 def _squash(at, row, noise, i, m, actions, slot):
     """Write ``actions[slot, i]`` = tanh(u), u = mu + sigma ``noise[i, m]``; returns its log density.
 
-    With e = exp(-2 |u|): tanh |u| = (1 - e) / (1 + e) and log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + e)). The
-    logarithm of a product takes the place of the sum of logarithms; its factors lie between 1 and 2.
+    With e = exp(-2 |u|): tanh |u| = (1 - e) / (1 + e) and log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + e)). One
+    logarithm of a product replaces the sum of the logarithms log(1 + e); the factors lie between 1 and 2.
     """
     mean, log_std, std = at
     one, two, half = std.dtype.type(1), std.dtype.type(2), std.dtype.type(0.5)
@@ -123,10 +123,10 @@ def add_relu_(x: Tensor, y: Tensor) -> None:
 def _(x, y):
     zero = x.dtype.type(0)
     for row in range(len(x)):
-        of_x, of_y = x[row], y[row % len(y)]
-        for j in range(len(of_x)):
-            value = of_x[j] + of_y[j]
-            of_x[j] = zero if value <= 0 else value
+        x_row, y_row = x[row], y[row % len(y)]
+        for j in range(len(x_row)):
+            value = x_row[j] + y_row[j]
+            x_row[j] = zero if value <= 0 else value
 
 
 @step
@@ -142,29 +142,30 @@ def learn_(
     batch_size: int,
     *written: Tensor,
 ) -> None:
-    """From a critic's last product up to Q and its loss, and back to there.
+    """The end of a critic's forward pass, from the second hidden layer to Q and its losses, and its backward pass.
 
-    ``hidden`` ((3N + 2) b, H) is the second hidden layer before ``bias`` (H,) and ReLU; the head, (H,) and (1,), gives
-    Q. The sampled actions, with ``log_densities`` (3N, b), and the data's have the conservative loss, of ``weight`` and
-    ``temperature``, the data's also that of TD with target ``y`` (b,). What comes back for the policy's action is the
-    gradient of Q itself.
+    ``hidden`` ((3N + 2) b, H) is the second hidden layer before ``bias`` (H,) and ReLU. ``head`` (H,) and ``head_bias``
+    (1,) give Q. The conservative loss, with ``weight`` and ``temperature``, is taken over the sampled actions, with
+    ``log_densities`` (3N, b), and the data's action. The TD loss, with target ``y`` (b,), is taken over the data's
+    action. For the policy's action, the backward pass computes the gradient of Q itself.
 
     Written: ``hidden`` becomes the gradient below the head, but without the factor head: dQ where hidden + bias is
-    positive, else 0. ``q_of_policy`` (b,) is Q of the policy's action. Added to: ``losses`` (6,), which are TD and
-    conservative loss and the mean Q of the data's and the three kinds of sampled actions; ``bias_gradient`` (H,),
-    without the factor head as well; ``head_bias_gradient`` (1,).
+    positive, else 0. ``q_of_policy`` (b,) becomes Q of the policy's action.
+
+    Added to: ``losses`` (6,): the TD loss, the conservative loss, and the mean Q of the data's action and of the three
+    kinds of sampled actions; ``bias_gradient`` (H,), also without the factor head; ``head_bias_gradient`` (1,).
     """
     q_of_policy, losses, bias_gradient, head_bias_gradient = written
     q = torch.addmv(head_bias, hidden.add_(bias).relu_(), head).view(-1, len(y))
     q_of_policy.copy_(q[-1])
-    dq, of_data, of_sources = torch.ones_like(q), q[-2], q[:-2].unflatten(0, (3, -1))
-    sampled, error = (q[:-2] - log_densities) / temperature, of_data - y
+    dq, data_q, source_q = torch.ones_like(q), q[-2], q[:-2].unflatten(0, (3, -1))
+    sampled, error = (q[:-2] - log_densities) / temperature, data_q - y
     torch.softmax(sampled, dim=0, out=dq[:-2]).mul_(weight / batch_size)
     torch.sub(error, weight / 2, out=dq[-2]).mul_(2 / batch_size)
-    conservative = weight * (temperature * torch.logsumexp(sampled, dim=0) - of_data)
-    of_states = torch.stack([error.square(), conservative, of_data, *of_sources.mean(dim=1)])
-    losses.add_(of_states.sum(dim=1) / batch_size)
-    # The conservative loss leaves the head's bias alone: it pushes down by as much as it pushes up.
+    conservative = weight * (temperature * torch.logsumexp(sampled, dim=0) - data_q)
+    per_state = torch.stack([error.square(), conservative, data_q, *source_q.mean(dim=1)])
+    losses.add_(per_state.sum(dim=1) / batch_size)
+    # The conservative loss gives the head's bias no gradient: it pushes down by as much as it pushes up.
     head_bias_gradient.add_(2 * error.sum() / batch_size)
     through_relu_(dq.view(-1, 1).expand_as(hidden), hidden)
     bias_gradient.add_(hidden[: -len(y)].sum(dim=0))
@@ -179,12 +180,12 @@ def _(hidden, bias, head, head_bias, log_densities, y, weight, temperature, batc
     dq = _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, losses, head_bias_gradient)
     zero = hidden.dtype.type(0)
     for row in range(len(hidden)):
-        of_hidden, of_row = hidden[row], dq[row // size, row % size]
+        hidden_row, row_dq = hidden[row], dq[row // size, row % size]
         for j in range(len(bias)):
-            of_hidden[j] = zero if of_hidden[j] + bias[j] <= 0 else of_row
+            hidden_row[j] = zero if hidden_row[j] + bias[j] <= 0 else row_dq
         if row < len(hidden) - size:
             for j in range(len(bias)):
-                bias_gradient[j] += of_hidden[j]
+                bias_gradient[j] += hidden_row[j]
 
 
 @jit
@@ -192,9 +193,9 @@ def _read_q(hidden, bias, head, head_bias, size):
     """Q ((3N + 2), b) of ``size`` = b states."""
     q, zero = np.empty((len(hidden) // size, size), hidden.dtype), hidden.dtype.type(0)
     for row in range(len(hidden)):
-        of_hidden, total = hidden[row], zero
+        hidden_row, total = hidden[row], zero
         for j in range(len(head)):
-            value = of_hidden[j] + bias[j]
+            value = hidden_row[j] + bias[j]
             total += head[j] * (zero if value <= 0 else value)
         q[row // size, row % size] = total + head_bias[0]
     return q
@@ -216,14 +217,14 @@ def _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, lo
             total += dq[k, i]
         for k in range(sampled):
             dq[k, i] *= weight / (batch_size * total)
-        of_data = q[sampled, i]
-        error = of_data - y[i]
+        data_q = q[sampled, i]
+        error = data_q - y[i]
         dq[sampled, i] = (2 * error - weight) / batch_size
         dq[sampled + 1, i] = 1
         errors += error
         sums[0] += error * error
-        sums[1] += weight * (temperature * (highest + np.log(total)) - of_data)
-        sums[2] += of_data
+        sums[1] += weight * (temperature * (highest + np.log(total)) - data_q)
+        sums[2] += data_q
     for n in range(len(losses)):
         losses[n] += sums[n] / batch_size
     head_bias_gradient[0] += 2 * errors / batch_size
@@ -232,10 +233,10 @@ def _differentiate_loss(q, log_densities, y, weight, temperature, batch_size, lo
 
 @step
 def back_through_add_relu_(output: Tensor, learnt: int, *written: Tensor) -> None:
-    """The way back through :func:`add_relu_`, given its ``output`` (n b, H).
+    """The backward pass through :func:`add_relu_`, whose result was ``output`` (n b, H).
 
-    Written: ``delta`` (n b, H), 0 where the output is not positive; ``sums`` (b, H), its sum over the repetitions among
-    the first ``learnt`` rows.
+    Written: ``delta`` (n b, H) becomes 0 where ``output`` is not positive; ``sums`` (b, H) becomes the sum of the first
+    ``learnt`` rows of ``delta`` over the repetitions of ``y``.
     """
     delta, sums = written
     torch.ops.aten.threshold_backward.grad_input(delta, output, 0, grad_input=delta)
@@ -247,23 +248,24 @@ def _(output, learnt, *written):
     delta, sums = written
     zero = delta.dtype.type(0)
     sums[:] = zero
-    # From the end: that is what the product before this left in the cache. A chunk at a time, because the processor
-    # fetches ahead only where addresses rise.
+    # From the end, because the matrix product before this step left the last rows in the cache. In chunks, because the
+    # processor prefetches only at increasing addresses.
     for end in range(len(delta), 0, -CHUNK):
         for row in range(max(end - CHUNK, 0), end):
-            of_delta, of_output, of_sums = delta[row], output[row], sums[row % len(sums)]
-            for j in range(len(of_delta)):
-                of_delta[j] = zero if of_output[j] <= 0 else of_delta[j]
+            delta_row, output_row, sums_row = delta[row], output[row], sums[row % len(sums)]
+            for j in range(len(delta_row)):
+                delta_row[j] = zero if output_row[j] <= 0 else delta_row[j]
             if row < learnt:
-                for j in range(len(of_delta)):
-                    of_sums[j] += of_delta[j]
+                for j in range(len(delta_row)):
+                    sums_row[j] += delta_row[j]
 
 
 @step
 def give_head_(weight: Tensor, bias: Tensor, head: Tensor, *written: Tensor) -> None:
-    """Finish a second layer's gradients, from which the factor ``head`` (H,) was left out, and write the head's.
+    """Multiply the second layer's gradients by the missing factor ``head`` (H,), and write the head's gradient.
 
-    That is sum dQ h with h = ``weight`` x + ``bias`` where it is not zero, so it needs no product of its own.
+    The head's gradient is sum dQ h. Where h is not zero, h = ``weight`` x + ``bias``. So the sum follows from the
+    second layer's gradients, without another matrix product.
 
     Written: ``weight_gradient`` (H, I), ``bias_gradient`` (H,), ``head_gradient`` (H,).
     """
@@ -277,11 +279,11 @@ def give_head_(weight: Tensor, bias: Tensor, head: Tensor, *written: Tensor) -> 
 def _(weight, bias, head, *written):
     weight_gradient, bias_gradient, head_gradient = written
     for row in range(len(head)):
-        of_weight, of_gradient, factor = weight[row], weight_gradient[row], head[row]
+        weight_row, gradient_row, factor = weight[row], weight_gradient[row], head[row]
         total = bias[row] * bias_gradient[row]
-        for j in range(len(of_weight)):
-            total += of_weight[j] * of_gradient[j]
-            of_gradient[j] *= factor
+        for j in range(len(weight_row)):
+            total += weight_row[j] * gradient_row[j]
+            gradient_row[j] *= factor
         head_gradient[row] = total
         bias_gradient[row] *= factor
 
@@ -295,16 +297,17 @@ def policy_gradient(
     action: Tensor,
     alpha: Tensor,
     q1: Tensor,
-    of_q1: Tensor,
+    q1_gradient: Tensor,
     q2: Tensor,
-    of_q2: Tensor,
+    q2_gradient: Tensor,
     *written: Tensor,
 ) -> None:
-    """The gradient of the policy loss for the policy's ``outputs`` (B, 2A) at s, which gave ``action`` (B, A).
+    """The gradient of the policy loss with respect to the policy's ``outputs`` (B, 2A) at s.
 
-    ``q1``, ``q2`` (B,) are both critics' Q of it, ``of_q1``, ``of_q2`` (B, A) their gradients for it. The policy climbs
-    the smaller one, half of each where they are equal, as autograd has it. With u = mu + sigma eps, a = tanh(u):
-    d log pi / du = 2 a and d log pi / d log sigma = 2 a sigma eps - 1.
+    ``action`` (B, A) is the policy's action from these outputs. ``q1``, ``q2`` (B,) are both critics' Q of ``action``;
+    ``q1_gradient``, ``q2_gradient`` (B, A) are their gradients with respect to it. The smaller Q counts; where both are
+    equal, half of each counts, as in autograd. With u = mu + sigma eps, a = tanh(u): d log pi / du = 2 a and
+    d log pi / d log sigma = 2 a sigma eps - 1.
 
     Written: ``gradient`` (B, 2A), ``multiplier_gradient`` and ``offset_gradient`` ().
     """
@@ -314,8 +317,8 @@ def policy_gradient(
     unclamped = multiplier * raw + offset
     lowest, highest = LOG_STD_RANGE
     share_2 = torch.heaviside(q1 - q2, torch.full_like(alpha, 0.5)).unsqueeze(1)
-    of_q = torch.lerp(of_q1, of_q2, share_2)
-    d_mean = (2 * alpha * action - of_q * (1 - action.square())) / size
+    q_gradient = torch.lerp(q1_gradient, q2_gradient, share_2)
+    d_mean = (2 * alpha * action - q_gradient * (1 - action.square())) / size
     d_log_std = d_mean * unclamped.clamp(lowest, highest).exp() * noise - alpha / size
     d_log_std *= (unclamped >= lowest) & (unclamped <= highest)
     torch.cat([d_mean, d_log_std * multiplier], dim=1, out=gradient)
@@ -324,22 +327,22 @@ def policy_gradient(
 
 
 @policy_gradient.kernel
-def _(outputs, multiplier, offset, noise, action, alpha, q1, of_q1, q2, of_q2, *written):
+def _(outputs, multiplier, offset, noise, action, alpha, q1, q1_gradient, q2, q2_gradient, *written):
     gradient, multiplier_gradient, offset_gradient = written
     size, width = action.shape
-    of_multiplier, of_offset, temperature = 0.0, 0.0, alpha[()]
+    multiplier_sum, offset_sum, temperature = 0.0, 0.0, alpha[()]
     for i in range(size):
         share_2 = 0.5 if q1[i] == q2[i] else 1.0 if q1[i] > q2[i] else 0.0
         for k in range(width):
             raw, a = outputs[i, width + k], action[i, k]
             log_std = multiplier[()] * raw + offset[()]
-            of_q = of_q1[i, k] + share_2 * (of_q2[i, k] - of_q1[i, k])
-            d_mean = (2 * temperature * a - of_q * (1 - a * a)) / size
+            q_gradient = q1_gradient[i, k] + share_2 * (q2_gradient[i, k] - q1_gradient[i, k])
+            d_mean = (2 * temperature * a - q_gradient * (1 - a * a)) / size
             d_log_std = d_mean * np.exp(log_std) * noise[i, k] - temperature / size
             if log_std < LOWEST or log_std > HIGHEST:
-                d_log_std = 0 * d_mean  # which NaN survives
+                d_log_std = 0 * d_mean  # not 0, so that NaN stays NaN
             gradient[i, k] = d_mean
             gradient[i, width + k] = d_log_std * multiplier[()]
-            of_multiplier += d_log_std * raw
-            of_offset += d_log_std
-    multiplier_gradient[()], offset_gradient[()] = of_multiplier, of_offset
+            multiplier_sum += d_log_std * raw
+            offset_sum += d_log_std
+    multiplier_gradient[()], offset_gradient[()] = multiplier_sum, offset_sum
