@@ -1,19 +1,24 @@
 """Dropout whose factors are an argument of the forward pass: one given generator draws them for a whole update.
 
-So an update can be repeated with a generator of the same seed, and the readable and the fast forward pass can be
-compared with dropout. Hugging Face's modules draw from torch's global generator instead.
+So an update can be repeated with a generator of the same seed, and the readable and the fast forward pass have the same
+masks. Hugging Face's modules draw from torch's global generator; inside :class:`DrawnDropout` they do not.
 """
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from synthlib.machine.devices import CPU
 
 if TYPE_CHECKING:  # the model imports this file
     from synthlib.dt.model import DTConfig
 
+ATTENTION_BLOCK = 256
+"""The factors of a causal attention over many tokens are drawn for so many queries at a time."""
 Factors = torch.Tensor | None
 """0 or 1/(1-p) for each number that dropout acts on; None for no dropout."""
 
@@ -75,3 +80,48 @@ def dropout_factors(
 def dropped(x: torch.Tensor, factors: Factors) -> torch.Tensor:
     """``x`` times the dropout ``factors`` of the same shape."""
     return x if factors is None else x * factors
+
+
+class DrawnDropout(TorchFunctionMode):
+    """Inside the context, every dropout of PyTorch takes its factors from ``generator``, in the order of the calls.
+
+    There is no dropout if ``generator`` is None, nor outside of ``train()`` mode.
+    """
+
+    def __init__(self, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Replace ``torch.nn.functional.dropout``, and leave every other function as it is."""
+        kwargs = dict(kwargs or {})
+        if func is not F.dropout:
+            return func(*args, **kwargs)
+        x, probability, training = _dropout_arguments(*args, **kwargs)
+        generator = self.generator if training else None
+        is_attention = x.dim() == 4  # weights (B, H, T, T) of queries and keys
+        return dropped(
+            x, (_causal_factors if is_attention else dropout_factors)(x.shape, probability, generator, x.device)
+        )
+
+
+def _dropout_arguments(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """The arguments of ``torch.nn.functional.dropout`` that matter here."""
+    return x, p, training
+
+
+def _causal_factors(
+    shape: Sequence[int], probability: float, generator: torch.Generator | None, device: torch.device
+) -> Factors:
+    """Factors (B, H, T, T) of attention weights; no factor is drawn for the keys after a block of queries."""
+    if generator is None or probability == 0:
+        return None
+    *outer, tokens, _ = shape
+    factors = torch.zeros(tuple(shape), device=device)  # the future has weight 0, whatever its factor
+    for start in range(0, tokens, ATTENTION_BLOCK):
+        end = min(start + ATTENTION_BLOCK, tokens)
+        block = dropout_factors((*outer, end - start, end), probability, generator, device)
+        factors[..., start:end, :end] = 1.0 if block is None else block
+    return factors

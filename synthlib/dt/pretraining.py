@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from synthlib.dt.dropout import DrawnDropout
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU, put
 
@@ -122,19 +123,25 @@ def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
 def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Next-token logits (B, T, V) for ``tokens`` (B, T), by Hugging Face's own forward pass.
 
-    Dropout acts in ``train()`` mode and draws from torch's global generator. ``generator`` is ignored here. The fast
-    twin draws its dropout from ``generator``, and has no dropout without it.
+    Dropout acts in ``train()`` mode and draws from ``generator``; there is no dropout without it.
     """
-    return model(tokens, use_cache=False).logits
+    usual = model.config._attn_implementation
+    if model.training and model.config.attn_pdrop > 0:
+        # The usual attention is one function of PyTorch, which draws its dropout by itself.
+        model.set_attn_implementation("eager")
+    with DrawnDropout(generator):
+        result = model(tokens, use_cache=False).logits
+    model.set_attn_implementation(usual)
+    return result
 
 
 class GPT2Pretraining:
     """One pre-training, which can stop after any update and resume exactly, also in another process.
 
     ``batches(update)`` returns the integer tokens (B, T) of the 0-based ``update``; only :meth:`run` needs it.
-    ``logits`` is the forward pass, for ``micro_batch`` sequences at a time to limit memory. A fast twin of the pass or
-    another ``micro_batch`` gives the same loss and gradients, but other dropout masks. Before the first update the
-    model is an untrained GPT-2, from which the matched control of every DT table starts.
+    ``logits`` is the forward pass, for ``micro_batch`` sequences at a time to limit memory. A fast twin of the pass
+    gives the same loss and gradients up to rounding; another ``micro_batch`` draws other dropout masks. Before the
+    first update the model is an untrained GPT-2, from which the matched control of every DT table starts.
     """
 
     def __init__(

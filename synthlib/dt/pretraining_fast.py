@@ -3,8 +3,8 @@
 A token attends only to itself and earlier tokens. So the queries are divided into blocks, and each block attends to the
 tokens up to its own end. At 1024 tokens this leaves a little more than half of the attention's work, and as many
 dropout factors to draw. The projections of the attention are merged (:mod:`synthlib.dt.attention_fast`), which needs a
-model with one head. Dropout draws from a given generator, not from torch's global generator. So the twins agree up to
-rounding without dropout, and only in distribution with dropout.
+model with one head. Dropout draws from the given generator in the order of the readable pass, so the twins agree up to
+rounding with dropout as well.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from synthlib.dt.attention_fast import MergedWeights, answers, merged, mix, questions
-from synthlib.dt.dropout import dropout_factors, dropped
+from synthlib.dt.dropout import ATTENTION_BLOCK, dropout_factors, dropped
 from synthlib.dt.model_fast import product
 from synthlib.dt.pretraining import logits
 from synthlib.kernels.twins import twin_of
@@ -21,12 +21,13 @@ from synthlib.kernels.twins import twin_of
 if TYPE_CHECKING:  # the import takes seconds, and is not needed: the model is an argument
     from transformers import GPT2LMHeadModel
 
-BLOCK = 256
-
 
 @twin_of(logits, when=lambda config: config.heads == 1)
 def fast_logits(
-    model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None, block: int = BLOCK
+    model: "GPT2LMHeadModel",
+    tokens: torch.Tensor,
+    generator: torch.Generator | None = None,
+    block: int = ATTENTION_BLOCK,
 ) -> torch.Tensor:
     """Next-token logits (B, T, V) of a ``GPT2LMHeadModel`` with ReLU and one head, in float32 or float64.
 

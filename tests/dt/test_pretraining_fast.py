@@ -47,6 +47,21 @@ def test_dropout_only_with_a_generator():
     assert torch.equal(plain, again) and torch.equal(one, same) and not torch.equal(one, plain)
 
 
+@pytest.mark.parametrize("length", [70, 600])
+def test_twins_draw_the_same_dropout_masks(length):
+    """Every kind of dropout at once; 600 tokens are three blocks of queries, the last one shorter."""
+    dropouts = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.3)
+    model = language_model(**dropouts, n_positions=length).double().train()
+    tokens = torch.randint(12, (2, length), generator=torch.Generator().manual_seed(1))
+    before = torch.get_rng_state()
+    slow, fast = (twin(model, tokens, torch.Generator().manual_seed(3)) for twin in (logits, fast_logits))
+    torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.allclose(slow, logits(model, tokens, torch.Generator().manual_seed(4)))
+    without, in_evaluation = logits(model, tokens), logits(model.eval(), tokens, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(without, in_evaluation, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("place", ["embd_pdrop", "attn_pdrop", "resid_pdrop"])
 def test_dropout_spreads_the_logits_as_hugging_faces_does(place):
     """Variance over the masks of each logit, averaged: the same for each of the three dropouts by itself."""

@@ -17,9 +17,7 @@ from synthlib.runs.store import Store
 from synthlib.study.plan import make_plan
 from tests.common import noted_choices, train
 
-# With a pre-training the two would differ: Hugging Face's pass draws its dropout from another generator than the fast
-# one. The matched control starts from a GPT-2 with no update, which has seen no dropout.
-ARMS = ("DT", "DT, matched")
+ARMS = ("DT", "DT+Synthetic")  # without pre-training, and with all of its code
 
 
 def test_the_environment_variable_asks_for_the_definitions():
