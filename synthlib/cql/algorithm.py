@@ -4,8 +4,9 @@ Nothing here needs PyTorch; the trainings are in :mod:`synthlib.cql.jobs`. An ar
 
     pretraining: none         the published baseline, without pre-training
     pretraining_updates: n    number of updates, instead of 100,000; 0 is the matched control
-    pretraining_seed: n       seed of the pre-trained weights and their batches
+    pretraining_seed: n       seed of the critics' initial weights, instead of 42; data and batches stay the same
     mdp: {...}, cql: {...}    fields of MDPConfig and CQLConfig
+    critic_weights: {...}     fields of WeightControl: only the size of the pre-trained weights is kept
     data_ratio: x             share of the transitions that the fine-tuning reads
 """
 
@@ -19,7 +20,8 @@ ALGORITHM = Algorithm(
     name="cql",
     seeds=SEEDS,
     preset_keys=frozenset({"pretraining_scale", "mdp_trajectories"}),
-    arm_keys=frozenset({"pretraining", "pretraining_updates", "pretraining_seed", "mdp", "cql", "data_ratio"}),
+    arm_keys=frozenset({"pretraining", "pretraining_updates", "pretraining_seed", "mdp", "cql", "data_ratio"})
+    | {"critic_weights"},
     pretraining_updates=lambda arm: PRETRAINING_UPDATES,
     plotted_loss="combined_loss_last_minibatch",  # faithfulness 6.6
     target_over=4,  # faithfulness 6.8

@@ -20,6 +20,7 @@ from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
+from synthlib.cql.weight_controls import WeightControl, changed
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
 from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen, put
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from synthlib.runs.store import Store
 
+_PRETRAINING_KEYS = {"critic_weights", "mdp", "pretraining_seed", "pretraining_updates"}
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
 BATCH_SIZE = 256  # Table 16
 
@@ -61,14 +63,21 @@ def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, A
 def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
     """Job of one CQL fine-tuning run of ``arm`` on ``dataset`` with ``seed``.
 
-    ``settings`` are the sizes of a preset; ``source`` is the data source.
+    ``settings`` are the sizes of a preset; ``source`` is the data source. Raises ValueError for settings that
+    contradict each other, TypeError for an unknown field.
     """
+    if arm.get("pretraining", "none") != "none":
+        raise ValueError(f"pretraining: {arm['pretraining']!r} is unknown; say none, or what to pre-train on")
+    if "pretraining" in arm and (pointless := sorted(arm.keys() & _PRETRAINING_KEYS)):
+        raise ValueError(f"an arm with pretraining: none cannot have {', '.join(pointless)} as well")
     environment, checksum, masses = data_identity(dataset, source)
     critics: dict[str, Any] | None = None
     requires: tuple[Job, ...] = ()
-    if arm.get("pretraining") != "none":
+    if "pretraining" not in arm:
         pretraining = pretraining_job(environment, arm, settings)
         critics, requires = {"pretraining": pretraining.config, "updates": pretraining.updates}, (pretraining,)
+        if "critic_weights" in arm:  # left out of the identity of all other runs, which are older than this setting
+            critics["weights"] = asdict(WeightControl(**arm["critic_weights"]))
     config = {
         "dataset": {"name": dataset, "checksum": checksum},
         "physics": physics_version(environment, masses),
@@ -128,6 +137,8 @@ class FineTuning:
             (pretraining,) = job.requires
             assert store is not None, "a job with a pre-training needs the store that has its weights"
             critics = store.weights(pretraining)
+            if control := config["critics"].get("weights"):
+                critics = changed(critics, WeightControl(**control), config["seed"])
         cql = CQLConfig(**config["cql"])
         widths = DIMENSIONS[data.environment]
         self.device = chosen()

