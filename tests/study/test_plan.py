@@ -138,6 +138,10 @@ def test_a_misspelt_arm_setting_is_refused(own_params, random_hopper_data):
     spoil(own_params / "table6.yaml", lambda fields: fields["arms"].update({"S=10": {"mdpp": {"states": 10}}}))
     with pytest.raises(ParameterError, match=r"arm 'S=10': unknown \['mdpp'\]"):
         load_artefact("table6")
+    for wrong in (0, "all"):
+        spoil(own_params / "table8.yaml", lambda fields, wrong=wrong: fields["arms"]["1K"].update(seeds=wrong))
+        with pytest.raises(ParameterError, match=r"arm '1K': seeds must be a number from 1, not"):
+            load_artefact("table8")
     spoil(own_params / "table7.yaml", lambda fields: fields["arms"].update({"tau=1": {"mdp": {"temperature": 1}}}))
     with pytest.raises(ParameterError, match=r"arm 'tau=1': .*temperature"):
         make_plan("table7", "smoke", random_hopper_data)
@@ -158,6 +162,27 @@ def test_data_sets_may_differ_in_seeds():
     }
     assert {dataset: len(of_one) for dataset, of_one in seeds.items()} == plan.settings["seeds"]
     assert len(plan.cells) == 3 * (5 + 8)
+
+
+def test_an_arm_may_have_fewer_seeds_than_the_preset():
+    def seeds(preset):
+        found = {}
+        for cell in make_plan("cql_why", preset, None).cells:
+            found.setdefault(cell.arm, []).append(cell.seed)
+        return found
+
+    assert seeds("evening")["S=100"] == [666, 1024, 2048, 4069, 0]
+    assert seeds("evening")["S=100, permuted"] == seeds("evening")["S=100, norms only"] == [666, 1024, 2048]
+    assert seeds("smoke")["S=100, permuted"] == seeds("smoke")["S=100"] == [42, 666]  # the preset has no third one
+
+
+def test_the_number_of_seeds_of_an_arm_is_no_part_of_a_runs_identity():
+    why, start = (make_plan(name, "evening", "replica") for name in ("cql_why", "cql_start"))
+    keys = [{(cell.arm, cell.seed): cell.job.key for cell in plan.cells} for plan in (why, start)]
+    shared = keys[0].keys() & keys[1].keys()
+    assert len(shared) == 15 and all(keys[0][run] == keys[1][run] for run in shared)
+    first = make_plan("cql_pretraining_seeds", "evening", "replica")
+    assert len({cell.job.key for cell in first.cells}) == len(first.cells) == 2 * (5 + 4)
 
 
 def test_a_preset_without_text_leaves_its_arms_out_and_says_so():
