@@ -1,4 +1,4 @@
-"""The four robots and the twelve data sets: names, widths, reference returns, scores. Needs no MuJoCo, no PyTorch."""
+"""The four robots and their data sets: names, widths, reference returns, scores. Needs no MuJoCo, no PyTorch."""
 
 import functools
 import importlib.metadata
@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d", "ant")
-# Order of Table 1; tables that print their rows in another order keep it.
-DATASETS = tuple(
-    f"{environment}-{tier}" for tier in ("medium-expert", "medium-replay", "medium") for environment in ENVIRONMENTS
-)
+# D4RL's tiers: the first three are the paper's, in the order of Table 1. Tables that print another order keep it.
+TIERS = ("medium-expert", "medium-replay", "medium", "expert", "full-replay", "random")
+D4RL_DATASETS = tuple(f"{environment}-{tier}" for tier in TIERS for environment in ENVIRONMENTS)
+DATASETS = D4RL_DATASETS[:12]  # the paper's
 GYMNASIUM_IDS = {
     "halfcheetah": "HalfCheetah-v4",
     "hopper": "Hopper-v4",
@@ -37,10 +37,13 @@ WITH_OLD_CAPSULES = ("hopper", "walker2d")  # the robots whose masses differ bet
 
 
 def parse_name(name: str) -> tuple[str, str]:
-    """(environment, tier) of a data set's name; ValueError listing the known names."""
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
-    environment, tier = name.split("-", 1)
+    """(environment, tier) of the name of a data set, one of :data:`D4RL_DATASETS`; ValueError for another name."""
+    environment, _, tier = name.partition("-")
+    if environment not in ENVIRONMENTS or tier not in TIERS:
+        raise ValueError(
+            f"unknown data set {name!r}; a name is one of {', '.join(ENVIRONMENTS)}, then a hyphen, "
+            f"then one of {', '.join(TIERS)}"
+        )
     return environment, tier
 
 

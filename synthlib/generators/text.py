@@ -160,7 +160,7 @@ def _packaged(file: PackagedFile, cache: str | Path) -> Path:
 def _wikitext(cache: str | Path) -> Corpus:
     path = Path(cache) / "text" / "wikitext-103-raw-v1.zip"
     if not path.exists():
-        fetch(os.environ.get("WIKITEXT_103") or WIKITEXT_103, path, _read_wikitext, _WIKITEXT_ADVICE)
+        fetch([os.environ.get("WIKITEXT_103") or WIKITEXT_103], path, _read_wikitext, _WIKITEXT_ADVICE)
     return Corpus("WikiText-103", *_read_wikitext(path))
 
 

@@ -1,10 +1,14 @@
 """Download one file over HTTP: a broken transfer is resumed, the file is checked, and it is complete or absent."""
 
+import contextlib
+import fcntl
 import os
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 from tqdm import tqdm
@@ -16,59 +20,131 @@ class DownloadError(OSError):
     """A file could not be downloaded; the message says why and what to do."""
 
 
+class _NoPlace(DownloadError):
+    """The folder cannot take the file: no other server can help."""
+
+
+class _Patience(NamedTuple):
+    tries: int
+    timeout: float
+    first_wait: float
+
+
 def fetch(
-    url: str,
+    urls: Sequence[str],
     path: Path,
     check: Callable[[Path], object],
     advice: str,
+    size: int | None = None,
     tries: int = 5,
     timeout: float = 30,
     first_wait: float = 1.0,
 ) -> None:
-    """Download ``url`` to ``path``. A transfer that breaks off is resumed where it stopped.
+    """Download ``path`` from the first of ``urls`` that has the file. A transfer that breaks off is resumed.
 
-    ``check(file)`` raises :class:`DownloadError` when the file is not the expected file. ``fetch`` gives up after
-    ``tries`` attempts in a row without a new byte. It waits ``first_wait`` seconds before the second attempt and twice
-    as long before each further attempt. An attempt fails when the server sends nothing for ``timeout`` seconds.
+    ``check(file)`` raises :class:`DownloadError` when the file is not the expected file. ``size`` is its size in bytes
+    where it is known; a server that has more or fewer bytes has another file, which is not downloaded.
 
-    An interrupted process leaves ``<path>.partial``; the next call resumes from it. An error leaves no file. Raises
-    :class:`DownloadError`, whose message ends with ``advice``.
+    An attempt fails when the server sends nothing for ``timeout`` seconds. After ``tries`` attempts in a row without a
+    new byte ``fetch`` says so and asks the next server. It waits ``first_wait`` seconds before the second attempt and
+    twice as long before each further attempt.
+
+    Processes that want the same file wait for the one that downloads it. An interrupted process leaves
+    ``<path>.partial``; the next call resumes from it. An error leaves no file. Raises :class:`DownloadError`, whose
+    message names the failure of every server and ends with ``advice``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial, patience, failures = path.with_name(path.name + ".partial"), _Patience(tries, timeout, first_wait), []
+    try:
+        _make_place(path)
+        with _alone(partial):
+            for url in urls:
+                if path.exists():  # another process has downloaded it
+                    return
+                try:
+                    return _fetch_from(url, path, partial, check, size, patience)
+                except _NoPlace:
+                    raise
+                except DownloadError as error:
+                    failures.append(str(error))
+                    if url != urls[-1]:
+                        print(f"{error}; trying the next server", file=sys.stderr)
+    except _NoPlace as error:
+        raise DownloadError(f"{error}. {advice}") from error
+    raise DownloadError(f"{'; '.join(failures)}. {advice}")
+
+
+def _make_place(path: Path) -> None:
+    """Make the folder of ``path``. Raises :class:`_NoPlace` when the file cannot be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _NoPlace(f"{path.parent}, where {path.name} is wanted, cannot be made: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _NoPlace(f"{path.parent} lacks {path.name} and cannot be written to")
+
+
+@contextlib.contextmanager
+def _alone(partial: Path) -> Iterator[None]:
+    """Hold a lock on ``partial``, which is created if need be; remove the file at the end if it is empty."""
+    while True:
+        with open(partial, "ab") as held:
+            _lock(held.fileno(), partial)
+            # The process that held the lock may have renamed or removed the file; then this lock keeps nobody away.
+            if not partial.exists() or not os.path.samestat(os.fstat(held.fileno()), partial.stat()):
+                continue
+            try:
+                yield
+            finally:
+                if _size(partial) == 0:
+                    partial.unlink(missing_ok=True)
+                if not partial.exists():
+                    _validator_file(partial).unlink(missing_ok=True)
+            return
+
+
+def _lock(handle: int, partial: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"waiting for another process that downloads {partial.stem}", file=sys.stderr)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:  # this disk knows no locks
+        pass
+
+
+def _fetch_from(
+    url: str, path: Path, partial: Path, check: Callable[[Path], object], size: int | None, patience: _Patience
+) -> None:
+    """Download ``url`` to ``partial``, check it and rename it to ``path``. An error leaves ``partial`` empty."""
     try:
         with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
-            _transfer(url, partial, bar, tries, timeout, first_wait)
+            _transfer(url, partial, bar, size, patience)
         check(partial)
         os.replace(partial, path)
-    except DownloadError as error:
-        partial.unlink(missing_ok=True)
-        raise DownloadError(f"{error}. {advice}") from error.__cause__
-    except Exception:
-        partial.unlink(missing_ok=True)
+    except Exception as error:
+        os.truncate(partial, 0)
+        if isinstance(error, DownloadError):
+            raise type(error)(f"{url}: {error}") from error.__cause__
         raise
-    finally:
-        if not partial.exists():
-            _validator_file(partial).unlink(missing_ok=True)
 
 
-def _transfer(url: str, partial: Path, bar: tqdm, tries: int, timeout: float, first_wait: float) -> None:
+def _transfer(url: str, partial: Path, bar: tqdm, size: int | None, patience: _Patience) -> None:
     """Repeat :func:`_attempt` until the file is complete."""
     failures = 0
     while True:
         before = _size(partial)
         try:
-            _attempt(url, partial, bar, timeout)
+            _attempt(url, partial, bar, size, patience.timeout)
             return
         except requests.RequestException as error:
             failures = 1 if _size(partial) > before else failures + 1
-            if failures >= tries:
-                reason = _reason(error, timeout)
-                raise DownloadError(f"{url}: {reason}, {tries} times in a row") from error
-            time.sleep(first_wait * 2 ** (failures - 1))
+            if failures >= patience.tries:
+                reason = _reason(error, patience.timeout)
+                raise DownloadError(f"{reason}, {patience.tries} times in a row") from error
+            time.sleep(patience.first_wait * 2 ** (failures - 1))
 
 
-def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
+def _attempt(url: str, partial: Path, bar: tqdm, size: int | None, timeout: float) -> None:
     """Make one request for the missing bytes of ``partial``.
 
     Raises RequestException when another attempt may succeed, :class:`DownloadError` when none can.
@@ -81,25 +157,30 @@ def _attempt(url: str, partial: Path, bar: tqdm, timeout: float) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
         if response.status_code == 416:  # no byte is left to send, or the server has another file by now
-            partial.unlink()
+            os.truncate(partial, 0)
             raise requests.HTTPError("the file on the server has changed")
         if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
-            raise DownloadError(f"{url} answered {response.status_code} {response.reason}")
+            raise DownloadError(f"the server answered {response.status_code} {response.reason}")
         response.raise_for_status()
         resumed = response.status_code == 206
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
+        if total is not None and total != (size or total):
+            raise DownloadError(f"the server has {total:,} bytes of it, not {size:,}: another file")
         _validator_file(partial).write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
-        _check_space(partial, (total or 0) - have)
+        _check_space(partial.parent, (size or total or 0) - have)
         bar.reset(total)
         bar.update(have)
         with open(partial, "ab" if resumed else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and _size(partial) != total:
-        raise requests.ConnectionError(f"{_size(partial):,} of {total:,} bytes came")
+                have += len(chunk)
+                if size is not None and have > size:
+                    raise DownloadError(f"the server sends more than the {size:,} bytes of it: another file")
+    if (expected := size or total) is not None and have != expected:
+        raise requests.ConnectionError(f"{have:,} of {expected:,} bytes came")
 
 
 def _size(path: Path) -> int:
@@ -112,13 +193,11 @@ def _validator_file(partial: Path) -> Path:
     return partial.with_name(partial.name + ".version")
 
 
-def _check_space(partial: Path, needed: int) -> None:
-    """Raise :class:`DownloadError` when fewer than ``needed`` bytes are free on the disk."""
-    free = shutil.disk_usage(partial.parent).free
+def _check_space(folder: Path, needed: int) -> None:
+    """Raise :class:`_NoPlace` when fewer than ``needed`` bytes are free on the disk."""
+    free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DownloadError(
-            f"{partial.parent} has {free / 1e9:.1f} GB free, the download needs {needed / 1e9:.1f} GB; free some"
-        )
+        raise _NoPlace(f"{folder} has {free / 1e9:.1f} GB free, the download needs {needed / 1e9:.1f} GB; free some")
 
 
 def _reason(error: requests.RequestException, timeout: float) -> str:

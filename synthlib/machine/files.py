@@ -1,14 +1,19 @@
-"""Atomic writes: a file is written under a temporary name, then renamed, so that it is either complete or absent."""
+"""Atomic writes: files and folders are made under a temporary name, then renamed: they are complete or absent.
+
+They have the modes that the user's umask gives, since others may read a shared folder. Python's ``tempfile`` would make
+them private.
+"""
 
 import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PARTIAL = ".*.partial"  # pattern of the temporary names; a killed process may leave such files behind
+PARTIAL = ".*.partial"  # pattern of the temporary names; a killed process may leave such files and folders behind
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
@@ -18,7 +23,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
     removing the temporary file; for a full disk, the message of the OSError says what to do.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    temporary = _temporary_name(path)
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -28,6 +33,30 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
             message = f"no space left for {path}; free some and start again, finished work is kept"
             raise OSError(errno.ENOSPC, message) from error
         raise
+
+
+def make_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) -> None:
+    """Call ``fill(temporary_folder)``, then rename that folder to ``path``; the folders above are made if need be.
+
+    When another process makes ``path`` in the meantime, its folder stays. Raises the errors of ``fill``, after removing
+    the temporary folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        fill(temporary)
+        temporary.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

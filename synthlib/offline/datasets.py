@@ -1,8 +1,6 @@
 """The offline data sets: one loader for every data source, and the forms that CQL and the Decision Transformer read."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from synthlib.machine.files import make_folder
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
 from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
@@ -247,18 +246,12 @@ def _unpacked(
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The result of ``read()``, stored in ``folder`` at the first call and memory-mapped from there."""
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
-        try:
-            arrays, metadata = read()
-            for name, array in arrays.items():
-                np.save(temporary / f"{name}.npy", array)
-            (temporary / "metadata.json").write_text(json.dumps(metadata))
-            temporary.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # if it is there now, another process was quicker, with the same content
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        make_folder(folder, lambda temporary: _unpack(temporary, *read()))
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
     return arrays, json.loads((folder / "metadata.json").read_text())
+
+
+def _unpack(folder: Path, arrays: Mapping[str, np.ndarray], metadata: Sequence[Mapping[str, Any]]) -> None:
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "metadata.json").write_text(json.dumps(metadata))

@@ -1,28 +1,27 @@
 """The official D4RL files: found in ``D4RL_DATASET_DIR`` (default ``~/.d4rl/datasets``) or downloaded there.
 
-If the official server is slow or gone, set ``D4RL_MIRROR`` to the address of a folder that has the twelve files. A
-file gets its final name only when it is complete and can be read as the expected data set. Its SHA-256 is then written
-into a manifest beside it, and a file that changes afterwards is refused.
+If the official server is slow or gone, set ``D4RL_MIRRORS`` to the addresses of folders that have the files, separated
+by spaces: they are asked in this order, then the official server. A file gets its name only when its size and its
+SHA-256 are those that :mod:`synthlib.offline.official` lists, so that any server will do.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from synthlib.machine.download import DownloadError, fetch
-from synthlib.machine.files import read_json, write_json
-from synthlib.offline.checksums import file_checksum
-from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
-from synthlib.offline.sources import MANIFESTS, DataSource, checksum, parse_source
+from synthlib.offline.hdf5 import read_d4rl_file, sha256_of
+from synthlib.offline.official import file_name, gigabytes, official_file
+from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.paths import data_cache
-from synthlib.tasks import DATASETS, parse_name
+from synthlib.tasks import DATASETS, environment_of
 
 OFFICIAL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"
 _ADVICE = (
-    "Try again later, set D4RL_MIRROR to a folder on another server, "
+    "Try again later, set D4RL_MIRRORS to the addresses of folders on other servers, "
     "or put the file into D4RL_DATASET_DIR (which may be on a larger disk) yourself; DATA=replica needs no network"
 )
 
@@ -30,65 +29,80 @@ _ADVICE = (
 def prepare(names: Iterable[str], data: str | DataSource, cache: str | Path | None = None, **options: Any) -> None:
     """Make sure that the data source ``data`` has the files of every data set in ``names``.
 
-    For ``d4rl``, missing files are downloaded, and the SHA-256 of every file is written into the manifest at first use.
-    The files of other data sources are only checked. With a ``cache`` folder, the SHA-256 of unchanged files are cached
-    there. ``options`` go to :func:`download`. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
+    For ``d4rl``, missing files are downloaded. All files are checked as far as their SHA-256 is known: D4RL's and the
+    replica's. With a ``cache`` folder, the SHA-256 of unchanged files are cached there; nothing is written beside the
+    files. ``options`` go to :func:`download`. Raises :class:`DownloadError`, FileNotFoundError, ``DataFileError``.
     """
     data = parse_source(data)
+    names = list(names)
+    for name in missing_files(names, data):
+        download(name, data.folder / file_name(name), **options)
     for name in names:
-        if data.kind == "d4rl":
-            path = data.folder / file_name(name)
-            if not path.is_file():
-                download(name, path, **options)
-            _note_checksum(path, cache)
         checksum(name, data, cache)
 
 
-def file_name(name: str) -> str:
-    """Name of a data set's official file: ``hopper_medium_expert-v2.hdf5``. ValueError for an unknown data set."""
-    environment, tier = parse_name(name)
-    return f"{environment}_{tier.replace('-', '_')}-v2.hdf5"
+def missing_files(names: Iterable[str], data: str | DataSource) -> list[str]:
+    """The data sets whose official files would have to be downloaded: none unless the data source is ``d4rl``."""
+    data = parse_source(data)
+    if data.kind != "d4rl":
+        return []
+    return [name for name in names if not (data.folder / file_name(name)).is_file()]
 
 
-def download(name: str, path: Path, mirror: str | None = None, **options: Any) -> None:
+def mirrors() -> list[str]:
+    """Addresses of the folders that have the files: those in ``D4RL_MIRRORS``, then the official one.
+
+    Raises ValueError when ``D4RL_MIRRORS`` contains something else than addresses.
+    """
+    given = os.environ.get("D4RL_MIRRORS", "").split()
+    for address in given:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError(f"D4RL_MIRRORS: {address!r} is no address: it must begin with http:// or https://")
+    return [*given, OFFICIAL]
+
+
+def download(name: str, path: Path, folders: Sequence[str] | None = None, **options: Any) -> None:
     """Download the official file of data set ``name`` to ``path``.
 
-    ``mirror`` is the address of the folder that has the file (default: ``D4RL_MIRROR``, else the official server).
-    ``options`` are the ``tries``, ``timeout`` and ``first_wait`` of :func:`synthlib.machine.download.fetch`. Raises
-    :class:`DownloadError`, also when the file is not a D4RL file of the data set's environment.
+    ``folders`` are addresses of folders that may have it (default: :func:`mirrors`). ``options`` are the ``tries``,
+    ``timeout`` and ``first_wait`` of :func:`synthlib.machine.download.fetch`. Raises :class:`DownloadError` when none
+    of them has D4RL's file.
     """
-    url = f"{(mirror or os.environ.get('D4RL_MIRROR') or OFFICIAL).rstrip('/')}/{path.name}"
+    known = official_file(name)
 
     def check(partial: Path) -> None:
-        try:
-            read_d4rl_file(partial, parse_name(name)[0])
-        except DataFileError as error:
-            raise DownloadError(f"{url} is not the file of {name}: {error}") from error
+        if (digest := sha256_of(partial)) != known.sha256:
+            raise DownloadError(f"not D4RL's file of {name}: its SHA-256 is {digest[:8]}..., not {known.sha256[:8]}...")
 
-    fetch(url, path, check, _ADVICE, **options)
-
-
-def _note_checksum(path: Path, cache: str | Path | None) -> None:
-    """Write a file's SHA-256 into the manifest of its folder, unless the manifest lists the file already."""
-    manifest = path.parent / MANIFESTS["d4rl"]
-    listed = read_json(manifest) if manifest.is_file() else {"files": {}}
-    if path.name not in listed["files"]:
-        listed["files"][path.name] = {"sha256": file_checksum(path, cache), "bytes": path.stat().st_size}
-        write_json(manifest, listed)
+    urls = [f"{folder.rstrip('/')}/{file_name(name)}" for folder in (folders or mirrors())]
+    fetch(urls, path, check, _ADVICE, size=known.bytes, **options)
 
 
 def main() -> None:
     """Command line of ``python -m synthlib.offline.download``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; default: all twelve")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; default: the paper's twelve")
     parser.add_argument("--data", default="d4rl", help="replica, d4rl or path:DIR")
     arguments = parser.parse_args()
     names = arguments.names or DATASETS
     try:
-        prepare(names, arguments.data, data_cache())
+        data = parse_source(arguments.data)
+        if wanted := missing_files(names, data):
+            print(f"{len(wanted)} files to fetch into {data.folder}, {gigabytes(wanted):.2f} GB", flush=True)
+        prepare(names, data, data_cache())
+        if data.kind == "path":
+            _read(names, data)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    print(f"{len(names)} data sets ready in {Path(parse_source(arguments.data).folder)}")
+    known = {"d4rl": "D4RL's by their SHA-256", "replica": "as in its manifest", "path": "each read and checked"}
+    print(f"{len(names)} data set{'s' if len(names) > 1 else ''} ready in {data.folder}: {known[data.kind]}")
+
+
+def _read(names: Iterable[str], data: DataSource) -> None:
+    """Read the files, of which no SHA-256 is known. Raises ``DataFileError`` for a damaged one."""
+    for name in names:
+        for path in find_files(name, data):
+            read_d4rl_file(path, environment_of(name))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from types import ModuleType
 import numpy as np
 
 from synthlib.offline.datasets import load, trajectories
-from synthlib.offline.download import file_name
 from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
+from synthlib.offline.official import file_name
 from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 
 

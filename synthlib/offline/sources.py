@@ -1,24 +1,26 @@
-"""Where the files of the twelve data sets are, and the checksum of their content.
+"""Where the files of the data sets are, and the checksum of their content.
 
 A data source is ``replica`` (embedded: D4RL's recipe with behaviour policies trained by this project), ``d4rl`` (the
-official v2 files in ``D4RL_DATASET_DIR``) or ``path:DIR`` (any folder of files in D4RL's layout). A replica is labelled
-as a replica everywhere: its scores are not comparable with the paper's cells.
+official v2 files in ``D4RL_DATASET_DIR``, known by their SHA-256) or ``path:DIR`` (any folder of files in D4RL's
+layout). A replica is labelled as a replica everywhere: its scores are not comparable with the paper's cells.
 """
 
 import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthlib.offline.checksums import file_checksum
 from synthlib.offline.hdf5 import DataFileError
+from synthlib.offline.official import file_name, official_checksum
 from synthlib.tasks import parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
-# A manifest lists the SHA-256 of each file in a folder: {"files": {name: {"sha256": ...}}}.
-MANIFESTS = {"replica": "manifest.json", "d4rl": "synthlib-manifest.json"}
+MANIFEST = "manifest.json"  # the SHA-256 of each file of the replica: {"files": {name: {"sha256": ...}}}
+DIGITS = 8  # of a checksum, where it is shown to a person
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ def find_files(name: str, data: str | DataSource) -> tuple[Path, ...]:
     """
     data = parse_source(data)
     environment, tier = parse_name(name)
-    file = _file_of(environment, tier, data)
+    file = _file_of(name, data)
     if file:
         return (file,)
     if tier == "medium-expert":
-        medium, expert = (_file_of(environment, part, data) for part in ("medium", "expert"))
+        medium, expert = (_file_of(f"{environment}-{part}", data) for part in ("medium", "expert"))
         if medium and expert:
             return medium, expert
     raise FileNotFoundError(_missing_message(name, data))
@@ -76,16 +78,32 @@ def checksum(name: str, data: str | DataSource = "replica", cache: str | Path | 
     This is the digest of its file. For two joined files it is the digest of their two hex digests, one after the other.
     With a ``cache`` folder the digests of unchanged files are cached there
     (:func:`synthlib.offline.checksums.file_checksum`); without, every byte is read. Raises the errors of
-    :func:`find_files`, and :class:`DataFileError` when the digest of a file differs from its manifest.
+    :func:`find_files`, and :class:`DataFileError` when a file is not the one that D4RL or the replica's manifest lists.
     """
     data = parse_source(data)
-    digests = [_checked_digest(path, data, cache) for path in find_files(name, data)]
+    return _joined([_checked_digest(path, data, cache) for path in find_files(name, data)])
+
+
+def folder_suffix(data: str | DataSource, checksums: Sequence[str]) -> str:
+    """What the name of an output folder ends with, so that it says on which data its runs were trained.
+
+    ``checksums``: of the data sets. The result is "" for the replica, "-d4rl", or "-path-" and the first digits of the
+    checksum: of the only data set, or of all checksums one after the other.
+    """
+    kind = parse_source(data).kind
+    if kind == "path":
+        return f"-path-{_joined(checksums)[:DIGITS]}"
+    return "" if kind == "replica" else f"-{kind}"
+
+
+def _joined(digests: Sequence[str]) -> str:
+    """The only digest, or the digest of several hex digests, one after the other."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _file_of(environment: str, tier: str, data: DataSource) -> Path | None:
-    """The one file of a tier in the data source's folder, or None."""
-    stem = f"{environment}_{tier.replace('-', '_')}"
+def _file_of(name: str, data: DataSource) -> Path | None:
+    """The one file of a data set in the data source's folder, or None."""
+    stem = _stem(name)
     version = {"replica": "v0", "d4rl": "v2"}.get(data.kind)
     if version:
         path = data.folder / f"{stem}-{version}.hdf5"
@@ -96,20 +114,27 @@ def _file_of(environment: str, tier: str, data: DataSource) -> Path | None:
     chosen = [path for path in found if "v2." in path.name] or found
     if len(chosen) > 1:
         raise ValueError(
-            f"{data.folder} has several files for {environment}-{tier}: "
+            f"{data.folder} has several files for {name}: "
             f"{', '.join(path.name for path in chosen)}; leave one of them in the folder"
         )
     return chosen[0] if chosen else None
 
 
+def _stem(name: str) -> str:
+    """The name of a data set's file without version and ending: ``hopper_medium_expert``."""
+    return file_name(name).removesuffix("-v2.hdf5")
+
+
 def _missing_message(name: str, data: DataSource) -> str:
-    file = "{}_{}".format(*parse_name(name)).replace("-", "_")
+    file = _stem(name)
     if data.kind == "d4rl":
         return (
             f"{name}: no {file}-v2.hdf5 in {data.folder}. Fetch it with `make data DATA=d4rl`, "
             "or set D4RL_DATASET_DIR to the folder that has it"
         )
     if data.kind == "replica":
+        if parse_name(name)[1] in ("random", "full-replay"):
+            return f"{name}: the replica has no such tier; it has medium-expert, medium-replay, medium and expert"
         return f"{name}: no {file}-v0.hdf5 in {data.folder}: the embedded replica is incomplete, clone again"
     joined = f", nor {file.replace('medium_expert', 'medium')} and its expert" if "medium_expert" in file else ""
     present = ", ".join(sorted(path.name for path in data.folder.glob("*.h*5"))) or "no HDF5 file"
@@ -117,15 +142,17 @@ def _missing_message(name: str, data: DataSource) -> str:
 
 
 def _checked_digest(path: Path, data: DataSource, cache: str | Path | None) -> str:
-    """SHA-256 of a file. Raises :class:`DataFileError` when the manifest of the data source lists another digest."""
+    """SHA-256 of a file. Raises :class:`DataFileError` when the file should have another one."""
+    if data.kind == "d4rl":
+        return official_checksum(path, cache)
     digest = file_checksum(path, cache)
-    if data.kind not in MANIFESTS:
+    if data.kind == "path":
         return digest
-    manifest = data.folder / MANIFESTS[data.kind]
+    manifest = data.folder / MANIFEST
     listed = json.loads(manifest.read_text())["files"] if manifest.is_file() else {}
-    if data.kind == "replica" and path.name not in listed:
+    if path.name not in listed:
         raise DataFileError(f"{path} is not listed in {manifest.name}; the embedded replica is incomplete, clone again")
-    expected = listed.get(path.name, {}).get("sha256", digest)
+    expected = listed[path.name]["sha256"]
     if expected != digest:
         raise DataFileError(
             f"{path} has SHA-256 {digest[:16]}..., {manifest.name} says {expected[:16]}...: it was changed or damaged. "

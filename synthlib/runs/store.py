@@ -20,8 +20,6 @@ They count as done and are read like any other training, but a longer job starts
 """
 
 import contextlib
-import secrets
-import shutil
 import socket
 import time
 import traceback
@@ -33,7 +31,7 @@ import pandas as pd
 import torch
 
 from synthlib.machine.description import describe_environment
-from synthlib.machine.files import PARTIAL, read_json, write_atomically, write_json, write_text
+from synthlib.machine.files import PARTIAL, make_folder, read_json, write_atomically, write_json, write_text
 from synthlib.machine.locks import Claim, ClaimLost, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
@@ -122,7 +120,7 @@ class Store:
         """A :class:`Session` that may train this job, or None while another process holds the lock."""
         folder = self.folder(job)
         if not folder.exists():
-            self._create(folder, job)
+            make_folder(folder, lambda temporary: _describe(temporary, job))
         claim = try_claim(folder)
         if claim is None:
             return None
@@ -130,18 +128,11 @@ class Store:
             partial.unlink(missing_ok=True)
         return Session(folder, job, claim)
 
-    def _create(self, folder: Path, job: Job) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        temporary.mkdir()
-        try:
-            write_json(temporary / "config.json", {"kind": job.kind, **job.config})
-            write_json(temporary / "environment.json", describe_environment())
-            temporary.rename(folder)
-        except OSError:
-            shutil.rmtree(temporary)
-            if not folder.exists():  # it exists when another process was quicker, which is fine
-                raise
+
+def _describe(folder: Path, job: Job) -> None:
+    """Write what is known of a job before it is trained."""
+    write_json(folder / "config.json", {"kind": job.kind, **job.config})
+    write_json(folder / "environment.json", describe_environment())
 
 
 class Session:

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 
 from synthlib.offline.datasets import OfflineDataset, qlearning_transitions, trajectories
-from synthlib.offline.download import OFFICIAL, file_name
+from synthlib.offline.download import OFFICIAL
 from synthlib.offline.environments import make_environment
 from synthlib.offline.hdf5 import read_d4rl_file
+from synthlib.offline.official import file_name
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.tasks import DATASETS, DIMENSIONS, ENVIRONMENTS, MASSES, environment_of, normalised_score
 

@@ -125,7 +125,7 @@ def test_what_is_not_wikitext_103_is_not_kept(wikitext_server, tmp_path, wrong):
 
 
 def test_without_wikitext_103_the_error_says_what_to_do(wikitext_server, tmp_path):
-    with pytest.raises(DownloadError, match=r"wikitext-103-raw-v1.zip answered 404 .*set WIKITEXT_103"):
+    with pytest.raises(DownloadError, match=r"wikitext-103-raw-v1.zip: the server answered 404 .*set WIKITEXT_103"):
         load_corpus("wikitext-103", tmp_path)
 
 

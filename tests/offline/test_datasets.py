@@ -5,6 +5,7 @@ import pytest
 
 from synthlib.offline.datasets import OfflineDataset, cql_data, load, parse_source, qlearning_transitions, trajectories
 from synthlib.offline.hdf5 import DataFileError, sha256_of
+from synthlib.offline.official import OFFICIAL_FILES, OfficialFile, file_name
 from synthlib.tasks import DATASETS, normalised_score
 from tests.common import golden, toy_file
 
@@ -254,6 +255,35 @@ def test_an_unknown_source_is_refused(text):
         parse_source(text)
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown data set 'hopper-expert'; known: halfcheetah-medium-expert"):
-        load("hopper-expert", f"path:{tmp_path}")
+@pytest.mark.parametrize("name", ["hopper-expertise", "hopper-", "hopper", "cheetah-medium", "hopper_medium", "", "-"])
+def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"unknown data set '{name}'; .*halfcheetah, .*then one of medium-expert, "):
+        load(name, f"path:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["hopper-expert", "hopper-random", "hopper-full-replay"])
+def test_d4rls_other_names_are_data_sets_too(tmp_path, monkeypatch, name):
+    toy_file(tmp_path / file_name(name))
+    data = load(name, f"path:{tmp_path}")
+    assert (data.environment, data.tier, len(data)) == ("hopper", name.removeprefix("hopper-"), 30)
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    with pytest.raises(DataFileError, match=rf"is not D4RL's {file_name(name)}"):
+        load(name, "d4rl")
+
+
+def test_the_replica_says_which_tiers_it_has():
+    assert len(load("hopper-expert")) > 40_000
+    with pytest.raises(FileNotFoundError, match="hopper-random: the replica has no such tier; it has medium-expert,"):
+        load("hopper-random")
+
+
+def test_medium_expert_is_joined_of_d4rls_files_too(tmp_path, monkeypatch):
+    for tier in ("medium", "expert"):
+        path = tmp_path / f"hopper_{tier}-v2.hdf5"
+        toy_file(path)
+        monkeypatch.setitem(OFFICIAL_FILES, path.name, OfficialFile(path.stat().st_size, sha256_of(path)))
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    assert len(load("hopper-medium-expert", "d4rl")) == 60
+    toy_file(path, rows=20)
+    with pytest.raises(DataFileError, match=r"is not D4RL's hopper_expert-v2.hdf5"):
+        load("hopper-medium-expert", "d4rl")

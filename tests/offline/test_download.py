@@ -1,19 +1,24 @@
-import json
+import hashlib
+import os
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import numpy as np
 import pytest
 
 from synthlib.machine.download import CHUNK, DownloadError
+from synthlib.offline import download as command
 from synthlib.offline.datasets import load
-from synthlib.offline.download import download, file_name, prepare
+from synthlib.offline.download import OFFICIAL, download, mirrors, missing_files, prepare
 from synthlib.offline.hdf5 import DataFileError
-from tests.common import toy_file
+from synthlib.offline.official import OFFICIAL_FILES, OfficialFile, file_name, gigabytes
+from synthlib.tasks import D4RL_DATASETS, DATASETS
+from tests.common import SHARED, toy_file
 
 NAME = "hopper-medium"
 FILE = "hopper_medium-v2.hdf5"
+REFERENCE = SHARED / "reference/d4rl_v2_official_checksums.tsv"
 QUICK = {"tries": 3, "timeout": 0.5, "first_wait": 0.01}
 
 
@@ -74,10 +79,18 @@ def serve():
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory):
+def toy_content(tmp_path_factory):
     path = tmp_path_factory.mktemp("official") / FILE
     toy_file(path, rows=20_000)
     return path.read_bytes()
+
+
+@pytest.fixture
+def content(toy_content, monkeypatch):
+    """What stands for D4RL's file in these tests: size and SHA-256 of the real one are replaced."""
+    known = OfficialFile(len(toy_content), hashlib.sha256(toy_content).hexdigest())
+    monkeypatch.setitem(OFFICIAL_FILES, FILE, known)
+    return toy_content
 
 
 @pytest.fixture
@@ -88,21 +101,146 @@ def folder(tmp_path, monkeypatch):
 
 def test_what_is_missing_is_fetched_from_the_mirror_and_then_loads(folder, serve, content, monkeypatch):
     server = serve(content)
-    monkeypatch.setenv("D4RL_MIRROR", server.url + "/")
+    monkeypatch.setenv("D4RL_MIRRORS", server.url + "/")
+    assert missing_files([NAME], "d4rl") == [NAME]
     prepare([NAME], "d4rl")
     assert server.requests == [(f"/files/{FILE}", None)]
     assert (folder / FILE).read_bytes() == content
     assert len(load(NAME, "d4rl")) == 20_000
     prepare([NAME], "d4rl")
     assert len(server.requests) == 1, "a file that is there is not fetched again"
-    assert sorted(path.name for path in folder.iterdir()) == [FILE, "synthlib-manifest.json"]
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    assert missing_files([NAME], "d4rl") == []
 
 
-def test_a_file_that_changed_since_its_first_use_is_refused(folder, serve, content):
-    prepare([NAME], "d4rl", mirror=serve(content).url)
+def test_mirrors_are_asked_in_order_and_every_failure_is_said(folder, serve, content, monkeypatch, capsys):
+    bad, other, good, unused = serve(content, forbid), serve(b"<html>moved</html>"), serve(content), serve(content)
+    addresses = [server.url for server in (bad, other, good, unused)]
+    monkeypatch.setenv("D4RL_MIRRORS", " ".join(addresses))
+    assert mirrors() == [*addresses, OFFICIAL]
+    prepare([NAME], "d4rl", **QUICK)
+    assert (folder / FILE).read_bytes() == content
+    assert [len(server.requests) for server in (bad, other, good, unused)] == [1, 1, 1, 0]
+    first, second = capsys.readouterr().err.strip().splitlines()
+    assert first == f"{bad.url}/{FILE}: the server answered 403 Forbidden; trying the next server"
+    assert second.startswith(f"{other.url}/{FILE}: the server has 18 bytes of it, not {len(content):,}")
+
+
+def test_when_no_server_has_the_file_the_error_names_them_all(folder, serve, content, toy_content):
+    other = bytes(len(content))
+    servers = [serve(content, forbid), serve(other), serve(content, break_down)]
+    with pytest.raises(DownloadError) as error:
+        prepare([NAME], "d4rl", folders=[server.url for server in servers], **QUICK)
+    for server, reason in zip(
+        servers, ("answered 403", "not D4RL's file of hopper-medium", "answered: 503"), strict=True
+    ):
+        assert f"{server.url}/{FILE}: " in str(error.value) and reason in str(error.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_no_address_is_refused_at_once(folder, monkeypatch):
+    monkeypatch.setenv("D4RL_MIRRORS", "http://one.example/d4rl two.example")
+    with pytest.raises(ValueError, match=r"D4RL_MIRRORS: 'two.example' is no address: .*https://"):
+        prepare([NAME], "d4rl")
+
+
+def test_no_byte_more_than_the_size_is_taken(folder, serve, content):
+    def endless(number, handler, body):
+        handler.send_response(200)
+        handler.end_headers()  # without a length
+        for _ in range(1000):
+            handler.wfile.write(bytes(CHUNK))
+        handler.server.released.set()
+        return True
+
+    server = serve(content, endless)
+    with pytest.raises(DownloadError, match=rf"sends more than the {len(content):,} bytes"):
+        download(NAME, folder / FILE, [server.url], **QUICK)
+    assert not server.released.is_set(), "the transfer was not stopped"
+    assert list(folder.iterdir()) == []
+
+
+def test_processes_that_want_one_file_fetch_it_once(folder, serve, content, capsys):
+    def slowly(number, handler, body):
+        handler.start(200, len(body))
+        handler.wfile.write(body[:1000])
+        handler.wfile.flush()
+        time.sleep(0.3)
+        handler.wfile.write(body[1000:])
+        return True
+
+    server = serve(content, slowly)
+    threads = [threading.Thread(target=download, args=(NAME, folder / FILE, [server.url])) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.requests) == 1
+    assert capsys.readouterr().err.count(f"waiting for another process that downloads {FILE}") == 2
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    assert (folder / FILE).read_bytes() == content
+
+
+def test_a_truncated_file_is_never_ready_and_the_good_file_is_taken_afterwards(folder, serve, content, outputs):
+    folder.mkdir()
+    (folder / FILE).write_bytes(content[:-1000])
+    for _ in range(2):
+        with pytest.raises(DataFileError, match=rf"{FILE}: it has .* bytes, not .*delete it, and `make data"):
+            prepare([NAME], "d4rl", outputs / "cache")
+    (folder / FILE).unlink()  # as advised
+    prepare([NAME], "d4rl", outputs / "cache", folders=[serve(content).url])
+    assert len(load(NAME, "d4rl")) == 20_000
+
+
+def test_other_data_of_the_right_name_are_refused_and_offered_their_own_label(folder, serve, content):
+    prepare([NAME], "d4rl", folders=[serve(content).url])
+    swapped = bytearray(content)
+    swapped[len(content) // 2] ^= 1
+    (folder / FILE).write_bytes(swapped)
+    for use in (load, lambda name, data: prepare([name], data)):
+        with pytest.raises(DataFileError, match=rf"is not D4RL's {FILE}: its SHA-256 is .*DATA=path:{folder}$"):
+            use(NAME, "d4rl")
     toy_file(folder / FILE, seed=5)
-    with pytest.raises(DataFileError, match=r"hopper_medium-v2.hdf5 has SHA-256 .*changed or damaged"):
+    with pytest.raises(DataFileError, match=r"it has .* bytes, not "):
         load(NAME, "d4rl")
+    assert len(load(NAME, f"path:{folder}")) == 30
+
+
+def test_a_manifest_of_an_earlier_version_changes_nothing(folder, content):
+    folder.mkdir()
+    (folder / FILE).write_bytes(content)
+    (folder / "synthlib-manifest.json").write_text("{not even JSON")
+    prepare([NAME], "d4rl")
+    assert (folder / "synthlib-manifest.json").read_text() == "{not even JSON"
+
+
+def test_nothing_is_written_beside_the_files(folder, content, outputs):
+    """So a folder that is read-only, as that of a course or a cluster, can be used."""
+    folder.mkdir()
+    (folder / FILE).write_bytes(content)
+    os.utime(folder, ns=(0, 0))
+    folder.chmod(0o555)
+    try:
+        prepare([NAME], "d4rl", outputs / "cache")
+        assert len(load(NAME, "d4rl", outputs / "cache")) == 20_000
+        assert [path.name for path in folder.iterdir()] == [FILE]
+        assert folder.stat().st_mtime_ns == 0, (
+            "root may write into a read-only folder: nothing may have been made there"
+        )
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_folder_that_cannot_take_the_file_is_said_and_no_server_is_asked(folder, serve, content, monkeypatch):
+    server = serve(content)
+    folder.mkdir()
+    monkeypatch.setattr("synthlib.machine.download.os.access", lambda path, mode: path != folder)  # root may always
+    with pytest.raises(DownloadError, match=rf"{folder} lacks {FILE} and cannot be written to. .*D4RL_DATASET_DIR"):
+        prepare([NAME], "d4rl", folders=[server.url])
+    monkeypatch.setenv("D4RL_DATASET_DIR", "/proc/nowhere")
+    with pytest.raises(DownloadError, match=rf"/proc/nowhere, where {FILE} is wanted, cannot be made: "):
+        prepare([NAME], "d4rl", folders=[server.url])
+    assert server.requests == []
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(folder, serve, content):
@@ -115,7 +253,7 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(folder, serve, cont
             return True
 
     server = serve(content, truncate)
-    download(NAME, folder / FILE, mirror=server.url, **QUICK)
+    download(NAME, folder / FILE, [server.url], **QUICK)
     assert (folder / FILE).read_bytes() == content
     starts = [int(wanted.removeprefix("bytes=").rstrip("-")) for _, wanted in server.requests[1:]]
     assert len(starts) == 2
@@ -131,7 +269,7 @@ def test_a_file_that_changed_on_the_server_is_not_joined_to_the_old_one(folder, 
             handler.server.version = '"2"'
             return True
 
-    download(NAME, folder / FILE, mirror=serve(content, replace).url, **QUICK)
+    download(NAME, folder / FILE, [serve(content, replace).url], **QUICK)
     assert (folder / FILE).read_bytes() == content
 
 
@@ -140,7 +278,7 @@ def test_an_interrupted_process_leaves_a_part_that_the_next_one_uses(folder, ser
     (folder / f"{FILE}.partial").write_bytes(content[:5000])
     (folder / f"{FILE}.partial.version").write_text('"1"')
     server = serve(content)
-    download(NAME, folder / FILE, mirror=server.url, **QUICK)
+    download(NAME, folder / FILE, [server.url], **QUICK)
     assert server.requests[0][1] == "bytes=5000-"
     assert (folder / FILE).read_bytes() == content
     assert [path.name for path in folder.iterdir()] == [FILE]
@@ -184,9 +322,9 @@ def test_a_bad_server_gets_a_clear_error_and_leaves_nothing(folder, serve, conte
     server = serve(content, behave)
     began = time.monotonic()
     with pytest.raises(DownloadError, match=message) as error:
-        prepare([NAME], "d4rl", mirror=server.url, **QUICK)
+        prepare([NAME], "d4rl", folders=[server.url], **QUICK)
     assert time.monotonic() - began < 15
-    assert FILE in str(error.value) and "D4RL_MIRROR" in str(error.value)
+    assert FILE in str(error.value) and "D4RL_MIRRORS" in str(error.value)
     assert list(folder.iterdir()) == []
     assert requests is None or len(server.requests) == requests
 
@@ -197,40 +335,62 @@ def test_no_server_at_all_is_a_clear_error(folder, serve, content):
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadError, match="no connection"):
-        prepare([NAME], "d4rl", mirror=url, **QUICK)
+        prepare([NAME], "d4rl", folders=[url], **QUICK)
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", ["page", "walker2d", "cut"])
-def test_a_wrong_file_is_refused_and_not_kept(folder, serve, content, tmp_path, wrong):
-    toy_file(tmp_path / "walker.hdf5", widths=(17, 6))
+@pytest.mark.parametrize("wrong", ["page", "other", "cut"])
+def test_a_wrong_file_is_refused_and_not_kept(folder, serve, content, wrong):
     bodies = {
-        "page": b"<html>moved</html>",
-        "walker2d": (tmp_path / "walker.hdf5").read_bytes(),
-        "cut": content[: len(content) // 2],  # whole for HTTP: the server's own copy is broken
+        "page": (b"<html>moved</html>", "the server has 18 bytes of it"),
+        "other": (content[::-1], "not D4RL's file of hopper-medium: its SHA-256"),
+        "cut": (content[: len(content) // 2], "another file"),  # whole for HTTP: the server's own copy is broken
     }
-    with pytest.raises(DownloadError, match=rf"{FILE} is not the file of hopper-medium: .*(HDF5|width 17)"):
-        prepare([NAME], "d4rl", mirror=serve(bodies[wrong]).url, **QUICK)
+    body, message = bodies[wrong]
+    with pytest.raises(DownloadError, match=rf"{FILE}: .*{message}"):
+        prepare([NAME], "d4rl", folders=[serve(body).url], **QUICK)
     assert list(folder.iterdir()) == []
 
 
 def test_a_full_disk_is_said_before_anything_is_written(folder, serve, content, monkeypatch):
     monkeypatch.setattr("synthlib.machine.download.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match=r"0.0 GB free, .*D4RL_DATASET_DIR"):
-        prepare([NAME], "d4rl", mirror=serve(content).url, **QUICK)
+        prepare([NAME], "d4rl", folders=[serve(content).url], **QUICK)
     assert list(folder.iterdir()) == []
-
-
-def test_a_file_that_was_there_before_is_noted_at_first_use(folder):
-    folder.mkdir()
-    toy_file(folder / FILE)
-    prepare([NAME], "d4rl")
-    noted = json.loads((folder / "synthlib-manifest.json").read_text())["files"][FILE]
-    assert noted["sha256"] == load(NAME, "d4rl").checksum
-    assert np.isfinite(load(NAME, "d4rl").rewards).all()
 
 
 def test_other_sources_are_only_looked_at(tmp_path):
     with pytest.raises(FileNotFoundError, match="hopper_medium"):
         prepare([NAME], f"path:{tmp_path}")
+    assert missing_files([NAME], f"path:{tmp_path}") == []
+
+
+def test_the_command_says_what_was_checked(folder, content, tmp_path, outputs, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["download", *arguments])
+        command.main()
+        return capsys.readouterr().out
+
+    folder.mkdir()
+    (folder / FILE).write_bytes(content)
+    assert run(NAME) == f"1 data set ready in {folder}: D4RL's by their SHA-256\n"
+    assert run(NAME, "--data", f"path:{folder}").endswith(": each read and checked\n")
+    assert run("hopper-expert", NAME, "--data", "replica").endswith(": as in its manifest\n")
+    (folder / FILE).write_bytes(content[:-1000])
+    with pytest.raises(SystemExit, match="cannot be read as HDF5"):
+        run(NAME, "--data", f"path:{folder}")
+
+
+def test_the_table_has_every_file_and_the_papers_twelve_take_3_gigabytes():
+    assert sorted(OFFICIAL_FILES) == sorted(map(file_name, D4RL_DATASETS))
+    assert len({known.sha256 for known in OFFICIAL_FILES.values()}) == len(D4RL_DATASETS) == 24
+    assert all(re.fullmatch("[0-9a-f]{64}", known.sha256) for known in OFFICIAL_FILES.values())
+    assert f"{gigabytes(DATASETS):.2f}" == "3.35"
     assert file_name("ant-medium-replay") == "ant_medium_replay-v2.hdf5"
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the table of checksums is not beside this checkout")
+def test_the_table_is_the_reference():
+    rows = [line.split("\t") for line in REFERENCE.read_text().splitlines()]
+    assert {name for name, _, _ in rows} == set(map(file_name, DATASETS))
+    assert all(OFFICIAL_FILES[name] == (int(size), sha256) for name, size, sha256 in rows)

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from synthlib.offline import checksums, datasets
-from synthlib.offline.hdf5 import DataFileError, read_metadata
+from synthlib.offline.hdf5 import DataFileError, read_metadata, sha256_of
 from synthlib.offline.identity import check_data, data_identity, planned_data
+from synthlib.offline.official import OFFICIAL_FILES, OfficialFile, official_file
 from synthlib.paths import data_cache, store_root
 from synthlib.study import summary
 from synthlib.study.plan import make_plan
+from synthlib.tasks import DATASETS
 from tests.common import toy_file
 
 FILE = "hopper_medium-v2.hdf5"
@@ -62,6 +64,29 @@ def test_the_identity_is_that_of_the_loaded_data(tmp_path, outputs):
         assert data_identity(name, f"path:{tmp_path}") == (loaded.environment, loaded.checksum, loaded.masses)
         assert planned_data(name, loaded.checksum, f"path:{tmp_path}").checksum == loaded.checksum
     assert data_identity("hopper-medium", None) == ("hopper", None, "d4rl")
+
+
+def test_d4rls_files_are_planned_with_before_they_are_there(tmp_path, outputs, monkeypatch, calls):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "nowhere"))
+    plan = make_plan("table6", "paper", "d4rl")
+    checksums_wanted = {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells}
+    assert checksums_wanted == {name: official_file(name).sha256 for name in DATASETS}
+    assert not any(calls.values()) and not outputs.exists()
+    assert data_identity("ant-full-replay", "d4rl") == ("ant", official_file("ant-full-replay").sha256, "d4rl")
+
+
+def test_d4rls_files_have_one_identity_whether_they_are_there_or_not(tmp_path, outputs, monkeypatch):
+    toy_file(tmp_path / FILE)
+    known = OfficialFile((tmp_path / FILE).stat().st_size, sha256_of(tmp_path / FILE))
+    monkeypatch.setitem(OFFICIAL_FILES, FILE, known)
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "nowhere"))
+    planned = data_identity("hopper-medium", "d4rl")
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    data = planned_data("hopper-medium", planned[1], "d4rl")
+    assert planned == (data.environment, data.checksum, data.masses)
+    toy_file(tmp_path / FILE, seed=1)
+    with pytest.raises(DataFileError, match="is not D4RL's"):
+        check_data(["hopper-medium"], "d4rl")
 
 
 @pytest.mark.parametrize("place", ["attribute", "scalar"])
