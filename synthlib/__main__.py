@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
+from synthlib.machine.files import may_not_write
 from synthlib.paths import NOTEBOOKS
 from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
 
@@ -138,9 +139,13 @@ def _show(options: argparse.Namespace) -> int:
         except RuntimeError as nothing:  # no run is done, or some that may not stand in one table
             print(f"error: {nothing}", file=sys.stderr)
             continue
-        folder = report.save()
         print(report.text())
-        print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+        try:
+            print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {report.save()}")
+        except OSError as error:
+            if not may_not_write(error):
+                raise
+            print(f"not saved as CSV, LaTeX, JSON, PNG and SVG: {error}")
         shown += 1
     return int(shown == 0)
 
@@ -178,7 +183,7 @@ def _scoreboard(options: argparse.Namespace) -> int:
     from synthlib.report.scoreboard import make_scoreboard, save_scoreboard, scoreboard_text
 
     board = make_scoreboard(options.preset, options.data, options.logs)
-    folder = save_scoreboard(board, options.preset)
+    folder = save_scoreboard(board, options.preset, options.data)
     parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
     page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
     print(scoreboard_text(board))

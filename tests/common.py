@@ -1,6 +1,8 @@
 """What several test files use: paths, golden vectors, small models, made-up data."""
 
+import contextlib
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +43,36 @@ def golden(name):
 
 
 SHARED = ROOT / "../shared"  # large references that are not part of the repository; tests skip without them
+
+# --- other users of this machine
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@contextlib.contextmanager
+def umask(mode):
+    before = os.umask(mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def succeeds_for_another_user(look):
+    """Whether ``look()`` returns something true to a user who may read what everybody may, and write nothing."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            status = 0 if look() else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
 
 # --- the run store
 

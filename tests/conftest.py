@@ -1,3 +1,7 @@
+import os
+import tempfile
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -41,6 +45,14 @@ def two_tiers(tmp_path_factory):
     write_episodes(folder, episodes, whole=True)
     write_episodes(folder, episodes[:3], whole=True, tier="expert")
     return f"path:{folder}"
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that everybody may read; those of ``tmp_path`` are this user's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -80,3 +80,12 @@ def test_scoreboard_prints_and_saves_its_own_board(notebook_that_writes_nothing,
     printed = capsys.readouterr().out
     assert "without the authors' logs" in printed and "dt-synthetic-over-dt" in printed
     assert (outputs / "smoke" / "scoreboard" / "scoreboard.txt").read_text() in printed
+
+
+@pytest.mark.slow
+def test_show_prints_a_table_where_nothing_can_be_saved(monkeypatch, capsys):
+    """As for the second user of a shared store."""
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", "/sys/synthlib")  # a place where not even root may write
+    assert main(["show", "cql_start_scouts", "--preset", "scouting"]) == 0
+    printed = capsys.readouterr().out
+    assert "halfcheetah-medium" in printed and "not saved as CSV" in printed

@@ -55,6 +55,11 @@ def make_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) ->
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def may_not_write(error: OSError) -> bool:
+    """Whether ``error`` says that this user may not write there, or nobody can."""
+    return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 

@@ -28,8 +28,11 @@ import os
 import secrets
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
+
+from synthlib.machine.files import may_not_write
 
 HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 120
@@ -146,7 +149,12 @@ def _is_alive(pid: int) -> bool:
 def _now_on_disk(folder: Path) -> float:
     # The disk's clock also stamps the heartbeats; the clocks of machines that share a disk may differ.
     probe = folder / f".clock.{secrets.token_hex(4)}"
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError as error:
+        if not may_not_write(error):
+            raise
+        return time.time()  # the folder of another user, whose trainings this process can only look at
     try:
         return probe.stat().st_mtime
     finally:

@@ -19,7 +19,7 @@ from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_retu
 from synthlib.offline.datasets import load
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.replay_check import report
-from synthlib.offline.sources import find_files, parse_source
+from synthlib.offline.sources import checksum, find_files, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs
 from synthlib.report.figures import save_figure
 from synthlib.study.params import ParameterError, presets
@@ -64,9 +64,14 @@ def effort(preset: str) -> Effort:
 
 
 def page_folder(notebook: str, preset: str, source: str) -> Path:
-    """``outputs/<preset>/<notebook>``; the name ends with the kind of the data source unless that is the replica."""
-    kind = parse_source(source).kind
-    return outputs() / preset / (notebook if kind == "replica" else f"{notebook}-{kind}")
+    """``outputs/<preset>/<notebook>``, with the data in the name unless the data source is the replica.
+
+    Raises FileNotFoundError when a ``path:DIR`` has no data set.
+    """
+    data = parse_source(source)
+    names = find(source)[0] if data.kind == "path" else ()
+    suffix = folder_suffix(data, [checksum(name, data, data_cache()) for name in names])
+    return outputs() / preset / f"{notebook}{suffix}"
 
 
 def find(source: str) -> tuple[list[str], dict[str, str]]:

@@ -13,8 +13,8 @@ import pandas as pd
 
 from synthlib.machine.files import write_text
 from synthlib.paper import paper_claims, paper_costs, paper_seeds, paper_table, score_table_numbers
-from synthlib.paths import outputs
 from synthlib.report.claims import judge_claim
+from synthlib.report.data_page import page_folder
 from synthlib.report.figures import save_figure, verdict_board
 from synthlib.report.sources import AnyRuns, open_runs
 from synthlib.study.params import Artefact, artefact_names, load_artefact
@@ -113,9 +113,12 @@ def scoreboard_text(board: pd.DataFrame) -> str:
     return board.drop(columns=["claim", "section"]).to_string() + "\n"
 
 
-def save_scoreboard(board: pd.DataFrame, preset: str) -> Path:
-    """Write a board as text, CSV, HTML and picture; returns the folder, ``outputs/<preset>/scoreboard``."""
-    folder = outputs() / preset / "scoreboard"
+def save_scoreboard(board: pd.DataFrame, preset: str, data: str = "replica") -> Path:
+    """Write a board as text, CSV, HTML and picture; returns the folder.
+
+    It is ``outputs/<preset>/scoreboard``, with the data in the name unless the data source is the replica.
+    """
+    folder = page_folder("scoreboard", preset, data)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "scoreboard.txt", scoreboard_text(board))
     write_text(folder / "scoreboard.csv", board.to_csv(index_label="id"))

@@ -21,7 +21,7 @@ from synthlib.machine import devices
 from synthlib.machine.description import describe_environment
 from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
-from synthlib.offline.sources import parse_source
+from synthlib.offline.sources import DIGITS, DataSource, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report import pretraining_curves
 from synthlib.report.authors_logs import find_logs, log_labels, logged_evaluations, read_logs, run_folder
@@ -47,7 +47,7 @@ SOURCES = ("own", "authors")  # whose runs: values of the option ``source``
 _DATA_LABELS = {
     "replica": "replica data (D4RL's recipe, made by this project; scores are not comparable with the paper's)",
     "d4rl": "official D4RL v2 data",
-    "path": "the user's own files in D4RL's layout",
+    "path": "the user's own files in D4RL's layout, in {folder} (SHA-256 {checksums})",
 }
 _AUTHORS_PHYSICS = "gym 0.21.0 v3 environments, mujoco-py 2.1.2.14"  # faithfulness 3.14
 _ONE_PRETRAINING = (
@@ -65,8 +65,11 @@ class OwnRuns:
     workers: int
 
     def prepare(self, name: str) -> None:
-        """Download the official D4RL files that artefact ``name`` needs, as far as they are not there yet."""
-        prepare(load_preset(self.preset, load_artefact(name).algorithm)["datasets"], self.data, data_cache())
+        """Download the official D4RL files that artefact ``name`` still needs, and check all that it needs."""
+        plan, store = self._plan(name), Store(store_root())
+        similarity = plan.artefact.metric == "similarity"  # its report reads the data once more
+        wanted = dict.fromkeys(cell.dataset for cell in plan.cells if similarity or not store.is_done(cell.job))
+        prepare(wanted, self.data, data_cache())
 
     def plan(self, name: str) -> PlanSummary:
         """What artefact ``name`` needs, has and lacks: a text to print."""
@@ -92,15 +95,18 @@ class OwnRuns:
         return Report(runs_of_plan(plan))
 
     def folder(self, name: str) -> Path:
-        """``outputs/<preset>/<artefact>``, with the kind of data in the name unless it is the replica."""
+        """``outputs/<preset>/<artefact>``, with the data in the name unless it is the replica."""
         return _own_folder(self._plan(name))
 
     def limits(self) -> str:
         """Sentences on what these runs can and cannot show."""
         expect = presets()[self.preset]["expect"]
         lines = [f"Preset {self.preset} ({expect['time']}, {expect['disk']}) can show {expect['shows']}."]
-        if parse_source(self.data).kind == "replica":
+        data = parse_source(self.data)
+        if data.kind == "replica":
             lines.append("The data are a replica made by this project: scores must not be compared with the paper's.")
+        if data.kind == "path":
+            lines.append(f"The data are the files in {data.folder}; nothing is known of where they come from.")
         return "\n".join(textwrap.fill(line, 110) for line in [*lines, _ONE_PRETRAINING])
 
     def pretraining_curves(self, name: str) -> Drawing:
@@ -204,19 +210,20 @@ def runs_of_plan(plan: Plan) -> Runs:
     if not frames:
         name = plan.artefact.name
         raise RuntimeError(f"{name}, preset {plan.preset}: no run is done; make run-{name} PRESET={plan.preset}")
-    kind = _kind_of_data(plan)
+    data, checksums = _source_of(plan), _checksums(plan)
     return Runs(
         artefact=plan.artefact,
         evaluations=pd.concat(frames, ignore_index=True),
         records=pd.DataFrame(records),
-        data=kind,
-        label=f"Preset {plan.preset}; {_DATA_LABELS[kind]}{_text_label(plan)}",
+        data=data.kind,
+        label=f"Preset {plan.preset}; {_data_label(data, checksums)}{_text_label(plan)}",
         folder=_own_folder(plan),
         missing=tuple(missing),
         provenance={
             "preset": plan.preset,
             "settings": plan.settings,
-            "data_checksums": {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells},
+            "data": data.label,
+            "data_checksums": checksums,
             "report_made_with": _environment(),
         },
         reduced=_is_reduced(plan),
@@ -263,15 +270,26 @@ def _text_label(plan: Plan) -> str:
     return "".join(f"; DT+Wiki pre-trained on {text}" for text in sorted(texts))
 
 
+def _data_label(data: DataSource, checksums: dict[str, str]) -> str:
+    """Which data the runs were trained on, as half a sentence."""
+    digits = ", ".join(f"{name} {checksum[:DIGITS]}" for name, checksum in checksums.items())
+    return _DATA_LABELS[data.kind].format(folder=data.folder, checksums=digits)
+
+
 def _own_folder(plan: Plan) -> Path:
-    kind = _kind_of_data(plan)
-    return outputs() / plan.preset / (plan.artefact.name + ("" if kind == "replica" else f"-{kind}"))
+    suffix = folder_suffix(_source_of(plan), list(_checksums(plan).values()))
+    return outputs() / plan.preset / f"{plan.artefact.name}{suffix}"
 
 
-def _kind_of_data(plan: Plan) -> str:
+def _checksums(plan: Plan) -> dict[str, str]:
+    """{data set: SHA-256 of its content}."""
+    return {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells}
+
+
+def _source_of(plan: Plan) -> DataSource:
     if plan.source is None:
         raise ValueError(f"the plan of {plan.artefact.name} names no data: it has no runs to report")
-    return parse_source(plan.source).kind
+    return parse_source(plan.source)
 
 
 def _environment() -> dict[str, Any]:

@@ -145,7 +145,7 @@ def can_train(preset: str, algorithm_name: str) -> bool:
 
 def load_preset(name: str, algorithm_name: str) -> Settings:
     """The settings of one algorithm under one preset, checked. Raises ParameterError for anything unknown."""
-    from synthlib.tasks import DATASETS  # it imports NumPy, which a help text does not need
+    from synthlib.tasks import D4RL_DATASETS, DATASETS  # it imports NumPy, which a help text does not need
 
     known, chosen = presets(), algorithm(algorithm_name)
     if name not in known:
@@ -157,9 +157,10 @@ def load_preset(name: str, algorithm_name: str) -> Settings:
     _check_keys(settings, _PRESET_KEYS | chosen.preset_keys, f"preset {name!r}")
     if settings["datasets"] == "all":
         settings["datasets"] = list(DATASETS)
-    unknown = set(settings["datasets"]) - set(DATASETS)
+    unknown = set(settings["datasets"]) - set(D4RL_DATASETS)
     if unknown:
-        raise ParameterError(f"preset {name!r}: no data set called {sorted(unknown)}; there are: {', '.join(DATASETS)}")
+        there = ", ".join(D4RL_DATASETS)
+        raise ParameterError(f"preset {name!r}: no data set called {sorted(unknown)}; there are: {there}")
     if isinstance(settings["seeds"], dict) and set(settings["seeds"]) != set(settings["datasets"]):
         raise ParameterError(f"preset {name!r}: seeds must be one number, or one for each of {settings['datasets']}")
     for dataset in settings["datasets"]:

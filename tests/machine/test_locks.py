@@ -8,6 +8,7 @@ import time
 import pytest
 
 from synthlib.machine.locks import STALE_SECONDS, ClaimLost, is_claimed, try_claim
+from tests.common import needs_root, succeeds_for_another_user
 
 CLAIM_AND_DIE = (
     "import os, sys; from synthlib.machine.locks import try_claim; try_claim(sys.argv[1]); os.kill(os.getpid(), 9)"
@@ -84,3 +85,11 @@ def test_who_lost_the_claim_writes_no_more(tmp_path):
         claim.check()
     claim.release()
     assert json.loads((tmp_path / "claim.json").read_text())["token"] == "theirs"
+
+
+@needs_root
+def test_another_user_sees_a_claim_without_writing(public_folder):
+    claim = try_claim(public_folder)
+    assert succeeds_for_another_user(lambda: is_claimed(public_folder))
+    claim.release()
+    assert succeeds_for_another_user(lambda: not is_claimed(public_folder))

@@ -7,7 +7,7 @@ from synthlib.offline.datasets import OfflineDataset, cql_data, load, parse_sour
 from synthlib.offline.hdf5 import DataFileError, sha256_of
 from synthlib.offline.official import OFFICIAL_FILES, OfficialFile, file_name
 from synthlib.tasks import DATASETS, normalised_score
-from tests.common import golden, toy_file
+from tests.common import golden, needs_root, succeeds_for_another_user, toy_file, umask
 
 GOLDEN = golden("d4rl")
 LIMIT = int(GOLDEN["input/max_episode_steps"])
@@ -139,6 +139,18 @@ def test_a_cache_gives_the_same_arrays_memory_mapped(tmp_path):
     for of_cache, of_file in zip(cql_data(cached).draw(50), cql_data(plain).draw(50), strict=True):
         np.testing.assert_array_equal(of_cache, of_file)
     assert cql_data(cached).dataset is cached, "nothing is copied"
+
+
+@needs_root
+def test_another_user_reads_what_the_first_has_unpacked(public_folder):
+    source, cache = f"path:{public_folder / 'data'}", public_folder / "cache"
+    with umask(0o022):
+        (public_folder / "data").mkdir()
+        toy_file(public_folder / "data" / "hopper_medium-v2.hdf5")
+        load("hopper-medium", source, cache)
+    before = sorted(cache.rglob("*"))
+    assert succeeds_for_another_user(lambda: len(load("hopper-medium", source, cache)) == 30)
+    assert sorted(cache.rglob("*")) == before and len(before) > 5
 
 
 def test_changed_content_is_not_served_from_the_cache(tmp_path):

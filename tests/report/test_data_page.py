@@ -79,7 +79,7 @@ def test_every_preset_has_its_effort(two_tiers, outputs):
     with pytest.raises(ParameterError, match="unknown preset 'big'; known: smoke"):
         data_page.effort("big")
     assert data_page.page_folder("01_datasets", "quick", "replica") == outputs / "quick" / "01_datasets"
-    assert data_page.page_folder("01_datasets", "quick", two_tiers).name == "01_datasets-path"
+    assert data_page.page_folder("01_datasets", "quick", two_tiers).name.startswith("01_datasets-path-")
 
 
 @pytest.mark.parametrize(
