@@ -37,3 +37,14 @@ def test_after_one_table_the_next_has_their_common_columns(first, second, common
     after = str(PlanSummary(plan, workers=1))
     assert f"  columns done: {common}\n" in after
     assert f"{runs} wanted: 6 done, {runs - 6} missing" in after
+
+
+def test_the_plan_says_which_official_files_are_still_to_be_fetched(outputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
+    outputs.mkdir()
+    write_json(outputs / "speed.json", SPEEDS)
+    plan = make_plan("table6", "smoke", "d4rl")
+    assert f"official files to be fetched into {tmp_path / 'd4rl'}: 1, 0.30 GB" in str(PlanSummary(plan, workers=1))
+    (tmp_path / "d4rl").mkdir()
+    (tmp_path / "d4rl" / "hopper_medium_expert-v2.hdf5").touch()
+    assert "official files" not in str(PlanSummary(plan, workers=1))
