@@ -49,6 +49,13 @@ def missing_files(names: Iterable[str], data: str | DataSource) -> list[str]:
     return [name for name in names if not (data.folder / file_name(name)).is_file()]
 
 
+def to_be_fetched(names: Iterable[str], data: str | DataSource) -> str:
+    """A phrase on the official files that would have to be downloaded, "" when there are none."""
+    if not (missing := missing_files(names, data)):
+        return ""
+    return f"official files to be fetched into {parse_source(data).folder}: {len(missing)}, {gigabytes(missing):.2f} GB"
+
+
 def mirrors() -> list[str]:
     """Addresses of the folders that have the files: those in ``D4RL_MIRRORS``, then the official one.
 
@@ -87,8 +94,8 @@ def main() -> None:
     names = arguments.names or DATASETS
     try:
         data = parse_source(arguments.data)
-        if wanted := missing_files(names, data):
-            print(f"{len(wanted)} files to fetch into {data.folder}, {gigabytes(wanted):.2f} GB", flush=True)
+        if wanted := to_be_fetched(names, data):
+            print(wanted, flush=True)
         prepare(names, data, data_cache())
         if data.kind == "path":
             _read(names, data)

@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from synthlib.offline.download import missing_files
+from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
-from synthlib.offline.official import gigabytes
-from synthlib.offline.sources import parse_source
 from synthlib.paths import outputs, store_root
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
@@ -40,9 +38,8 @@ class PlanSummary:
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
         seeds = sorted(set(Counter((cell.arm, cell.dataset) for cell in plan.cells).values()))
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
-        if plan.source and (missing := missing_files(plan.settings["datasets"], plan.source)):
-            folder = parse_source(plan.source).folder
-            lines.append(f"  official files to be fetched into {folder}: {len(missing)}, {gigabytes(missing):.2f} GB")
+        if plan.source and (wanted := to_be_fetched(plan.settings["datasets"], plan.source)):
+            lines.append(f"  {wanted}")
         if absent := left_out(plan.artefact, plan.settings):
             lines.append(f"  not in this preset: {'; '.join(absent)}")
         for kind, counts in self.counts.items():
