@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, Failed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("synthlib"):
+            raise
+        print(f"error: the package {error.name} is not installed; run: make install", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\nstopped; every training keeps its last checkpoint, the same command goes on from there", file=sys.stderr
