@@ -7,7 +7,7 @@ PyTorch is a step of its own because it has several builds:
 
 * ``TORCH=cu130`` is PyPI's build. On Linux it drives GPUs and needs 2.2 GB of CUDA libraries.
 * ``TORCH=cpu`` comes from PyTorch's own index and has no CUDA. The lock knows its hashes too.
-* ``TORCH=cu126``, for older drivers and GPUs, comes from there as well. The lock does not know it: pip checks the hashes
+* ``TORCH=cu126``, for older drivers and GPUs, comes from there too. The lock does not know it: pip checks the hashes
   that the index states.
 
 Without ``TORCH=`` the driver decides. Where no driver answers, PyPI's build is taken only when PyTorch's index does not
