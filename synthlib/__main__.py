@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("synthlib"):
             raise
-        print(f"error: the package {error.name} is not installed; run: make install", file=sys.stderr)
+        # Without a name it is an error of our own, which says what to do.
+        words = f"the package {error.name} is not installed; run: make install" if error.name else error
+        print(f"error: {words}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

@@ -137,7 +137,7 @@ def _this_python() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install; returns the exit status: 0, or 1 after an error that is told in words."""
+    """Install; returns the exit status: 0, 1 after an error that is told in words, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the virtual environment")
     parser.add_argument("--torch", default="", choices=("", *BUILDS), help="the build of PyTorch")
@@ -156,6 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 130
     (options.folder / STAMP).write_text(f"{ROOT}\n{_this_python()}\n")
     return 0
 
