@@ -1,4 +1,4 @@
-# Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 and a package registry.
+# Everything a reader types. `make reproduce-table6` needs nothing but Python 3.11 to 3.13 and a package registry.
 #   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per processor that may be used
@@ -6,6 +6,8 @@
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            all seeds of an arm and data set as one computation: for a GPU
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
+#   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
+#   TORCH=cpu|cu126|cu130                the build of PyTorch; default: what this machine's GPU driver can use
 
 PRESET ?= quick
 DATA ?= replica
@@ -15,8 +17,15 @@ STACKED ?=
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
-PYTHON ?= python3.11
-BIN := .venv/bin
+TORCH ?=
+# Options of `make lab` for JupyterLab, such as --ip=0.0.0.0 in a container.
+LAB ?=
+# The first Python of these that there is. A pyenv shim may be found and not run.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The text of a variable as one word of the shell, whatever characters stand in it.
+quoted = '$(subst ','\'',$(value $(1)))'
 # Where networks are trained: cpu, or cuda, cuda:1, ... for a GPU. Commands and their workers read it from here.
 DEVICE ?= cpu
 export SYNTHLIB_DEVICE := $(DEVICE)
@@ -25,12 +34,14 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 SYNTHLIB := $(BIN)/python -m synthlib
-OPTIONS = --preset $(PRESET) --data $(DATA) --workers $(WORKERS) --logs "$(LOGS)"
+WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
+OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
+SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
 .PHONY: help install lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
 .PHONY: bench bench-avx2 bench-peers
 .PHONY: pretraining-floor
-.PHONY: test test-quick lint format clean
+.PHONY: test test-quick lint format lock clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -45,6 +56,7 @@ help:
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
 	@echo "make doctor             check the installation"
+	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
 	@echo "make test               the whole test suite (test-quick: under 3 minutes)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
@@ -56,89 +68,110 @@ help:
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (all seeds as one computation)  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
-install: .venv/installed
+install: $(VENV)/installed
 
-# The stamp is newer than the lock exactly when what is installed is what the lock says.
-.venv/installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+# Made again after a change of the lock, in a copied checkout, for a PYTHON= other than the last one, and for TORCH=.
+STALE := $(if $(TORCH),FORCE,$(shell grep -qxF $(call quoted,CURDIR) $(VENV)/installed 2>/dev/null || echo FORCE))
+ifneq ($(origin PYTHON),file)
+STALE += $(shell grep -qxF "$$("$(PYTHON)" --version 2>&1)" $(VENV)/installed 2>/dev/null || echo FORCE)
+endif
+
+$(VENV)/installed: requirements.lock pyproject.toml $(STALE)
+	@found=$$("$(PYTHON)" --version 2>/dev/null || echo "not found"); case "$$found" in \
+	"Python 3.11."* | "Python 3.12."* | "Python 3.13."*) ;; \
+	*) echo "$(or $(PYTHON),python3.11 python3.12 python3.13): $$found. This project runs on Python 3.11, 3.12 and 3.13:" \
+	"install one of them, or name it: make PYTHON=/path/to/python3.12"; exit 1 ;; esac
+	@"$(PYTHON)" -m synthlib.machine.installation $(VENV) --torch $(call quoted,TORCH)
+
+# What tests and checks need besides: the extras dev and minari.
+$(VENV)/developers: $(VENV)/installed
+	@$(BIN)/python -m synthlib.machine.installation $(VENV) --developers
 	@touch $@
 
-plan-%: .venv/installed
-	@$(SYNTHLIB) plan $* $(OPTIONS) --source $(SOURCE)
+# For developers, after a change of dependencies in pyproject.toml. What is locked stays; `build/uv/bin/uv lock
+# --upgrade-package NAME` before it takes the newest version.
+lock:
+	"$(PYTHON)" -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv==0.13.9
+	build/uv/bin/uv lock --python build/uv/bin/python
+	build/uv/bin/python -m synthlib.machine.requirements build/uv/bin/uv
 
-run-%: .venv/installed
-	@$(SYNTHLIB) run $* $(OPTIONS) --arms "$(ARMS)" $(if $(STACKED),--stacked)
+plan-%: $(VENV)/installed
+	@$(SYNTHLIB) plan $* $(SOURCES)
 
-show-%: .venv/installed
-	@$(SYNTHLIB) show $* $(OPTIONS) --source $(SOURCE)
+run-%: $(VENV)/installed
+	@$(SYNTHLIB) run $* $(OPTIONS) --arms $(call quoted,ARMS) $(if $(STACKED),--stacked)
 
-publish-%: .venv/installed
+show-%: $(VENV)/installed
+	@$(SYNTHLIB) show $* $(SOURCES)
+
+publish-%: $(VENV)/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)
 
-reproduce-%: .venv/installed
-	@$(SYNTHLIB) reproduce $* $(OPTIONS) --source $(SOURCE) $(if $(STACKED),--stacked)
+reproduce-%: $(VENV)/installed
+	@$(SYNTHLIB) reproduce $* $(SOURCES) $(if $(STACKED),--stacked)
 
-notebook-%: .venv/installed
-	@$(SYNTHLIB) notebook $* --preset $(PRESET) --data $(DATA)
+notebook-%: $(VENV)/installed
+	@$(SYNTHLIB) notebook $* $(WHAT)
 
-scoreboard: .venv/installed
+scoreboard: $(VENV)/installed
 	@$(SYNTHLIB) scoreboard $(OPTIONS)
 
-check-authors: .venv/installed
-	@$(SYNTHLIB) check-authors --logs "$(LOGS)"
+check-authors: $(VENV)/installed
+	@$(SYNTHLIB) check-authors --logs $(call quoted,LOGS)
 
-pretraining-floor: .venv/installed
+pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor
 
-data: .venv/installed
-	@$(BIN)/python -m synthlib.offline.download --data $(DATA)
+data: $(VENV)/installed
+	@$(BIN)/python -m synthlib.offline.download --data $(call quoted,DATA)
 
-replica: .venv/installed
+replica: $(VENV)/installed
 	@$(BIN)/python -m synthlib.replica collect --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
-behaviour-policies: .venv/installed
+behaviour-policies: $(VENV)/installed
 	@$(BIN)/python -m synthlib.replica train $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))
 
-crosscheck-d4rl: .venv/installed
-	$(PYTHON) -m venv build/d4rl
+# The old packages that it compares with have no wheels for a newer Python.
+crosscheck-d4rl: $(VENV)/installed
+	@command -v python3.11 >/dev/null || { echo "python3.11 not found: make crosscheck-d4rl needs it"; exit 1; }
+	python3.11 -m venv build/d4rl
 	build/d4rl/bin/python -m pip install --quiet --no-deps --requirement tests/crosscheck/requirements.lock
 	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
 
-bench: .venv/installed
+bench: $(VENV)/installed
 	@$(BIN)/python -m synthlib.bench
 
 # The goals were set on a processor without AVX-512. These are the switches of torch and its MKL; JAX has none.
 bench-avx2: export ATEN_CPU_CAPABILITY := avx2
 bench-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
-bench-avx2: .venv/installed
+bench-avx2: $(VENV)/installed
 	@$(BIN)/python -m synthlib.bench
 
 # d3rlpy pins another gymnasium, and JAX is only compared with, so both live in a folder of their own.
-bench-peers: .venv/installed
+bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/bench_peers.lock
 
-lab: .venv/installed
-	$(BIN)/jupyter lab notebooks
+# Root is the usual user of a container; Jupyter wants to be told that this is meant.
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
-doctor: .venv/installed
-	@$(SYNTHLIB) doctor --data $(DATA)
+doctor: $(VENV)/installed
+	@$(SYNTHLIB) doctor --data $(call quoted,DATA)
 
-test: .venv/installed
+test: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2
 
-test-quick: .venv/installed
+test-quick: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-lint: .venv/installed
+lint: $(VENV)/developers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
-format: .venv/installed
+format: $(VENV)/developers
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -36,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, Failed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("synthlib"):
+            raise
+        # Without a name it is an error of our own, which says what to do.
+        words = f"the package {error.name} is not installed; run: make install" if error.name else error
+        print(f"error: {words}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "\nstopped; every training keeps its last checkpoint, the same command goes on from there", file=sys.stderr

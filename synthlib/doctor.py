@@ -2,15 +2,20 @@
 
 import importlib.metadata
 import os
-import re
 import shutil
+import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
 from synthlib.machine.processors import usable_processors
+from synthlib.machine.requirements import entries, read_lock
 from synthlib.offline import replay_check
 from synthlib.offline.environments import make_environment
 from synthlib.offline.sources import checksum, find_files
@@ -26,6 +31,7 @@ def examine(data: str = "replica") -> int:
     for name, check in (
         ("python", _python),
         ("packages", _packages),
+        ("checkout", _checkout),
         ("physics", _physics),
         ("data", lambda: _data(data)),
         ("masses", lambda: _masses(data)),
@@ -48,28 +54,39 @@ def examine(data: str = "replica") -> int:
 
 def _python() -> str:
     """The version of Python; each check returns what to print and raises when its part is missing."""
-    if sys.version_info[:2] != (3, 11):
-        raise RuntimeError(f"this is Python {sys.version.split()[0]}; use 3.11")
-    return sys.version.split()[0]
+    version = sys.version.split()[0]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    if not SpecifierSet(wanted).contains(version, prereleases=True):
+        raise RuntimeError(f"this is Python {version}, wanted is {wanted}; run: make clean install")
+    return version
 
 
 def _packages() -> str:
     """Whether every package has the version in requirements.lock."""
-    wrong = []
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
-        locked = re.match(r"([A-Za-z0-9_.-]+)==([^ ;]+)", line)
-        if not locked:
+    wrong, lock = [], read_lock()
+    for entry in entries(lock["readers"] + lock["torch"]).values():
+        locked = Requirement(entry.split("\\")[0])
+        if locked.marker and not locked.marker.evaluate():
             continue
-        name, version = locked.groups()
         try:
-            installed = importlib.metadata.version(name).split("+")[0]
+            installed = importlib.metadata.version(locked.name)
         except importlib.metadata.PackageNotFoundError:
             installed = "nothing"
-        if installed != version:
-            wrong.append(f"{name} {version} is locked, {installed} is installed")
+        if not locked.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{locked.name} {locked.specifier} is locked, {installed} is installed")
     if wrong:
         raise RuntimeError(f"{'; '.join(wrong[:3])}{' ...' if len(wrong) > 3 else ''}; run: make -B install")
     return "as in requirements.lock"
+
+
+def _checkout() -> str:
+    """Whether a notebook that is opened by hand imports this checkout: a copied .venv still imports the other one."""
+    code = "import synthlib; print(*synthlib.__path__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=NOTEBOOKS, capture_output=True, text=True).stdout.strip()
+    if not found or not os.path.samefile(Path(found).parent, ROOT):
+        there = f"imports {found}" if found else "cannot import synthlib"
+        raise RuntimeError(f"this is {ROOT}, but a notebook {there}; run: make -B install")
+    return str(ROOT)
 
 
 def _physics() -> str:
@@ -126,8 +143,9 @@ def _disk() -> str:
 
 
 def _device() -> str:
-    """Where trainings would run."""
-    return f"{devices.describe(devices.chosen())}, matrix products on the processor by {'oneDNN' if ONEDNN else 'MKL'}"
+    """Where trainings would run, and which build of PyTorch is here."""
+    products = f"matrix products on the processor by {'oneDNN' if ONEDNN else 'MKL'}"
+    return f"{devices.describe(devices.chosen())}, {products}; {devices.describe_build()}"
 
 
 def _threads() -> str:
@@ -135,4 +153,4 @@ def _threads() -> str:
     wanted = os.environ.get("OMP_NUM_THREADS")
     if wanted != "1":
         raise RuntimeError(f"OMP_NUM_THREADS is {wanted}; workers use one thread each, set it to 1 (make does)")
-    return f"one per process, {usable_processors()} cores"
+    return f"one per process, {usable_processors()} of them at a time"

@@ -22,6 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from synthlib.errors import Failed
 from synthlib.machine.files import write_text
+from synthlib.paths import ROOT
 
 KERNEL = "python3"
 
@@ -93,7 +94,10 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
         spec.parent.mkdir(parents=True)
         # Errors only: the kernel would warn at every start that its loopback connection is not encrypted.
         argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+        # The kernel starts in another folder, and must import the code that started it, not what is installed.
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        kernel = {"argv": argv, "display_name": "Python 3", "language": "python", "env": {"PYTHONPATH": path}}
+        spec.write_text(json.dumps(kernel))
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
         try:
             yield

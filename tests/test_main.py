@@ -46,6 +46,21 @@ def test_reading_and_checking_params_loads_neither_torch_nor_mujoco():
     assert "yaml" in loaded and not loaded & {"torch", "pandas", "mujoco"}
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("torch", "error: the package torch is not installed; run: make install\n"),
+        ("synthlib.offline.sources", "Traceback"),  # no installation can mend that
+    ],
+)
+def test_a_package_that_is_missing_is_said_in_one_line(missing, said):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from synthlib.__main__ import main; sys.exit(main(['doctor']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.startswith(said)
+
+
 def test_the_console_script_is_this_command():
     (target,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].values()
     module, _, name = target.partition(":")

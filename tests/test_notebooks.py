@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+import subprocess
 import sys
 
 import nbformat
@@ -6,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
+from tests.common import ROOT
 
 
 @pytest.fixture
@@ -68,3 +72,26 @@ def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("size = 3")]), tmp_path / "bare.ipynb")
     with pytest.raises(ValueError, match=r"bare\.ipynb has no cell tagged 'parameters'"):
         run_notebook(tmp_path / "bare.ipynb", tmp_path, {})
+
+
+def test_a_copied_checkout_runs_its_notebooks_on_its_own_code(notebook, tmp_path):
+    """With an environment that imports another checkout, as a copied .venv does; the doctor says so."""
+    copy = tmp_path / "copy"
+    left_out = shutil.ignore_patterns("data", "__pycache__")
+    shutil.copytree(ROOT / "synthlib", copy / "synthlib", ignore=left_out)
+    (copy / "notebooks").mkdir()
+    page = nbformat.read(notebook, as_version=4)
+    page.cells[-1].source = "import synthlib\nprint(synthlib.__path__[0])"
+    nbformat.write(page, copy / "notebooks" / "example.ipynb")
+    code = (
+        "from synthlib import doctor, notebooks\n"
+        "executed = notebooks.run_notebook('notebooks/example.ipynb', 'out', {'size': 1})\n"
+        "try:\n    doctor._checkout()\n"
+        "except RuntimeError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert printed(copy / "out" / "example.ipynb").split()[-1] == str(copy / "synthlib")
+    assert done.stdout.startswith(f"this is {copy}, but a notebook imports {ROOT}") and "make -B install" in done.stdout

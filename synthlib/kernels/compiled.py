@@ -8,12 +8,15 @@ matrices once. Numba compiles a function when it first runs, and keeps the machi
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numba
 import torch
+
+from synthlib.paths import data_cache
 
 HERE = Path(__file__).resolve().parents[1]
 # The files of the package that contain all compiled functions, and everything that compiled functions call or read.
@@ -34,14 +37,25 @@ _ANY_ORDER = {"reassoc", "contract", "nsz"}
 _NUMBA_CONFIG: Any = numba.config  # a module that makes its attributes when it is imported, so that mypy knows none
 
 
-def cache_folder(sources: Iterable[str]) -> Path:
-    """The folder for machine code that is compiled from these source texts.
+def cache_folder(sources: Iterable[str]) -> Path | None:
+    """The folder for machine code that is compiled from these source texts; None when no place for it can be written.
 
-    Numba compiles a function again when the function's own file has changed. It does not notice a change in another
-    file from which the function takes a function or a constant. So the folder's name is a hash of all these texts.
+    The place is ``NUMBA_CACHE_DIR`` when this variable is set. Otherwise it is beside the package or, where the package
+    is read-only, as in a container, below the folder of outputs. Numba compiles a function again when the function's
+    own file has changed. It does not notice a change in another file from which the function takes a function or a
+    constant. So the folder's name is a hash of all these texts.
     """
     digest = hashlib.sha256("".join(sources).encode()).hexdigest()[:16]
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or HERE / "__pycache__") / f"compiled-{digest}"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    for place in [Path(chosen)] if chosen else [HERE / "__pycache__", data_cache()]:
+        folder = place / f"compiled-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder
+    return None
 
 
 def exact(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,14 +88,15 @@ def compile_step(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     # Numba reads its cache folder here, once for each function. The setting is put back afterwards, so that other code
-    # in this process keeps its own cache folder.
-    before, _NUMBA_CONFIG.CACHE_DIR = _NUMBA_CONFIG.CACHE_DIR, str(_own_folder())
+    # in this process keeps its own cache folder. Without a folder every process compiles for itself, in seconds.
+    folder = _own_folder()
+    before, _NUMBA_CONFIG.CACHE_DIR = _NUMBA_CONFIG.CACHE_DIR, str(folder)
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        return numba.njit(cache=folder is not None, nogil=True, error_model="numpy", **options)(function)
     finally:
         _NUMBA_CONFIG.CACHE_DIR = before
 
 
 @functools.cache
-def _own_folder() -> Path:
+def _own_folder() -> Path | None:
     return cache_folder((HERE / f"{name}.py").read_text() for name in SOURCES)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from synthlib.machine.gpu import Driver, advice, find_driver, suited_build
+
 CPU = torch.device("cpu")
 
 
@@ -25,8 +27,8 @@ def chosen() -> torch.device:
         raise ValueError(f"device {name!r} is unknown; say cpu, cuda, or cuda:1 for the second GPU")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device {name!r} was asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} GPUs; "
-            "`nvidia-smi` says what the driver sees. Without DEVICE= everything runs on the processor"
+            f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} GPUs: {describe_build()}. "
+            "Without DEVICE= everything runs on the processor"
         )
     return torch.device(name)
 
@@ -34,6 +36,22 @@ def chosen() -> torch.device:
 def describe(device: torch.device) -> str:
     """The name of the GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def describe_build() -> str:
+    """The installed build of PyTorch, and what to type where it cannot drive the GPU that is here."""
+    build = f"torch {torch.__version__} {f'with CUDA {torch.version.cuda}' if torch.version.cuda else 'without CUDA'}"
+    driver = find_driver()
+    if driver is None:
+        return f"{build}, and no GPU driver answers (nvidia-smi)"
+    gpu = f"{driver.gpu} (driver {driver.version})"
+    return f"{build} drives {gpu}" if _drives(driver) else f"{build} cannot drive {gpu}; {advice(driver)}"
+
+
+def _drives(driver: Driver) -> bool:
+    # With CUDA 13, torch sees a GPU that is too old for its kernels.
+    too_new = (torch.version.cuda or "").startswith("13.") and suited_build(driver) != "cu130"
+    return torch.cuda.is_available() and not too_new
 
 
 def put(device: torch.device, *arrays: Any) -> list[torch.Tensor]:

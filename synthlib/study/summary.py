@@ -51,7 +51,8 @@ class PlanSummary:
             lines.append(f"  {number} of these trainings also serve {', '.join(names)}")
         for job, failure in self.failures:
             lines.append(f"  failed before: {describe(job)}: {failure['error']}")
-        lines.append(f"  expected: about {self.minutes:.0f} minutes on {self.workers} cores; runs in {store_root()}")
+        cores = f"{self.workers} core{'s' if self.workers > 1 else ''}"
+        lines.append(f"  expected: about {self.minutes:.0f} minutes on {cores}; runs in {store_root()}")
         return "\n".join(lines)
 
     __repr__ = __str__

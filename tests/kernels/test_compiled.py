@@ -4,18 +4,20 @@ import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from synthlib.kernels import compiled
 
+NOWHERE = Path("/dev/null/nowhere")  # no user can make this folder, not even root
 DECORATORS = {
     "synthlib.kernels.compiled": {"exact", "jit", "compile_step"},
     "synthlib.kernels.twins": {"step"},
 }
 
 
-def test_what_is_kept_on_disk_depends_on_every_file_that_it_is_made_of():
+def test_what_is_kept_on_disk_depends_on_every_file_that_it_is_made_of(monkeypatch, tmp_path):
     """Numba looks at the file of a function alone; a constant or a function of another file would be that of old."""
     decorated = []
     for path in compiled.HERE.rglob("*.py"):
@@ -29,13 +31,32 @@ def test_what_is_kept_on_disk_depends_on_every_file_that_it_is_made_of():
             files = {name for name in files if (compiled.HERE / f"{name}.py").exists()}
             assert files <= set(compiled.SOURCES), path
     assert len(decorated) >= 4 and set(decorated) <= set(compiled.SOURCES)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert compiled.cache_folder(["a", "b"]) != compiled.cache_folder(["a", "c"])
 
 
-def test_machine_code_goes_where_the_user_says(monkeypatch, tmp_path):
-    assert compiled.cache_folder(["a"]).parent == compiled.HERE / "__pycache__"
+def test_machine_code_goes_where_the_user_says_or_where_it_may(monkeypatch, tmp_path, outputs):
+    monkeypatch.setattr(compiled, "HERE", tmp_path / "package")
+    assert compiled.cache_folder(["a"]).parent == tmp_path / "package" / "__pycache__"
+    monkeypatch.setattr(compiled, "HERE", NOWHERE)
+    assert compiled.cache_folder(["a"]).parent == outputs / "cache"
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert compiled.cache_folder(["a"]).parent == tmp_path
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(NOWHERE))
+    assert compiled.cache_folder(["a"]) is None
+
+
+@pytest.mark.slow
+def test_without_a_folder_that_can_be_written_everything_runs_and_the_doctor_is_content(tmp_path):
+    """As in a container whose user has neither a home nor the package's folder."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(NOWHERE), "HOME": str(NOWHERE), "OMP_NUM_THREADS": "1"}
+    code = "from synthlib.kernels import pcg64; import synthlib.cql.agent_fast; print(pcg64.doubles.stats.cache_path)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=compiled.HERE.parent)
+    assert (done.returncode, done.stdout.split()) == (0, ["None"]), done.stderr
+    command = [sys.executable, "-m", "synthlib", "doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=compiled.HERE.parent)
+    assert "  ok       device:" in done.stdout and "Traceback" not in done.stderr
 
 
 def test_only_our_functions_are_kept_in_our_folder(tmp_path):
