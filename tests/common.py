@@ -98,7 +98,10 @@ def train(one, store):
 
 
 def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
-    """A hopper file in D4RL's layout; ``changes`` replace arrays (None removes one)."""
+    """A hopper file in D4RL's layout; ``changes`` replace arrays (None removes one).
+
+    Each next observation is the next row's, except after the last row of an episode.
+    """
     rng = np.random.default_rng(seed)
     arrays = {
         "observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
@@ -106,14 +109,20 @@ def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
         "rewards": rng.normal(size=rows).astype(np.float32),
         "terminals": np.arange(rows) % 10 == 9,
         "timeouts": np.arange(rows) % 15 == 14,
-        "next_observations": rng.normal(size=(rows, widths[0])).astype(np.float32),
     }
+    after_the_end = rng.normal(size=(rows, widths[0])).astype(np.float32)
+    arrays |= changes
+    if arrays["observations"].shape == after_the_end.shape:
+        flags = [np.ravel(arrays[name]) != 0 for name in ("terminals", "timeouts") if arrays[name] is not None]
+        ends = np.logical_or.reduce([np.arange(rows) == rows - 1, *flags])
+        following = np.where(ends[:, None], after_the_end, np.roll(arrays["observations"], -1, axis=0))
+        arrays = {"next_observations": following} | arrays
     with h5py.File(path, "w") as file:
-        for name, array in (arrays | changes).items():
+        for name, array in arrays.items():
             if array is not None:
                 file.create_dataset(name, data=array, compression="gzip")
         file["metadata/algorithm"] = np.bytes_("toy")
-    return arrays | changes
+    return arrays
 
 
 # --- CQL

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from synthlib.offline.datasets import OfflineDataset, load, trajectories
+from synthlib.offline.episodes import episode_bounds
 from synthlib.tasks import normalised_score
 
 BINS = 20
@@ -34,15 +35,6 @@ REPLICA_DIFFERENCES = (
 )
 
 
-def episode_ends(terminals: np.ndarray, timeouts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(starts, stops): row indices (E,) of the E whole episodes that the flags (N,) mark.
-
-    Episode i has the rows ``starts[i]`` to ``stops[i] - 1``. An unfinished last episode is left out.
-    """
-    stops = np.flatnonzero(terminals if timeouts is None else terminals | timeouts) + 1
-    return np.concatenate([[0], stops[:-1]]).astype(int), stops
-
-
 def episode_statistics(
     environment: str, rewards: np.ndarray, terminals: np.ndarray, timeouts: np.ndarray | None = None
 ) -> dict[str, int | float]:
@@ -51,7 +43,7 @@ def episode_statistics(
     ``terminations`` counts the episodes that the environment terminated. ``score`` is the normalised mean return x 100.
     Standard deviations have ddof 0. Raises ValueError when no episode ends.
     """
-    starts, stops = episode_ends(terminals, timeouts)
+    starts, stops = episode_bounds(terminals if timeouts is None else terminals | timeouts)
     if not len(stops):
         raise ValueError(f"no episode of {environment} ends within {len(rewards)} transitions")
     returns = np.add.reduceat(rewards[: stops[-1]], starts, dtype=np.float64)
@@ -98,7 +90,7 @@ def card(name: str, data: str = "replica", cache: str | Path | None = None) -> d
         "checksum": dataset.checksum,
         "masses": dataset.masses,
         **statistics,
-        "unfinished_rows": int(len(dataset) - episode_ends(dataset.terminals, timeouts)[1][-1]),
+        "unfinished_rows": int(len(dataset) - episode_bounds(dataset.terminals | timeouts)[1][-1]),
         "largest_reward": float(np.max(dataset.rewards)),
         "largest_action": float(np.abs(dataset.actions).max()),
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},

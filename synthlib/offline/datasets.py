@@ -9,6 +9,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from synthlib.machine.files import make_folder
+from synthlib.offline.arrays import clip_actions
+from synthlib.offline.episodes import episode_bounds, known_timeouts
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
 from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
@@ -16,18 +18,21 @@ from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)
 Q_MAX_REWARDS = 100  # 1 / (1 - discount), discount 0.99: no discounted return exceeds so many times the largest reward
+ADAPTED = "adapted"  # key in the metadata of a file: sentences on what the loader changed
+_CHECKS = 2  # counts up when files are checked more strictly: what was unpacked before is then not believed
 Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 
 
 @dataclass(frozen=True)
 class OfflineDataset:
-    """One data set as stored: N transitions in the order of collection, episodes one after the other.
+    """One data set: N transitions in the order of collection, episodes one after the other.
 
     ``observations`` (N, O), ``actions`` (N, A) and ``rewards`` (N,) are float32. ``terminals`` (N,) bool is True where
-    the environment terminated an episode. ``timeouts`` (N,) bool is True where time ran out, and None when the file has
-    no such array. ``next_observations`` (N, O) is None unless :func:`load` was asked for it. ``data_source`` is
-    replica, d4rl or path:DIR. ``checksum``, the SHA-256 of the content, belongs to a run's identity; the files' folder
-    does not. ``metadata`` maps the name of each file to the metadata that the file contains.
+    the environment terminated an episode. ``timeouts`` (N,) bool is True where time ran out, and None when the file
+    does not say where (:func:`synthlib.offline.episodes.known_timeouts`). ``next_observations`` (N, O) is None unless
+    :func:`load` was asked for it. ``data_source`` is replica, d4rl or path:DIR. ``checksum``, the SHA-256 of the
+    content, belongs to a run's identity; the files' folder does not. ``metadata`` maps the name of each file to the
+    metadata that the file contains. Its key :data:`ADAPTED` has a sentence for all that the loader changed.
     """
 
     name: str
@@ -114,7 +119,7 @@ def load(
         arrays, metadata = _read(files, environment, names)
     else:
         kind = "next" if next_observations else "plain"
-        folder = Path(cache) / "datasets" / f"{name}-{digest[:16]}-{kind}"
+        folder = Path(cache) / "datasets" / f"{name}-{digest[:16]}-{kind}-{_CHECKS}"
         arrays, metadata = _unpacked(folder, lambda: _read(files, environment, names))
     return OfflineDataset(
         name=name,
@@ -188,10 +193,8 @@ def trajectories(dataset: OfflineDataset, max_episode_steps: int = MAX_EPISODE_S
         ends = terminals | _time_limit_rows(terminals, max_episode_steps, after_limit=1)
     else:
         ends = terminals | dataset.timeouts
-    stops = np.flatnonzero(ends) + 1
-    starts = np.concatenate([[0], stops[:-1]]).astype(int)
     columns = (dataset.observations, dataset.actions, dataset.rewards, terminals)
-    return [Trajectory(*(column[a:b] for column in columns)) for a, b in zip(starts, stops, strict=True)]
+    return [Trajectory(*(column[a:b] for column in columns)) for a, b in zip(*episode_bounds(ends), strict=True)]
 
 
 def cql_data(dataset: OfflineDataset, ratio: float = 1.0) -> CQLData:
@@ -230,15 +233,33 @@ def _read(
     files: Sequence[Path], environment: str, names: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The arrays of one file, or of two files joined, and the metadata of each file."""
-    parts = [read_d4rl_file(path, environment, names) for path in files]
+    parts = [_read_file(path, environment, names) for path in files]
     metadata = [facts for _, facts in parts]
     arrays = [part for part, _ in parts]
     if len(arrays) == 1:
         return arrays[0], metadata
-    shared = [name for name in names if all(name in part for part in arrays)]
-    if "timeouts" in shared and not arrays[0]["terminals"][-1]:
-        arrays[0]["timeouts"][-1] = True  # no transition leads from one file into the other
+    first, second = arrays
+    if ("timeouts" in first) != ("timeouts" in second):
+        lacking = files["timeouts" in first]
+        raise DataFileError(f"{lacking} has no timeouts, but the file that it is joined with has; add them to it")
+    if "timeouts" in first and not first["terminals"][-1]:
+        first["timeouts"][-1] = True  # no transition leads from one file into the other
+    shared = [name for name in names if name in first and name in second]
     return {name: np.concatenate([part[name] for part in arrays]) for name in shared}, metadata
+
+
+def _read_file(path: Path, environment: str, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of one file that are in ``names``, checked and adapted, and its metadata."""
+    arrays, metadata = read_d4rl_file(path, environment)
+    actions, timeouts, notes = arrays["actions"], known_timeouts(arrays, environment, path), []
+    arrays["actions"] = clip_actions(actions)
+    if arrays["actions"] is not actions:
+        notes.append(f"actions reach {np.abs(actions).max():.3g} and are clipped to [-1, 1], as MuJoCo does")
+    if timeouts is not None and timeouts is not arrays.get("timeouts"):
+        arrays["timeouts"] = timeouts
+        count = np.count_nonzero(timeouts)
+        notes.append(f"time ran out in {count:,} rows, as next_observations show and the flags do not say")
+    return {name: arrays[name] for name in names if name in arrays}, metadata | ({ADAPTED: notes} if notes else {})
 
 
 def _unpacked(

@@ -1,12 +1,15 @@
-"""Read and check one HDF5 file in D4RL's layout; a file that cannot be right is refused with a clear message.
+"""Read one HDF5 file in D4RL's layout; a file that cannot be right is refused in one sentence that says what to do.
 
-Layout (faithfulness 7.2): flat arrays ``observations`` (N, O), ``actions`` (N, A), ``rewards`` (N,), ``terminals``
-(N,), ``timeouts`` (N,), ``next_observations`` (N, O), and beside them ``infos/*`` and ``metadata/*``. Other projects
-write this layout with small differences. Differences whose meaning is beyond doubt are accepted: rewards and flags of
-shape (N, 1), flags stored as 0/1 numbers, no ``timeouts``, no ``next_observations``, an ant without its 84 zeros.
+A file holds its arrays itself: what a link, a virtual data set or external storage fetches from other files is
+refused, because the file's checksum would not cover it. Attributes and ``metadata/*`` only describe the data: what
+cannot be read there is left out. :mod:`synthlib.offline.arrays` checks the arrays.
 """
 
+import errno
 import hashlib
+import math
+import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,45 +19,48 @@ import h5py
 import numpy as np
 
 from synthlib.machine.files import write_atomically
-from synthlib.tasks import DIMENSIONS, pad_observation
+from synthlib.offline.arrays import OPTIONAL, REQUIRED, check_arrays, with_final_observations
+from synthlib.offline.arrays import DataFileError as DataFileError
 
-REQUIRED = ("observations", "actions", "rewards", "terminals")
-OPTIONAL = ("timeouts", "next_observations")
-FLAGS = ("terminals", "timeouts")
 # The embedded files have this array instead of next_observations: the last next observation of each episode. Every
 # other next observation is the next row.
 FINAL = "infos/final_next_observations"
-ACTION_LIMIT = 1.01  # the four tasks take actions in [-1, 1]; the slack is for float16 files
-
-
-class DataFileError(ValueError):
-    """A data file cannot be used; the message names the file and what to do."""
+PHYSICS_STATES = ("infos/qpos", "infos/qvel")
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FORBIDDEN = "{} may not be read by this user; ask its owner for the right to read it"
+_OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN)
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes, all of which are read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex SHA-256 of a file's bytes, all of which are read. :class:`DataFileError` when this user may not read it."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except PermissionError as error:
+        raise DataFileError(_FORBIDDEN.format(path)) from error
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """An open ``h5py.File``.
+    """An open ``h5py.File`` whose arrays of D4RL's layout lie in the file itself and were written to their end.
 
-    Raises FileNotFoundError when there is no file, and :class:`DataFileError` when the file is no HDF5 file, or is
-    truncated or damaged where the body of the ``with`` statement reads it.
+    Raises FileNotFoundError when there is no file. Raises :class:`DataFileError` when the file cannot be opened, when
+    an array lies elsewhere, and when the file turns out to be damaged where the body of the ``with`` statement reads.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise DataFileError(f"{path} is no file but a folder or a device; put the HDF5 file itself there")
     try:
         with h5py.File(path, "r") as file:
+            for name in (*REQUIRED, *OPTIONAL, FINAL, *PHYSICS_STATES):
+                _check_array_is_here(path, file, name)
             yield file
-    except OSError as error:
-        size = Path(path).stat().st_size
-        raise DataFileError(
-            f"{path} ({size:,} bytes) cannot be read as HDF5, probably an interrupted download or copy: {error}. "
-            "Delete it and fetch or make it again"
-        ) from error
+    except Exception as error:
+        if not _comes_from_h5py(error):
+            raise
+        raise DataFileError(_cause(path, error)) from error
 
 
 def read_d4rl_file(
@@ -64,21 +70,23 @@ def read_d4rl_file(
 
     Only the arrays in ``names`` are read; optional arrays that the file lacks are left out. ``metadata`` is the result
     of :func:`read_metadata`. Raises FileNotFoundError, and :class:`DataFileError` when the file or its content cannot
-    be right (see :func:`check_arrays`).
+    be right (see :func:`open_hdf5` and :func:`synthlib.offline.arrays.check_arrays`).
     """
     with open_hdf5(path) as file:
         _check_names(path, file)
         arrays = {name: file[name][()] for name in names if name in file}
-        if "next_observations" in names and FINAL in file:
-            arrays["next_observations"] = _shifted(file)
+        compact = "next_observations" in names and "next_observations" not in file and FINAL in file
+        final = file[FINAL][()] if compact else None
         metadata = _metadata(file)
-    return check_arrays(arrays, environment, path), metadata
+    arrays = check_arrays(arrays, environment, path)
+    return arrays if final is None else with_final_observations(arrays, final, environment, path), metadata
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a file: its attributes and the scalars of its ``metadata`` group. Reads no array.
+    """The metadata of a file, JSON types only: its attributes and the scalars of its ``metadata`` group.
 
-    Raises FileNotFoundError, and :class:`DataFileError` when the file cannot be opened or lacks a required array.
+    Reads no array. Raises FileNotFoundError, and :class:`DataFileError` when the file cannot be opened or lacks a
+    required array.
     """
     with open_hdf5(path) as file:
         _check_names(path, file)
@@ -104,110 +112,135 @@ def compact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return kept | {FINAL: arrays["next_observations"][ends]}
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray], environment: str, where: str | Path) -> dict[str, np.ndarray]:
-    """The arrays in their standard shapes and types: (N, O), (N, A) and (N,), float32, flags bool.
+def _check_names(path: Path, file: h5py.File) -> None:
+    """Raise :class:`DataFileError` when a required array is missing, with a hint for known other layouts."""
+    missing = [name for name in REQUIRED if name not in file]
+    if not missing:
+        return
+    names = sorted(map(_printable, file))
+    hint = "D4RL's layout needs observations, actions, rewards, terminals (and timeouts, if there are any)"
+    if any(name.startswith("episode_") for name in names):
+        hint = "it looks like a Minari file: convert it with `python -m synthlib.offline.minari read`"
+    elif "dones" in names:
+        hint = "it has 'dones': split it into terminals (the episode ended) and timeouts (time ran out)"
+    has = ", ".join(names[:20]) or "nothing"
+    raise DataFileError(f"{path} lacks {', '.join(missing)}; it has {has}. {hint}")
 
-    Raises :class:`DataFileError`, whose message begins with ``where``, when lengths differ, there are fewer than 2
-    transitions, a width is not the environment's, a number is NaN or infinite, a flag is not 0 or 1, or an action is
-    outside [-1, 1].
+
+def _check_array_is_here(path: Path, file: h5py.File, name: str) -> None:
+    """Raise :class:`DataFileError` unless the file lacks ``name``, or has it as an array of its own, written whole.
+
+    A link is not followed before it is known to stay in the file: it may lead to a device that never answers.
     """
-    arrays = {name: _standard_shape(name, array, where) for name, array in arrays.items()}
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1:
-        raise DataFileError(f"{where}: arrays differ in length: {lengths}; the file is damaged or was cut by hand")
-    if lengths["rewards"] < 2:
-        raise DataFileError(f"{where} holds {lengths['rewards']} transitions; at least 2 are needed")
-    for name in ("observations", "next_observations"):
-        if name in arrays:
-            arrays[name] = _with_width(name, arrays[name], environment, where)
-    wanted = DIMENSIONS[environment][1]
-    if arrays["actions"].shape[1] != wanted:
-        raise DataFileError(_wrong_width("actions", arrays["actions"], environment, wanted, where))
-    for name, array in arrays.items():
-        if name not in FLAGS:
-            _check_finite(name, array, where)
-    largest = max(arrays["actions"].max(), -arrays["actions"].min())
-    if largest > ACTION_LIMIT:
-        raise DataFileError(f"{where}: actions reach {largest:.3g}, but they must lie in [-1, 1]; rescale them first")
-    return arrays
+    place: Any = file
+    for part in name.split("/"):
+        if not (isinstance(place, h5py.Group) and (link := _link(place, part))):
+            return
+        if link != "hard":
+            raise DataFileError(f"{path}: {name} is only a link; write a file that holds the array itself")
+        place = place[part]
+    if not isinstance(place, h5py.Dataset) or place.shape is None:
+        raise DataFileError(f"{path}: {name} is {'empty' if isinstance(place, h5py.Dataset) else 'no array'}")
+    if place.is_virtual or place.external:
+        raise DataFileError(f"{path}: {name} lies in other files; write a file that holds the array itself")
+    if place.size and place.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
+        raise DataFileError(f"{path}: {name} was not written to its end; make the file again")
+
+
+def _comes_from_h5py(error: Exception) -> bool:
+    """Whether h5py or HDF5 raised the error, and no code of this package."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] == "h5py" for frame, _ in frames)
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """One sentence: what keeps HDF5 from reading a file, and what helps against this cause."""
+    said, code = " ".join(str(error).split()), getattr(error, "errno", None)
+    if "unable to lock file" in said and code not in (None, errno.EAGAIN, errno.EACCES):
+        return f"{path} is on a disk that has no locks; set HDF5_USE_FILE_LOCKING=FALSE"
+    if "unable to lock file" in said:
+        return f"{path} is locked, because another program has it open for writing; close that program or wait for it"
+    if "already open for write" in said:
+        return f"{path} is being written, or its writer was killed; wait for the writer, or make the file again"
+    if isinstance(error, PermissionError):
+        return _FORBIDDEN.format(path)
+    if isinstance(error, MemoryError):
+        return f"{path} does not fit into the memory of this machine: {said}"
+    if code in _OF_THE_MACHINE:
+        return f"{path} cannot be read now: {os.strerror(code)}; when its disk or network is back, try again"
+    if "filter" in said and ("not registered" in said or "not available" in said):
+        return f"{path} is compressed in a way that HDF5 cannot undo here; write it with gzip (h5repack -f GZIP=4)"
+    with open(path, "rb") as file:
+        begin = file.read(40)
+    what = f"{path} ({path.stat().st_size:,} bytes) cannot be read as HDF5"
+    if begin.startswith(b"version https://git-lfs"):
+        return f"{what}: it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"
+    if begin.lstrip().startswith(b"<"):
+        return f"{what}: it is a web page, such as a server sends instead of a file; download it again"
+    if "truncated file" in said or not begin:
+        return f"{what}: its end is missing, as after an interrupted download or copy; fetch or make it again"
+    if "signature" in said and not begin.startswith(_SIGNATURE):
+        return f"{what}: it holds something else; fetch or make it again"
+    return f"{what}: it is damaged ({said}); fetch or make it again"
 
 
 def _metadata(file: h5py.File) -> dict[str, Any]:
-    found = {key: _plain(value) for key, value in file.attrs.items()}
-    group = file.get("metadata")
-    if isinstance(group, h5py.Group):
-        scalars = {key: item for key, item in group.items() if isinstance(item, h5py.Dataset) and item.size == 1}
-        found |= {key: _plain(item[()]) for key, item in scalars.items()}
+    """The attributes of a file and the scalars of its ``metadata`` group, as far as they can be read."""
+    found: dict[str, Any] = {}
+    with _unless_damaged():
+        for key in file.attrs:
+            with _unless_damaged():
+                found[_printable(key)] = _plain(file.attrs[key])
+    with _unless_damaged():
+        group = _own_member(file, "metadata")
+        for key in group if isinstance(group, h5py.Group) else ():
+            with _unless_damaged():
+                item = _own_member(group, key)
+                if isinstance(item, h5py.Dataset) and item.size == 1:
+                    found[_printable(key)] = _plain(item[()])
     return found
 
 
-def _shifted(file: h5py.File) -> np.ndarray:
-    """``next_observations`` (N, O) of a compact file: the next rows, and at episode ends the rows of :data:`FINAL`."""
-    following = np.roll(file["observations"][()], -1, axis=0)
-    following[np.flatnonzero(file["terminals"][()] | file["timeouts"][()])] = file[FINAL][()]
-    return following
-
-
-def _check_names(path: Path, file: h5py.File) -> None:
-    """Raise :class:`DataFileError` when a required array is missing, with a hint for known other layouts."""
-    missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
-    if not missing:
-        return
-    hint = "D4RL's layout needs observations, actions, rewards, terminals (and timeouts, if there are any)"
-    if any(name.startswith("episode_") for name in file):
-        hint = "it looks like a Minari file: convert it with `python -m synthlib.offline.minari read`"
-    elif "dones" in file:
-        hint = "it has 'dones': split it into terminals (the episode ended) and timeouts (time ran out)"
-    raise DataFileError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(file)) or 'nothing'}. {hint}")
-
-
-def _standard_shape(name: str, array: np.ndarray, where: str | Path) -> np.ndarray:
-    """An array as float32 or bool, flags and rewards as (N,). DataFileError for a wrong shape or type."""
-    if name in ("observations", "next_observations", "actions"):
-        if array.ndim != 2 or array.dtype.kind not in "fiu":
-            raise DataFileError(f"{where}: {name} is {array.dtype} of shape {array.shape}, not real numbers (N, width)")
-        return np.ascontiguousarray(array, dtype=np.float32)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]  # some old D4RL files
-    if array.ndim != 1 or array.dtype.kind not in "fiub":
-        raise DataFileError(f"{where}: {name} is {array.dtype} of shape {array.shape}, not numbers of shape (N,)")
-    if name not in FLAGS:
-        return np.ascontiguousarray(array, dtype=np.float32)
-    if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise DataFileError(f"{where}: {name} must be 0 or 1; row {np.argmin(np.isin(array, (0, 1)))} is not")
-    return np.ascontiguousarray(array, dtype=bool)
-
-
-def _with_width(name: str, array: np.ndarray, environment: str, where: str | Path) -> np.ndarray:
-    """Observations (N, O), the ant's padded. Raises :class:`DataFileError` for the width of another environment."""
+@contextmanager
+def _unless_damaged() -> Iterator[None]:
+    """A context that ends silently at an error of h5py."""
     try:
-        return pad_observation(environment, array)
-    except ValueError:
-        wanted = DIMENSIONS[environment][0]
-        raise DataFileError(_wrong_width(name, array, environment, wanted, where)) from None
+        yield
+    except Exception as error:
+        if not _comes_from_h5py(error):
+            raise
 
 
-def _wrong_width(name: str, array: np.ndarray, environment: str, wanted: int, where: str | Path) -> str:
-    also = " (or 27, without the zeros)" if environment == "ant" and name != "actions" else ""
-    return (
-        f"{where}: {name} have width {array.shape[1]}, {environment} has {wanted}{also}; "
-        "is it the file of another environment or version?"
-    )
+def _own_member(group: h5py.Group, name: str | bytes) -> Any:
+    """The member of a group, None when there is none or when it lies elsewhere."""
+    item = group[name] if _link(group, name) == "hard" else None
+    return None if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external) else item
 
 
-def _check_finite(name: str, array: np.ndarray, where: str | Path) -> None:
-    bad = ~np.isfinite(array)
-    if bad.any():
-        rows = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
-        raise DataFileError(
-            f"{where}: {name} hold NaN or infinity in {len(rows)} rows (first: {rows[0]}); fetch or make it again"
-        )
+def _link(group: h5py.Group, name: str | bytes) -> str | None:
+    """How a group holds its member: "hard", or "other" for a soft or external link; None when it has no such member."""
+    key = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    if not group.id.links.exists(key):
+        return None
+    return "hard" if group.id.links.get_info(key).type == h5py.h5l.TYPE_HARD else "other"
 
 
 def _plain(value: Any) -> Any:
-    """An HDF5 attribute or scalar as a plain Python value."""
+    """An HDF5 attribute or scalar in JSON types; what JSON has no type for becomes text."""
     if isinstance(value, np.ndarray):
         value = value.item() if value.size == 1 else value.tolist()
     elif isinstance(value, np.generic):
         value = value.item()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return _printable(value)
+
+
+def _printable(value: Any) -> str:
+    """Text that can be printed anywhere: a file may hold any bytes as a name or a note."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return "".join(letter if letter.isprintable() or letter.isspace() else "?" for letter in text)

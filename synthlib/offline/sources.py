@@ -110,7 +110,7 @@ def _file_of(name: str, data: DataSource) -> Path | None:
         return path if path.is_file() else None
     # Other projects write hyphens for underscores, leave the version out, or use .h5.
     pattern = re.compile(re.escape(stem).replace("_", "[-_]") + r"([-_]v\d+)?\.(hdf5|h5)$")
-    found = sorted(path for path in data.folder.iterdir() if pattern.match(path.name))
+    found = sorted(path for path in data.folder.iterdir() if pattern.match(path.name) and path.is_file())
     chosen = [path for path in found if "v2." in path.name] or found
     if len(chosen) > 1:
         raise ValueError(
