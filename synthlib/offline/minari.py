@@ -7,9 +7,11 @@ differs too, so their ant is refused.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +24,10 @@ from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     """Write the local Minari data set ``minari_id`` as data set ``name`` into ``folder``; returns the file's path.
 
-    Raises ValueError when its widths do not fit the environment of ``name``, FileNotFoundError when Minari has no such
-    data set, ModuleNotFoundError when Minari is not installed.
+    Raises ValueError when its arrays do not fit the environment of ``name``, FileNotFoundError when Minari has no such
+    data set here, ModuleNotFoundError when Minari is not installed.
     """
-    episodes = list(_minari().load_dataset(minari_id).iterate_episodes())
+    episodes = _episodes(minari_id)
     join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
     truncations = join(lambda episode: episode.truncations)
     arrays = {
@@ -49,11 +51,12 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
 def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
     """Make a local Minari data set of the whole episodes of ``name``; returns the number of episodes.
 
-    ``data`` is the data source. Raises ValueError when the file has no ``next_observations``, so that the observation
-    after an episode's last step is missing; ModuleNotFoundError when Minari is not installed; and the errors of
-    :func:`synthlib.offline.datasets.load`.
+    ``data`` is the data source. Raises ValueError for a name that Minari cannot take or has already, and when the file
+    has no ``next_observations``, so that the observation after an episode's last step is missing; ModuleNotFoundError
+    when Minari is not installed; and the errors of :func:`synthlib.offline.datasets.load`.
     """
     minari = _minari()
+    _check_id(minari_id)
     from gymnasium.spaces import Box
     from minari.data_collector import EpisodeBuffer
 
@@ -86,6 +89,35 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
         description=f"{name} from {dataset.data_source}, SHA-256 {dataset.checksum}",
     )
     return len(buffers)
+
+
+def _episodes(minari_id: str) -> list[Any]:
+    """The episodes of a local Minari data set, with arrays of observations. Errors as of :func:`read_minari`."""
+    minari = _minari()
+    _check_id(minari_id)
+    try:
+        episodes = list(minari.load_dataset(minari_id).iterate_episodes())
+    except OSError as error:
+        if "not found locally" in str(error):
+            raise FileNotFoundError(
+                f"Minari has no data set {minari_id} on this machine (`minari list local` shows what it has); "
+                f"fetch it with `minari download {minari_id}`"
+            ) from error
+        raise ValueError(
+            f"{minari_id} cannot be read ({error}); fetch it again with `minari download --force {minari_id}`"
+        ) from error
+    if not episodes:
+        raise ValueError(f"{minari_id} has no episode")
+    if not isinstance(episodes[0].observations, np.ndarray):
+        kind = type(episodes[0].observations).__name__
+        raise ValueError(f"{minari_id}: each observation is a {kind}, not an array; it is the data set of another task")
+    return episodes
+
+
+def _check_id(minari_id: str) -> None:
+    """Raise ValueError unless Minari can take the name; for some of these it would fail half-way."""
+    if not re.fullmatch(r"([\w-]+/)*[\w-]+-v\d+", minari_id):
+        raise ValueError(f"{minari_id!r} is no name of a Minari data set; such names look like mujoco/hopper/medium-v0")
 
 
 def _minari() -> ModuleType:
