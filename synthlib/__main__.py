@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per usable processor)")
         if name == "doctor":
+            command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
         else:
             command.add_argument(
@@ -213,7 +214,7 @@ def _check_authors(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from synthlib.doctor import examine
 
-    return examine(options.data)
+    return examine(options.data, options.preset)
 
 
 def _open(options: argparse.Namespace) -> "OwnRuns | AuthorsRuns":

@@ -1,11 +1,13 @@
-"""``make doctor``: check the installation, one line for each part, and say in a last line what is missing."""
+"""``make doctor``: check the installation and the data, one line for each finding, and say last what to type next."""
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +19,47 @@ from synthlib.machine import devices
 from synthlib.machine.processors import usable_processors
 from synthlib.machine.requirements import entries, read_lock
 from synthlib.offline import replay_check
+from synthlib.offline.datasets import ADAPTED, cql_data, load, trajectories
 from synthlib.offline.environments import make_environment
-from synthlib.offline.sources import checksum, find_files
+from synthlib.offline.sources import find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
+from synthlib.study.params import load_artefact, load_preset
 from synthlib.tasks import DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
 
 _LEAST_FREE_GB = 1
+_TABLE = "table6"
 
 
-def examine(data: str = "replica") -> int:
-    """Print what was found; ``data`` is the data source. Returns 0 when a table can be reproduced here, else 1."""
+def examine(data: str = "replica", preset: str = "quick") -> int:
+    """Print what was found; ``data`` is the data source. Returns 0 when Table 6 can be reproduced here, else 1."""
     problems = []
-    for name, check in (
+
+    def found(part: str, text: str, problem: bool = False) -> None:
+        print(f"  {'PROBLEM' if problem else 'ok':8} {part}: {text}", flush=True)
+        if problem and part not in problems:
+            problems.append(part)
+
+    for part, check in (
         ("python", _python),
         ("packages", _packages),
         ("checkout", _checkout),
         ("physics", _physics),
-        ("data", lambda: _data(data)),
-        ("masses", lambda: _masses(data)),
         ("notebooks", _notebooks),
         ("disk", _disk),
         ("threads", _threads),
         ("device", _device),
     ):
         try:
-            print(f"  ok       {name}: {check()}")
+            found(part, check())
         except Exception as error:
-            problems.append(name)
-            print(f"  MISSING  {name}: {error}")
+            found(part, str(error), problem=True)
+    for part, text, is_problem in _data(data, preset):
+        found(part, text, is_problem)
+    command = _command(data, preset)
     if problems:
-        print(f"not ready: {', '.join(problems)} (see above)")
+        print(f"not ready: {', '.join(problems)} (see above); then: {command}")
         return 1
-    print("ready: make reproduce-table6")
+    print(f"ready: {command}")
     return 0
 
 
@@ -99,20 +110,38 @@ def _physics() -> str:
     return f"{', '.join(ENVIRONMENTS)} step in MuJoCo {importlib.metadata.version('mujoco')}"
 
 
-def _data(data: str) -> str:
-    """Which data sets are there. Every byte is read: a remembered checksum would not show a damaged disk."""
-    present = [name for name in DATASETS if _is_there(name, data)]
+def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
+    """(part, sentence, whether it is a problem) of all that is found in a data source.
+
+    Every data set that is there is read as the trainings read it, every byte of it: what is remembered of a file would
+    not show a damaged disk. A data set that is missing is a problem when the command needs it.
+    """
+    try:
+        needed = load_preset(preset, load_artefact(_TABLE).algorithm)["datasets"]
+        present = [name for name in DATASETS if name in needed or _is_there(name, data)]
+    except ValueError as error:  # no such folder, no such preset
+        yield "data", str(error), True
+        return
+    sound = []
     for name in present:
-        checksum(name, data)
-    if not present:
-        raise RuntimeError(f"no data set found in data source {data!r}")
-    return f"{len(present)} of {len(DATASETS)} {data} data sets, checksums as in their manifest"
+        try:
+            dataset = load(name, data)
+            cql_data(dataset), trajectories(dataset)
+        except Exception as error:
+            yield "data", str(error), True
+            continue
+        sound.append(name)
+        for file, facts in dataset.metadata.items():
+            yield from (("data", f"{file}: {change}", False) for change in facts.get(ADAPTED, ()))
+    if sound:
+        yield "data", f"{len(sound)} of {len(DATASETS)} data sets of {data} were read, and can be trained on", False
+        yield "masses", _masses(sound, data), False
 
 
-def _masses(data: str) -> str:
+def _masses(names: list[str], data: str) -> str:
     """Which body masses the data were made with: stored steps of the robots whose masses changed are replayed."""
-    names = (f"{environment}-medium" for environment in WITH_OLD_CAPSULES)
-    found = [replay_check.report(name, data) for name in names if _is_there(name, data)]
+    replayed = [f"{environment}-medium" for environment in WITH_OLD_CAPSULES]
+    found = [replay_check.report(name, data) for name in replayed if name in names]
     return "; ".join(found) or "no hopper or walker2d data to replay"
 
 
@@ -121,6 +150,15 @@ def _is_there(name: str, data: str) -> bool:
         return bool(find_files(name, data))
     except FileNotFoundError:
         return False
+
+
+def _command(data: str, preset: str) -> str:
+    """The command that was asked about, to be typed."""
+    folder = data.removeprefix("path:")
+    if folder != data and Path(folder).is_relative_to(Path.cwd()):
+        data = f"path:{Path(folder).relative_to(Path.cwd())}"
+    options = [f"DATA={shlex.quote(data)}"] * (data != "replica") + [f"PRESET={preset}"] * (preset != "quick")
+    return " ".join([f"make reproduce-{_TABLE}", *options])
 
 
 def _notebooks() -> str:

@@ -1,0 +1,57 @@
+"""The doctor reads the data that were asked for as the trainings would, and ends with the command to type."""
+
+import pytest
+
+from synthlib.doctor import examine
+from tests.common import toy_file
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def lines_of(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_embedded_replica_is_ready(capsys):
+    assert examine() == 0
+    lines = lines_of(capsys)
+    assert "  ok       data: 12 of 12 data sets of replica were read, and can be trained on" in lines
+    assert lines[-1] == "ready: make reproduce-table6"
+
+
+def test_a_data_set_that_the_command_needs_must_be_there(random_hopper_data, capsys):
+    assert examine(random_hopper_data) == 1
+    lines = lines_of(capsys)
+    assert any(
+        line.startswith("  PROBLEM  data: halfcheetah-medium-expert: no halfcheetah_medium_exp") for line in lines
+    )
+    assert lines[-1] == f"not ready: data (see above); then: make reproduce-table6 DATA={random_hopper_data}"
+    assert examine(random_hopper_data, "smoke") == 0
+    assert lines_of(capsys)[-1] == f"ready: make reproduce-table6 DATA={random_hopper_data} PRESET=smoke"
+
+
+def test_every_file_is_read_also_one_that_the_command_does_not_need(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    toy_file(folder / "hopper_medium_expert-v2.hdf5")
+    path = folder / "ant_medium-v2.hdf5"
+    toy_file(path, rows=3000, widths=(27, 8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20_000] + bytes(64) + whole[20_064:])
+    assert examine(f"path:{folder}", "smoke") == 1
+    lines = lines_of(capsys)
+    assert [line for line in lines if "PROBLEM" in line] == [
+        line for line in lines if line.startswith(f"  PROBLEM  data: {path} (") and "it is damaged" in line
+    ]
+    assert lines[-1].endswith("then: make reproduce-table6 DATA='path:my data' PRESET=smoke")
+
+
+def test_a_folder_that_is_not_there_is_one_line(capsys):
+    assert examine("path:/no/such/folder") == 1
+    lines = lines_of(capsys)
+    assert sum("PROBLEM" in line for line in lines) == 1
+    assert "  PROBLEM  data: data source 'path:/no/such/folder': there is no folder /no/such/folder" in lines
