@@ -11,6 +11,10 @@ from synthlib.paths import data_cache
 from synthlib.tasks import environment_of
 
 
+class DataChangedError(ValueError):
+    """A data set is not the one any more that was planned with: a new plan can go on."""
+
+
 @cache
 def data_identity(dataset: str, source: str | None) -> tuple[str, str | None, str]:
     """(environment, SHA-256 of the content, body masses) of a data set: its part of a run's identity.
@@ -43,10 +47,10 @@ def check_data(datasets: Iterable[str], source: str) -> None:
 def planned_data(name: str, checksum: str | None, source: str) -> OfflineDataset:
     """The data set of a fine-tuning job, memory-mapped from the cache.
 
-    ``checksum`` is the checksum in the job's configuration. Raises ValueError when the content on disk has another
-    checksum by now, and the errors of :func:`synthlib.offline.datasets.load`.
+    ``checksum`` is the checksum in the job's configuration. Raises :class:`DataChangedError` when the content on disk
+    has another checksum by now, and the errors of :func:`synthlib.offline.datasets.load`.
     """
     data = load(name, source, cache=data_cache())
     if data.checksum != checksum:
-        raise ValueError(f"{name} changed on disk while its runs were being planned; start again")
+        raise DataChangedError(f"{name} changed on disk while its runs were being planned; start again")
     return data

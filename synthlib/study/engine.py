@@ -27,6 +27,21 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
 
 _WAIT_SECONDS = 0.5
+# Errors that another try can be free of, by the name in FAILED.json: of the machine, the disk, the network, or a lock.
+_PASSING = {
+    "AcceleratorError",
+    "BlockingIOError",
+    "ClaimLost",
+    "ConnectionError",
+    "ConnectionResetError",
+    "DataChangedError",
+    "DownloadError",
+    "MemoryError",
+    "OSError",
+    "OutOfMemoryError",
+    "TimeoutError",
+    "_ArrayMemoryError",  # NumPy's
+}
 
 
 class JobsFailed(Failed):
@@ -103,14 +118,25 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int
     if not unfinished:
         return
     lines = [f"{len(unfinished)} of {len(jobs)} trainings did not finish:"]
+    lasting = 0
     for job in unfinished:
         failure = store.failure(job)
         if failure:
+            lasting += not _may_pass(failure["error"])
             lines.append(f"  {describe(job)}: {failure['error']}\n    traceback: {store.folder(job) / 'FAILED.json'}")
     if killed:
         lines.append(f"  {len(killed)} worker(s) were killed (signal {-killed[0]}); out of memory?")
-    lines.append("Run the same command again: finished work is kept and the rest goes on from its last checkpoint.")
+    kept = "finished work is kept, and the rest goes on from its last checkpoint"
+    if lasting:
+        lines.append(f"{lasting} would fail again in the same way: mend data, settings or code first; {kept}.")
+    else:
+        lines.append(f"Run the same command again: {kept}.")
     raise JobsFailed("\n".join(lines))
+
+
+def _may_pass(error: str) -> bool:
+    """Whether another try can be free of an error. One of the data, the settings or the program comes back."""
+    return error.partition(":")[0] in _PASSING or "allocate memory" in error
 
 
 def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stacked: bool) -> None:
