@@ -3,12 +3,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from synthlib.cql.jobs import finetuning_job
+from synthlib.machine.download import DownloadError
+from synthlib.offline.hdf5 import DataFileError
+from synthlib.offline.identity import DataChangedError
 from synthlib.runs.store import Store
-from synthlib.study.engine import JobsFailed, _is_lost, _stacks, run_jobs
+from synthlib.study.engine import JobsFailed, _is_lost, _raise_if_unfinished, _stacks, run_jobs
 from synthlib.study.plan import distinct_jobs, make_plan
 
 SETTINGS = {
@@ -87,6 +91,7 @@ def test_a_failed_training_is_named_and_the_others_finish(random_hopper_data, ou
     assert "1 of 2 trainings did not finish" in str(failed.value)
     assert "hopper-medium, seed 3" in str(failed.value) and "changed on disk" in str(failed.value)
     assert "FAILED.json" in str(failed.value)
+    assert str(failed.value).splitlines()[-1].startswith("Run the same command again: finished work is kept")
     assert store.is_done(good) and store.status(bad) == "failed"
 
 
@@ -121,6 +126,34 @@ def test_what_needs_a_training_that_came_to_nothing_is_not_waited_for(random_hop
         raise OSError("no space left")
     failed = store.failure(pretraining)["time"]
     assert _is_lost(pretraining, failed, set(), store) and not _is_lost(pretraining, failed + 1, set(), store)
+
+
+@pytest.mark.parametrize(
+    ("errors", "killed", "advice"),
+    [
+        ([OSError("no space left")], [], "Run the same command again"),
+        ([DownloadError("503")], [], "Run the same command again"),
+        ([np._core._exceptions._ArrayMemoryError((9,), np.dtype(float))], [], "Run the same command again"),
+        ([RuntimeError("DefaultCPUAllocator: can't allocate memory")], [], "Run the same command again"),
+        ([DataChangedError("it changed on disk")], [], "Run the same command again"),
+        ([], [-9], "Run the same command again"),
+        ([ValueError("a width")], [], "1 would fail again in the same way: mend data, settings or code first"),
+        ([FloatingPointError("it has diverged")], [-9], "1 would fail again in the same way"),
+        ([TypeError("a slip"), OSError("no space left")], [], "1 would fail again in the same way"),
+        ([DataFileError("no end"), PermissionError("denied")], [], "2 would fail again in the same way"),
+    ],
+)
+def test_the_same_command_is_advised_where_it_can_help(random_hopper_data, outputs, errors, killed, advice):
+    store = Store(outputs / "store")
+    wanted = jobs(random_hopper_data)
+    for job, error in zip(wanted, errors, strict=False):
+        with pytest.raises(type(error)), store.open(job).recording_failure():
+            raise error
+    with pytest.raises(JobsFailed) as failed:
+        _raise_if_unfinished(wanted, store, killed)
+    last = str(failed.value).splitlines()[-1]
+    assert last.startswith(advice)
+    assert last.endswith("finished work is kept, and the rest goes on from its last checkpoint.")
 
 
 def test_only_equally_far_runs_are_stacked(random_hopper_data, outputs):
