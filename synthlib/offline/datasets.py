@@ -144,7 +144,7 @@ def body_masses(name: str, files: Sequence[Path], metadata: Sequence[Mapping[str
 
     Raises :class:`DataFileError` when two joined files disagree.
     """
-    masses = {facts.get("masses", "d4rl") for facts in metadata}
+    masses = {str(facts.get("masses", "d4rl")) for facts in metadata}
     if len(masses) > 1:
         raise DataFileError(f"{name}: its files were made with different body masses: {', '.join(map(str, files))}")
     return masses.pop()
