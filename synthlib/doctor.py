@@ -20,11 +20,12 @@ from synthlib.machine.processors import usable_processors
 from synthlib.machine.requirements import entries, read_lock
 from synthlib.offline import replay_check
 from synthlib.offline.datasets import ADAPTED, cql_data, load, trajectories
+from synthlib.offline.download import missing_files, to_be_fetched
 from synthlib.offline.environments import make_environment
 from synthlib.offline.sources import find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
 from synthlib.study.params import load_artefact, load_preset
-from synthlib.tasks import DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
+from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
 
 _LEAST_FREE_GB = 1
 _TABLE = "table6"
@@ -114,16 +115,19 @@ def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
     """(part, sentence, whether it is a problem) of all that is found in a data source.
 
     Every data set that is there is read as the trainings read it, every byte of it: what is remembered of a file would
-    not show a damaged disk. A data set that is missing is a problem when the command needs it.
+    not show a damaged disk. A data set that is missing is a problem when the command needs it and cannot fetch it.
     """
     try:
         needed = load_preset(preset, load_artefact(_TABLE).algorithm)["datasets"]
-        present = [name for name in DATASETS if name in needed or _is_there(name, data)]
+        fetched = missing_files(needed, data)
+        read = [name for name in D4RL_DATASETS if _is_there(name, data) or name in set(needed) - set(fetched)]
     except ValueError as error:  # no such folder, no such preset
         yield "data", str(error), True
         return
     sound = []
-    for name in present:
+    if fetched:
+        yield "data", to_be_fetched(fetched, data), False
+    for name in read:
         try:
             dataset = load(name, data)
             cql_data(dataset), trajectories(dataset)
@@ -134,7 +138,7 @@ def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
         for file, facts in dataset.metadata.items():
             yield from (("data", f"{file}: {change}", False) for change in facts.get(ADAPTED, ()))
     if sound:
-        yield "data", f"{len(sound)} of {len(DATASETS)} data sets of {data} were read, and can be trained on", False
+        yield "data", f"{len(sound)} data sets of {data} were read and can be trained on", False
         yield "masses", _masses(sound, data), False
 
 

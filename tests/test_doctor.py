@@ -18,7 +18,7 @@ def lines_of(capsys):
 def test_the_embedded_replica_is_ready(capsys):
     assert examine() == 0
     lines = lines_of(capsys)
-    assert "  ok       data: 12 of 12 data sets of replica were read, and can be trained on" in lines
+    assert "  ok       data: 16 data sets of replica were read and can be trained on" in lines  # the experts too
     assert lines[-1] == "ready: make reproduce-table6"
 
 
@@ -55,3 +55,14 @@ def test_a_folder_that_is_not_there_is_one_line(capsys):
     lines = lines_of(capsys)
     assert sum("PROBLEM" in line for line in lines) == 1
     assert "  PROBLEM  data: data source 'path:/no/such/folder': there is no folder /no/such/folder" in lines
+
+
+def test_official_files_that_are_not_there_are_fetched_by_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    assert examine("d4rl", "smoke") == 0
+    lines = lines_of(capsys)
+    assert f"  ok       data: official files to be fetched into {tmp_path}: 1, 0.30 GB" in lines
+    assert lines[-1] == "ready: make reproduce-table6 DATA=d4rl PRESET=smoke"
+    toy_file(tmp_path / "hopper_medium-v2.hdf5")
+    assert examine("d4rl", "smoke") == 1
+    assert "hopper_medium-v2.hdf5 is not D4RL's hopper_medium-v2.hdf5: it has" in capsys.readouterr().out

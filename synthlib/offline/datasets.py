@@ -12,6 +12,7 @@ from synthlib.machine.files import make_folder
 from synthlib.offline.arrays import clip_actions
 from synthlib.offline.episodes import episode_bounds, known_timeouts
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
+from synthlib.offline.official import is_official
 from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 
@@ -116,11 +117,11 @@ def load(
     digest = checksum(name, data, cache)
     names = (*ARRAYS, "next_observations") if next_observations else ARRAYS
     if cache is None:
-        arrays, metadata = _read(files, environment, names)
+        arrays, metadata = _read(files, environment, names, cache)
     else:
         kind = "next" if next_observations else "plain"
         folder = Path(cache) / "datasets" / f"{name}-{digest[:16]}-{kind}-{_CHECKS}"
-        arrays, metadata = _unpacked(folder, lambda: _read(files, environment, names))
+        arrays, metadata = _unpacked(folder, lambda: _read(files, environment, names, cache))
     return OfflineDataset(
         name=name,
         environment=environment,
@@ -230,10 +231,10 @@ def _time_limit_rows(terminals: np.ndarray, limit: int, after_limit: int) -> np.
 
 
 def _read(
-    files: Sequence[Path], environment: str, names: Sequence[str]
+    files: Sequence[Path], environment: str, names: Sequence[str], cache: str | Path | None
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The arrays of one file, or of two files joined, and the metadata of each file."""
-    parts = [_read_file(path, environment, names) for path in files]
+    parts = [_read_file(path, environment, names, cache) for path in files]
     metadata = [facts for _, facts in parts]
     arrays = [part for part, _ in parts]
     if len(arrays) == 1:
@@ -248,8 +249,15 @@ def _read(
     return {name: np.concatenate([part[name] for part in arrays]) for name in shared}, metadata
 
 
-def _read_file(path: Path, environment: str, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of one file that are in ``names``, checked and adapted, and its metadata."""
+def _read_file(
+    path: Path, environment: str, names: Sequence[str], cache: str | Path | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of one file that are in ``names``, checked and adapted, and its metadata.
+
+    D4RL's own files, known by their checksum, are read as D4RL's program reads them, whatever their flags say.
+    """
+    if is_official(path, cache):
+        return read_d4rl_file(path, environment, names)
     arrays, metadata = read_d4rl_file(path, environment)
     actions, timeouts, notes = arrays["actions"], known_timeouts(arrays, environment, path), []
     arrays["actions"] = clip_actions(actions)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from synthlib.machine.download import DownloadError, fetch
-from synthlib.offline.hdf5 import read_d4rl_file, sha256_of
+from synthlib.offline.datasets import load
+from synthlib.offline.hdf5 import sha256_of
 from synthlib.offline.official import file_name, gigabytes, official_file
-from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
+from synthlib.offline.sources import DataSource, checksum, parse_source
 from synthlib.paths import data_cache
-from synthlib.tasks import DATASETS, environment_of
+from synthlib.tasks import DATASETS
 
 OFFICIAL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"
 _ADVICE = (
@@ -97,19 +98,13 @@ def main() -> None:
         if wanted := to_be_fetched(names, data):
             print(wanted, flush=True)
         prepare(names, data, data_cache())
-        if data.kind == "path":
-            _read(names, data)
+        if data.kind == "path":  # nothing is known of its files but what is in them
+            for name in names:
+                load(name, data)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     known = {"d4rl": "D4RL's by their SHA-256", "replica": "as in its manifest", "path": "each read and checked"}
     print(f"{len(names)} data set{'s' if len(names) > 1 else ''} ready in {data.folder}: {known[data.kind]}")
-
-
-def _read(names: Iterable[str], data: DataSource) -> None:
-    """Read the files, of which no SHA-256 is known. Raises ``DataFileError`` for a damaged one."""
-    for name in names:
-        for path in find_files(name, data):
-            read_d4rl_file(path, environment_of(name))
 
 
 if __name__ == "__main__":

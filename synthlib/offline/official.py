@@ -67,6 +67,15 @@ def gigabytes(names: Iterable[str]) -> float:
     return sum(official_file(name).bytes for name in names) / 1e9
 
 
+def is_official(path: Path, cache: str | Path | None = None) -> bool:
+    """Whether a file is one of D4RL's, whatever it is called. A file of another size is not read.
+
+    ``cache`` as in :func:`synthlib.offline.checksums.file_checksum`.
+    """
+    size = path.stat().st_size
+    return any(size == known.bytes and file_checksum(path, cache) == known.sha256 for known in OFFICIAL_FILES.values())
+
+
 def official_checksum(path: Path, cache: str | Path | None = None) -> str:
     """SHA-256 of a file that has the name of an official file and must be that file.
 
