@@ -157,7 +157,7 @@ lab: $(VENV)/installed
 	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
 doctor: $(VENV)/installed
-	@$(SYNTHLIB) doctor --data $(call quoted,DATA) --preset $(call quoted,PRESET)
+	@$(SYNTHLIB) doctor $(WHAT)
 
 test: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2

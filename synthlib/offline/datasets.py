@@ -19,7 +19,7 @@ from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_CLIP = 0.999  # CQL only: a tanh policy cannot reach +-1 (faithfulness 6.1)
 Q_MAX_REWARDS = 100  # 1 / (1 - discount), discount 0.99: no discounted return exceeds so many times the largest reward
-ADAPTED = "adapted"  # key in the metadata of a file: sentences on what the loader changed
+ADAPTED = "adapted"  # key in the metadata of a file: sentences on what the loader changed, or took as it is
 _CHECKS = 2  # counts up when files are checked more strictly: what was unpacked before is then not believed
 Array = TypeVar("Array")  # a NumPy array, or a tensor where an agent learns
 
@@ -33,7 +33,7 @@ class OfflineDataset:
     does not say where (:func:`synthlib.offline.episodes.known_timeouts`). ``next_observations`` (N, O) is None unless
     :func:`load` was asked for it. ``data_source`` is replica, d4rl or path:DIR. ``checksum``, the SHA-256 of the
     content, belongs to a run's identity; the files' folder does not. ``metadata`` maps the name of each file to the
-    metadata that the file contains. Its key :data:`ADAPTED` has a sentence for all that the loader changed.
+    metadata that the file contains. Its key :data:`ADAPTED` has sentences on what the loader changed or found odd.
     """
 
     name: str
@@ -259,14 +259,14 @@ def _read_file(
     if is_official(path, cache):
         return read_d4rl_file(path, environment, names)
     arrays, metadata = read_d4rl_file(path, environment)
-    actions, timeouts, notes = arrays["actions"], known_timeouts(arrays, environment, path), []
+    timeouts, note = known_timeouts(arrays, environment, path)
+    notes = [note] if note else []
+    if timeouts is not None:
+        arrays["timeouts"] = timeouts
+    actions = arrays["actions"]
     arrays["actions"] = clip_actions(actions)
     if arrays["actions"] is not actions:
         notes.append(f"actions reach {np.abs(actions).max():.3g} and are clipped to [-1, 1], as MuJoCo does")
-    if timeouts is not None and timeouts is not arrays.get("timeouts"):
-        arrays["timeouts"] = timeouts
-        count = np.count_nonzero(timeouts)
-        notes.append(f"time ran out in {count:,} rows, as next_observations show and the flags do not say")
     return {name: arrays[name] for name in names if name in arrays}, metadata | ({ADAPTED: notes} if notes else {})
 
 

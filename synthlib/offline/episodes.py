@@ -16,6 +16,7 @@ from synthlib.tasks import MAX_EPISODE_STEPS
 
 NEVER_TERMINATE = ("halfcheetah",)
 TOLERANCE = 1e-3  # relative and absolute: two columns of one file may be rounded differently, float16 at worst
+LACKING = 0.01  # share of the ends of episodes that flags may lack; D4RL's own files lack one in two thousand
 _BLOCK = 100_000  # rows that are compared at once
 
 
@@ -30,13 +31,15 @@ def episode_bounds(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def known_timeouts(
     arrays: Mapping[str, np.ndarray], environment: str, where: str | Path, limit: int = MAX_EPISODE_STEPS
-) -> np.ndarray | None:
-    """Where time ran out, bool (N,), in the checked ``arrays`` of one file; None where D4RL's program counts the steps.
+) -> tuple[np.ndarray | None, str]:
+    """(timeouts, note): where time ran out, bool (N,), in the checked ``arrays`` of one file, and what its flags lack.
+
+    ``timeouts`` is None where D4RL's program counts the steps. ``note`` is "" for a file whose flags say all.
 
     * A file without ``timeouts``, or with ``timeouts`` that are False everywhere, does not say where time ran out. It
       ran out where ``next_observations`` show that an episode ends, if this is ``limit`` steps after the last end.
-    * D4RL's medium-expert files are two files joined, and nothing marks the last row of the first. So a file with
-      ``timeouts`` may lack one end, and is read as D4RL's program reads it.
+    * D4RL's medium-expert files are two files joined, and nothing marks the last row of the first. So flags may lack
+      one end in a hundred (:data:`LACKING`); such a file is read as D4RL's program reads it, across that row.
 
     Raises :class:`DataFileError`, whose message begins with ``where``, for all else that contradicts the flags: an
     episode of more than ``limit`` steps, rows that are not followed by their successor, no end at all, ends in most
@@ -56,17 +59,19 @@ def known_timeouts(
     overlong = np.flatnonzero(lengths > limit)
     silent = timeouts is None or not timeouts.any()
     if silent and len(broken) and not len(overlong) and (lengths[np.searchsorted(ends, broken)] == limit).all():
-        return np.isin(np.arange(len(marked)), broken)
+        note = f"time ran out in {len(broken):,} rows, as next_observations show and the flags do not say"
+        return np.isin(np.arange(len(marked)), broken), note
     hidden = len(broken) + int(((lengths[overlong] - 1) // limit).sum())
-    if len(broken) and (silent or hidden > 1):
+    few = not silent and hidden <= LACKING * np.count_nonzero(marked)
+    if len(broken) and not few:
         raise DataFileError(
             f"{where}: next_observations is not the next row's observation in {len(broken):,} of the "
             f"{np.count_nonzero(~marked):,} rows that end no episode (first: {broken[0]}), so rows were moved, left "
             "out or joined; put them into the order of collection, and set timeouts to True where recording stopped"
         )
     if timeouts is None and (terminals.any() or len(terminals) >= limit):
-        return None
-    if len(overlong) and (silent or hidden > 1):
+        return None, ""
+    if len(overlong) and not few:
         start = int(lengths[: overlong[0]].sum())
         raise DataFileError(
             f"{where}: no episode ends in the {lengths[overlong[0]]:,} steps from row {start} on, but the time limit "
@@ -78,7 +83,7 @@ def known_timeouts(
             f"{where}: no episode ends in its {len(marked):,} rows; "
             "set terminals or timeouts to True in the last row of every episode"
         )
-    return timeouts
+    return timeouts, f"{hidden:,} ends of episodes are not marked, as in D4RL's own joined files" if hidden else ""
 
 
 def _check_terminals(terminals: np.ndarray, environment: str, where: str | Path) -> None:

@@ -28,7 +28,11 @@ def file_of(lengths, flags, unfinished=0, next_observations=True, seed=0):
 
 
 def known(arrays, environment="hopper"):
-    return known_timeouts(arrays, environment, "file", LIMIT)
+    return known_timeouts(arrays, environment, "file", LIMIT)[0]
+
+
+def note(arrays):
+    return known_timeouts(arrays, "hopper", "file", LIMIT)[1]
 
 
 def without(arrays, name):
@@ -41,12 +45,13 @@ def without(arrays, name):
 )
 def test_flags_that_fit_are_left_as_they_are(flags, next_observations):
     arrays = file_of((4, 10, 7), flags, unfinished=3, next_observations=next_observations)
-    assert known(arrays) is arrays["timeouts"]
+    assert known(arrays) is arrays["timeouts"] and note(arrays) == ""
 
 
 def test_timeouts_that_are_all_false_are_found_in_the_successors():
     arrays = file_of((4, 10, 10, 7), ("terminals", "", "", "terminals"), unfinished=3)
     np.testing.assert_array_equal(np.flatnonzero(known(arrays)), [13, 23])
+    assert note(arrays) == "time ran out in 2 rows, as next_observations show and the flags do not say"
     np.testing.assert_array_equal(np.flatnonzero(known(without(arrays, "timeouts"))), [13, 23])
     arrays["next_observations"] = arrays["next_observations"].astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(np.flatnonzero(known(arrays)), [13, 23], err_msg="rounding is no jump")
@@ -61,9 +66,16 @@ def test_without_timeouts_and_successors_d4rls_program_counts():
 
 def test_the_seam_of_two_joined_files_is_read_as_d4rl_reads_it():
     """D4RL's own medium-expert files: the unfinished end of the first runs on into the second, beyond the limit."""
-    arrays = file_of((4, 10, 6, 10, 10), ("terminals", "timeouts", "", "timeouts", "timeouts"))
-    assert known(arrays) is arrays["timeouts"]
-    assert known(without(arrays, "next_observations")) is arrays["timeouts"]
+    lengths, flags = [10, 9] * 60, ["timeouts", "terminals"] * 60
+    arrays = file_of([*lengths, 6, *lengths], [*flags, "", *flags])
+    for one in (arrays, without(arrays, "next_observations")):
+        assert known(one) is arrays["timeouts"]
+        assert note(one) == "1 ends of episodes are not marked, as in D4RL's own joined files"
+    arrays = file_of([*lengths[:60], 6, *lengths[:20]], [*flags[:60], "", *flags[:20]])
+    with pytest.raises(DataFileError, match="next_observations is not the next row's observation in 1 of the"):
+        known(arrays)
+    with pytest.raises(DataFileError, match="no episode ends in the 16 steps"):
+        known(without(arrays, "next_observations"))
 
 
 @pytest.mark.parametrize(
