@@ -144,8 +144,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         print(f"table, figures and verdict: {page}")
         print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
     if options.table == "all" and options.source == "own":
-        for page in pages_of(options.preset):
-            _make_page(page.name, options)
+        for made in pages_of(options.preset):
+            _make_page(made.name, options)
     return 0
 
 

@@ -14,14 +14,18 @@ import numpy as np
 
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, transition_probabilities, transition_row
 
+_NEXT_TO_NOTHING = 1e-4
+
 
 class Centroids(NamedTuple):
     """The centroids of the P pairs that the data contain."""
 
     pairs: np.ndarray  # (P,) int64: s * A + a
+    rows: np.ndarray  # (P,) int64: number of the pair's transition row
     visits: np.ndarray  # (P,) int64: transitions that start with the pair
     empirical: np.ndarray  # (P, W) float64
     exact: np.ndarray  # (P, W) float64
+    total: float  # variance of the next states themselves
 
 
 class Spread(NamedTuple):
@@ -40,7 +44,8 @@ class Learned(NamedTuple):
 
     ``structure`` and ``noise`` are the coefficients of a regression of the predictions, without their mean, on the
     exact centroids and on the sampling noise: 0 when every pair gets the same prediction, 1 when every pair gets its
-    empirical centroid. A coefficient is NaN where there is nothing to learn (IID data have no structure).
+    empirical centroid. A coefficient is NaN where there is next to nothing to learn: a part with less than 0.01 % of
+    the variance of the next states, as the structure of IID data.
     """
 
     structure: float
@@ -60,15 +65,16 @@ def centroids(config: MDPConfig, transitions: IndexTransitions, state_table: np.
     table = state_table.astype(np.float64)
     number = transitions.observations * config.actions + transitions.actions
     pairs, place, visits = np.unique(number, return_inverse=True, return_counts=True)
-    following = table[transitions.next_observations]
-    sums = [np.bincount(place, following[:, dimension]) for dimension in range(table.shape[1])]
-    return Centroids(pairs, visits, np.stack(sums, axis=1) / visits[:, None], exact_centroids(config, pairs, table))
+    sums = [np.bincount(place, column[transitions.next_observations]) for column in table.T]
+    empirical, exact = np.stack(sums, axis=1) / visits[:, None], exact_centroids(config, pairs, table)
+    total = variance(table, np.bincount(transitions.next_observations, minlength=len(table)))
+    return Centroids(pairs, row_numbers(config, pairs), visits, empirical, exact, total)
 
 
 def exact_centroids(config: MDPConfig, pairs: np.ndarray, state_table: np.ndarray) -> np.ndarray:
     """The mean vector of the next state for each of ``pairs`` (P,), numbers s * A + a: float64 (P, W)."""
     _, first, place = np.unique(row_numbers(config, pairs), return_index=True, return_inverse=True)
-    means = [_mean_vector(config, *divmod(pair, config.actions), state_table) for pair in pairs[first].tolist()]
+    means = [_mean_vector(config, pair, state_table) for pair in pairs[first].tolist()]
     return np.stack(means)[place]
 
 
@@ -80,22 +86,20 @@ def row_numbers(config: MDPConfig, pairs: np.ndarray) -> np.ndarray:
     return transition_row(config, states, actions)
 
 
-def _mean_vector(config: MDPConfig, state: int, action: int, state_table: np.ndarray) -> np.ndarray:
-    row = None if config.kind == "iid" else transition_probabilities(config, state, action)
+def _mean_vector(config: MDPConfig, pair: int, state_table: np.ndarray) -> np.ndarray:
+    row = None if config.kind == "iid" else transition_probabilities(config, *divmod(pair, config.actions))
     return state_table.mean(axis=0) if row is None else row @ state_table / row.sum(dtype=np.float64)
 
 
-def spread(config: MDPConfig, transitions: IndexTransitions, state_table: np.ndarray) -> Spread:
-    """How far the centroids of the data lie apart; arguments and errors as for :func:`centroids`."""
-    found = centroids(config, transitions, state_table)
-    following = np.bincount(transitions.next_observations, minlength=len(state_table))
+def spread(found: Centroids) -> Spread:
+    """How far the centroids lie apart."""
     return Spread(
-        total=variance(state_table.astype(np.float64), following),
+        total=found.total,
         empirical=variance(found.empirical, found.visits),
         exact=variance(found.exact, found.visits),
         noise=variance(found.empirical - found.exact, found.visits),
         pairs=len(found.pairs),
-        distinct=len(np.unique(row_numbers(config, found.pairs))),
+        distinct=len(np.unique(found.rows)),
     )
 
 
@@ -108,7 +112,7 @@ def learned(predictions: np.ndarray, found: Centroids) -> Learned:
     """What ``predictions`` (P, W), one for each pair of ``found``, have of the centroids."""
     weights, noise = found.visits, found.empirical - found.exact
     scale = np.sqrt(weights)[:, None]
-    there = [variance(part, weights) > 1e-12 for part in (found.exact, noise)]
+    there = [variance(part, weights) > _NEXT_TO_NOTHING * found.total for part in (found.exact, noise)]
     parts = [(_centred(part, weights) * scale).ravel() for part in (found.exact, noise)]
     regressors = np.stack([part for part, is_there in zip(parts, there, strict=True) if is_there], axis=1)
     wanted = (_centred(predictions, weights) * scale).ravel()

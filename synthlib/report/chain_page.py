@@ -3,11 +3,9 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import LogNorm
 
 from synthlib.generators.information import (
     information,
@@ -18,6 +16,7 @@ from synthlib.generators.information import (
 )
 from synthlib.generators.markov_chain import ChainConfig, initial_distribution, row
 from synthlib.report.figures import COLOURS, Drawing, finish, panels_in_a_grid, sorted_probabilities
+from synthlib.report.heat_maps import TIMES_UNIFORM, heat_maps
 from synthlib.report.printed import with_printed_average
 
 FIGURE_7 = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -27,22 +26,16 @@ _SOLVED = 1_000  # states; of larger chains only some rows are made
 _SAMPLED_ROWS = 10
 
 
-def heat_maps(temperatures: Sequence[float], states: int = 100) -> Drawing:
+def transitions(temperatures: Sequence[float], states: int = 100) -> Drawing:
     """All transition probabilities of a chain, a panel per temperature."""
-    columns = len(temperatures)
-    figure, axes = plt.subplots(1, columns, figsize=(2.9 * columns, 3.4), sharey=True, layout="constrained")
-    norm, words, image = LogNorm(0.1, 100, clip=True), [], None
-    for axis, temperature in zip(axes, temperatures, strict=True):
-        config = ChainConfig(states=states, temperature=temperature)
-        image = axis.imshow(transition_matrix(config) * states, norm=norm, cmap="Greys", interpolation="nearest")
-        axis.set_title(f"tau = {temperature:g}\n{_learnable(config):.4f} nat to learn", fontsize=10)
-        axis.set_xlabel("next state")
-        words.append(f"tau {temperature:g}: {_learnable(config):.4f}")
-    axes[0].set_ylabel("state")
-    figure.colorbar(image, ax=axes, label="times 1/S", shrink=0.8)
+    chains = [ChainConfig(states=states, temperature=temperature) for temperature in temperatures]
+    maps = {
+        f"tau = {chain.temperature:g}\n{_learnable(chain):.4f} nat to learn": transition_matrix(chain) * states
+        for chain in chains
+    }
     note = "Probability of the next state as a multiple of the uniform 1/S, on a logarithmic scale from 0.1 to 100."
-    figure.supxlabel(note, fontsize=8)
-    return figure, (
+    words = [f"tau {chain.temperature:g}: {_learnable(chain):.4f}" for chain in chains]
+    return heat_maps(maps, TIMES_UNIFORM, "times 1/S", ("next state", "state"), note), (
         f"Heat maps of the transition matrix of {states} states: a few dark cells a row at the lowest temperature, "
         f"even grey at the highest. {note} To learn, of {math.log(states):.3f} nat: {'; '.join(words)}."
     )

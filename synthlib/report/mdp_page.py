@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import LogNorm
 
 from synthlib.generators.information import entropy, mdp_information, mdp_tables
 from synthlib.generators.mdp import (
@@ -20,6 +19,7 @@ from synthlib.generators.mdp import (
 )
 from synthlib.kernels.twins import best
 from synthlib.report.figures import COLOURS, Drawing, panels_in_a_grid
+from synthlib.report.heat_maps import TIMES_UNIFORM, heat_maps
 from synthlib.report.printed import with_printed_average
 from synthlib.tasks import DIMENSIONS
 
@@ -39,11 +39,11 @@ def vector_tables(environment: str = "halfcheetah") -> Drawing:
         1, 3, figsize=(11, 3.8), width_ratios=(states.shape[1], actions.shape[1] + 3, 26), layout="constrained"
     )
     for axis, table, name in ((left, states, "state"), (middle, actions, "action")):
-        image = axis.imshow(table, aspect="auto", cmap="Greys", vmin=-1, vmax=1, interpolation="nearest")
+        axis.imshow(table, aspect="auto", cmap="Greys", vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(f"vectors of the {name}s", fontsize=10)
         axis.set_xlabel("dimension")
         axis.set_ylabel(name)
-    figure.colorbar(image, ax=middle, label="entry")
+    figure.colorbar(middle.images[0], ax=middle, label="entry")
     distances = np.linalg.norm(states[:, None] - states, axis=-1)
     nearest = np.where(np.eye(len(states), dtype=bool), np.inf, distances).min(axis=1)
     every = distances[np.triu_indices(len(states), 1)]
@@ -65,24 +65,14 @@ def vector_tables(environment: str = "halfcheetah") -> Drawing:
 
 def first_steps(temperatures: Sequence[float]) -> Drawing:
     """Where trajectories are after 0, 1, 2, ... steps, exact, a panel per temperature."""
-    figure, axes = plt.subplots(
-        1, len(temperatures), figsize=(3.9 * len(temperatures), 3.0), sharey=True, layout="constrained"
-    )
-    norm, words, image = LogNorm(0.1, 100, clip=True), [], None
-    for axis, temperature in zip(axes, temperatures, strict=True):
-        occupied = occupation(tempered(temperature), STEPS)
-        image = axis.imshow(
-            occupied * occupied.shape[1], norm=norm, cmap="Greys", aspect="auto", interpolation="nearest"
-        )
-        axis.set_title(f"tau = {temperature:g}", fontsize=10)
-        axis.set_xlabel("state")
-        axis.set_yticks(range(0, STEPS + 1, 3))
-        spread = np.exp(entropy(occupied))  # the number of equally likely states that has the same entropy
-        words.append(f"tau {temperature:g}: " + ", ".join(f"{spread[t]:.0f}" for t in (0, 1, 2, STEPS)))
-    axes[0].set_ylabel("steps")
-    figure.colorbar(image, ax=axes, label="times 1/S")
+    occupied = {temperature: occupation(tempered(temperature), STEPS) for temperature in temperatures}
+    maps = {f"tau = {temperature:g}": rows * rows.shape[1] for temperature, rows in occupied.items()}
     note = "Probability of each state as a multiple of the uniform 1/S, on a logarithmic scale from 0.1 to 100."
-    figure.supxlabel(note, fontsize=8)
+    figure = heat_maps(maps, TIMES_UNIFORM, "times 1/S", ("state", "steps"), note, aspect="auto")
+    words = []
+    for temperature, rows in occupied.items():
+        spread = np.exp(entropy(rows))  # the number of equally likely states that has the same entropy
+        words.append(f"tau {temperature:g}: " + ", ".join(f"{spread[t]:.0f}" for t in (0, 1, 2, STEPS)))
     return figure, (
         f"Where the trajectories are, step by step. {note} Effective number of states, exp of the entropy, after 0, 1, "
         f"2 and {STEPS} steps: {'; '.join(words)}."
@@ -128,24 +118,17 @@ def shared_rows(states: int = 100) -> Drawing:
 
 def visits(temperatures: Sequence[float]) -> Drawing:
     """How often a million transitions visit each pair of state and action, a panel per temperature."""
-    columns = len(temperatures)
-    figure, axes = plt.subplots(1, columns, figsize=(3.3 * columns, 3.9), sharey=True, layout="constrained")
-    words, image = [], None
-    for axis, temperature in zip(axes, temperatures, strict=True):
+    maps, words = {}, []
+    for temperature in temperatures:
         config = tempered(temperature)
         data = best(generate, config)(config)
         counts = np.zeros((config.states, config.actions), dtype=int)
         np.add.at(counts, (data.observations, data.actions), 1)
-        shown = np.ma.masked_equal(counts, 0)  # white
-        image = axis.imshow(shown, norm=LogNorm(0.2, 20_000), cmap="Greys", interpolation="nearest")
         seen = f"{(counts > 0).sum():,} of {counts.size:,} pairs"
-        axis.set_title(f"tau = {temperature:g}\n{seen}", fontsize=10)
-        axis.set_xlabel("action")
+        maps[f"tau = {temperature:g}\n{seen}"] = counts
         words.append(f"tau {temperature:g}: {seen}, at most {counts.max():,} visits of one")
-    axes[0].set_ylabel("state")
-    figure.colorbar(image, ax=axes, label="visits", shrink=0.8)
     alt = "Visits of each pair of state and action in a million transitions, white where there is none."
-    return figure, f"{alt} {'; '.join(words)}."
+    return heat_maps(maps, (0.2, 20_000), "visits", ("action", "state")), f"{alt} {'; '.join(words)}."
 
 
 def by_temperature(temperatures: Sequence[float] = TEMPERATURES) -> pd.DataFrame:

@@ -13,6 +13,7 @@ Reading these files needs neither PyTorch nor pandas.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,5 +79,5 @@ def pages_of(preset: str) -> list[Page]:
     return [page for page in pages if page.home == page.name and preset in page.sizes]
 
 
-def _read(name: str) -> dict[str, object]:
+def _read(name: str) -> dict[str, Any]:
     return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text())

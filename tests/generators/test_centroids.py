@@ -36,7 +36,7 @@ def made(config, width=17):
 )
 def test_the_spread_of_the_paper_s_data(config, empirical, exact, pairs, distinct):
     """Halfcheetah's vectors, a million transitions: most of the MDP's spread is sampling noise."""
-    found = spread(*made(config))
+    found = spread(centroids(*made(config)))
     assert found.total == pytest.approx(0.3425, abs=1e-3)
     assert found.empirical == pytest.approx(empirical, abs=5e-6)
     assert found.exact == pytest.approx(exact, abs=5e-6)
@@ -81,7 +81,7 @@ def test_no_other_prediction_has_a_smaller_error_than_the_empirical_centroids():
 
 @pytest.mark.parametrize("config", [DEFAULT, IID, HOT, INDEPENDENT, MDPConfig(trajectories=100), MDPConfig(states=10)])
 def test_the_formula_is_near(config):
-    found = spread(*made(config))
+    found = spread(centroids(*made(config)))
     exact, noise = expected_spread(config, config.trajectories * config.length, found.pairs, found.total)
     assert exact == pytest.approx(found.exact, rel=0.05, abs=1e-9)
     assert noise == pytest.approx(found.noise, rel=0.05)
