@@ -89,7 +89,7 @@ def cell_text(executed: str | Path, tag: str) -> str:
     """What the cell tagged ``tag`` printed in an executed notebook. ValueError when no cell has the tag."""
     for cell in nbformat.read(executed, as_version=4).cells:
         if tag in cell.metadata.get("tags", []):
-            return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+            return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
     raise ValueError(f"{Path(executed).name} has no cell tagged {tag!r}")
 
 
