@@ -3,13 +3,14 @@
 Which file holds which part of the paper:
 
     3.1  Decision Transformer                       dt/model.py, windows.py, finetuning.py, evaluation.py
-    3.2  Markov chain data                          generators/markov_chain.py
+    3.2  Markov chain data (Figure 7)               generators/markov_chain.py, information.py, report/chain_page.py
     3.2  pre-training on tokens                     dt/pretraining.py
     3.3  Wikipedia (Table 1)                        generators/text.py, dt/clusters.py
     3.4  ablations of the chain (Tables 2-5)        params/table2.yaml to table5.yaml
-    4.1  MDP data                                   generators/mdp.py
+    4.1  MDP data                                   generators/mdp.py, information.py, report/mdp_page.py
     4.1  pre-training of the critics                cql/pretraining.py
     4.2  CQL (Tables 6-8)                           cql/agent.py, networks.py, params/table6.yaml to table8.yaml
+    4.3  why IID data work                          generators/centroids.py, report/centroid_page.py
     A.1  hyperparameters of DT (Tables 9, 10)       dt/pretraining.py, model.py, finetuning.py: their configurations
     A.1  cost of DT (Tables 11, 12)                 report/statistics.py, study/cost.py
     A.2  hyperparameters of CQL (Tables 15, 16)     cql/pretraining.py, agent.py: their configurations

@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
 from synthlib.machine.files import may_not_write
 from synthlib.paths import NOTEBOOKS
+from synthlib.study.pages import load_page, page_names, pages_of
 from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    known = [*artefact_names(), *page_names()]
     for name, text in (
         ("plan", "print what a table needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "notebook":
             command.add_argument("notebook", metavar="NOTEBOOK", help="its file's name, without .ipynb")
         if name in ("plan", "run", "reproduce", "show", "publish"):
-            command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(artefact_names())}, all")
+            command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(known)}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
         if name in ("run", "reproduce"):
@@ -105,7 +108,10 @@ def _plan(options: argparse.Namespace) -> int:
         if totals["core-hours"].isna().any():
             print("Hours of the plain versions need `make bench`, which measures how much slower they are here.")
         return 0
-    print(_open(options).plan(options.table))
+    if options.table in page_names():
+        print(load_page(options.table).plan(options.preset))
+    else:
+        print(_open(options).plan(options.table))
     return 0
 
 
@@ -121,6 +127,8 @@ def _run(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     from synthlib.notebooks import run_notebook
 
+    if options.table in page_names():
+        return _make_page(options.table, options)
     runs, executed = _open(options), set()
     for name in _names(options):
         runs.prepare(name)
@@ -136,6 +144,25 @@ def _reproduce(options: argparse.Namespace) -> int:
         print(report.text())
         print(f"table, figures and verdict: {page}")
         print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+    if options.table == "all" and options.source == "own":
+        for made in pages_of(options.preset):
+            _make_page(made.name, options)
+    return 0
+
+
+def _make_page(name: str, options: argparse.Namespace) -> int:
+    """Execute the notebook of a page that needs no fine-tuning run, and print what it says."""
+    from synthlib.notebooks import cell_text, run_notebook
+
+    if options.source != "own":
+        raise ParameterError(f"{name} is made without fine-tuning runs, so it has no source of runs: leave it out")
+    page = load_page(name)
+    print(page.plan(options.preset))
+    path, folder = NOTEBOOKS / page.notebook, page.folder(options.preset)
+    executed = run_notebook(path, folder, _known_parameters(path, options))
+    print(cell_text(executed, page.shows))
+    print(f"the page: {executed.with_suffix('.html')}")
+    print(f"its figures and numbers as PNG, SVG and CSV: {folder}")
     return 0
 
 
@@ -171,19 +198,26 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from synthlib.notebooks import notebook_parameters, run_notebook
+    from synthlib.notebooks import run_notebook
     from synthlib.report.data_page import page_folder
 
     path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
     if not path.exists():
         there = ", ".join(sorted(known.stem for known in NOTEBOOKS.glob("*.ipynb")))
         raise ParameterError(f"no notebook called {path.stem!r}; there are: {there}")
-    known = notebook_parameters(path)
-    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
-    given = {name: value for name, value in parameters.items() if name in known}
-    page = run_notebook(path, page_folder(path.stem, options.preset, options.data), given).with_suffix(".html")
+    folder = page_folder(path.stem, options.preset, options.data)
+    page = run_notebook(path, folder, _known_parameters(path, options)).with_suffix(".html")
     print(f"the page: {page}")
     return 0
+
+
+def _known_parameters(path: Path, options: argparse.Namespace) -> dict[str, str | int]:
+    """The options of the command line that the notebook ``path`` has as parameters."""
+    from synthlib.notebooks import notebook_parameters
+
+    known = notebook_parameters(path)
+    given = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
+    return {name: value for name, value in (given | {"workers": options.workers}).items() if name in known}
 
 
 def _scoreboard(options: argparse.Namespace) -> int:
@@ -225,6 +259,8 @@ def _open(options: argparse.Namespace) -> "OwnRuns | AuthorsRuns":
 
 def _names(options: argparse.Namespace) -> list[str]:
     """The artefact that was asked for, or all that this source of runs can make."""
+    if options.table in page_names():
+        raise ParameterError(f"{options.table} has no fine-tuning runs; make reproduce-{options.table} makes it all")
     if options.table != "all":
         return [options.table]
     if options.source == "authors":

@@ -85,6 +85,14 @@ def run_notebook(path: str | Path, folder: str | Path, parameters: dict[str, Any
     return executed
 
 
+def cell_text(executed: str | Path, tag: str) -> str:
+    """What the cell tagged ``tag`` printed in an executed notebook. ValueError when no cell has the tag."""
+    for cell in nbformat.read(executed, as_version=4).cells:
+        if tag in cell.metadata.get("tags", []):
+            return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    raise ValueError(f"{Path(executed).name} has no cell tagged {tag!r}")
+
+
 @contextlib.contextmanager
 def _kernel_of_this_interpreter() -> Iterator[None]:
     """While open, the kernel called python3 is ``sys.executable``, also when the user's Jupyter has another python3."""

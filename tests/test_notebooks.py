@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from synthlib.notebooks import NotebookFailed, notebook_parameters, run_notebook
+from synthlib.notebooks import NotebookFailed, cell_text, notebook_parameters, run_notebook
 from tests.common import ROOT
 
 
@@ -66,6 +66,17 @@ def test_unknown_and_wrongly_typed_parameters_are_refused(notebook, tmp_path, pa
     with pytest.raises(ValueError, match=message):
         run_notebook(notebook, tmp_path / "out", parameters)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_tagged_cell_printed_can_be_read(notebook, tmp_path):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[1].source += "\nprint('not this', file=sys.stderr)"
+    book.cells[1].metadata["tags"] = ["finding"]
+    nbformat.write(book, notebook)
+    executed = run_notebook(notebook, tmp_path / "out", {"size": 4})
+    assert cell_text(executed, "finding").split() == [sys.executable, "aaaa"]
+    with pytest.raises(ValueError, match=r"example\.ipynb has no cell tagged 'other'"):
+        cell_text(executed, "other")
 
 
 def test_a_notebook_without_parameters_cell_is_refused(tmp_path):

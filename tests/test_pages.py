@@ -1,6 +1,7 @@
 """Every notebook: stripped in git, parameterised, and executed in the smoke preset through the commands users type."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from synthlib.notebooks import notebook_parameters
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.report.data_page import find
+from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs
 
@@ -21,6 +23,16 @@ OF_CQL = sorted(n for n in PAGES.values() if load_artefact(n).algorithm == "cql"
 # These are ours alone: the authors' logs have no run of them.
 OURS = {"pretraining_recipes", "dt_pretraining_seeds"}
 OF_DT = sorted({n for n in PAGES.values() if load_artefact(n).algorithm == "dt"} - OURS)
+
+
+# Worked solutions of exercises: Python in a folded part of a page.
+SOLUTION = re.compile(r"<details><summary>Solution</summary>.*?```python\n(.*?)```", re.DOTALL)
+SOLVED = {
+    f"{path.stem}-{number}": solution
+    for path in ALL
+    for cell in nbformat.read(path, as_version=4).cells
+    for number, solution in enumerate(SOLUTION.findall(cell.source), 1)
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +97,39 @@ def test_the_page_of_similarities_draws_every_arm(shared_outputs):
     for arm in load_artefact("figure12").arms:
         assert f"weights RI vs FT {arm} " in drawn and f"features RI vs FT {arm} " in drawn
     assert "What the paper says of Figure 12" in done.stdout and "missing: " not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["figure7", "section4_1", "section4_3"])
+def test_a_page_without_fine_tuning_runs_is_made_by_its_name(name, shared_outputs):
+    page = load_page(name)
+    done = synthlib("reproduce", name, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    folder = shared_outputs / "smoke" / page.home
+    html = (folder / page.notebook).with_suffix(".html").read_text()
+    cells = nbformat.read(folder / page.notebook, as_version=4).cells
+    for shown in (page, load_page(page.home)):  # Figure 7 brings section 3.2 along
+        (cell,) = (cell for cell in cells if shown.shows in cell.metadata.get("tags", []))
+        assert len(cell.outputs[0].text) > 100
+    assert f"{name}: {page.title}" in done.stdout and "the page: " in done.stdout
+    drawn = sorted(folder.glob("*.png"))
+    assert len(drawn) >= 4
+    for path in drawn:
+        assert path.with_suffix(".svg").stat().st_size > 0
+        assert path.with_suffix(".alt.txt").read_text().strip()
+    assert html.count("<img") == html.count("<img style") and html.count('alt="') >= len(drawn)
+
+
+def test_pages_of_sections_have_two_exercises_with_solutions():
+    notebooks = {load_page(name).notebook.removesuffix(".ipynb") for name in page_names()}
+    assert {f"{notebook}-{number}" for notebook in notebooks for number in (1, 2)} <= set(SOLVED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_solution_runs(name):
+    """Each solution ends with an assertion of what it found."""
+    assert "assert " in SOLVED[name]
+    exec(SOLVED[name], {})
 
 
 @needs_logs

@@ -6,7 +6,7 @@ run's seed determines the initial weights and the noise of actions. There is an 
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,8 @@ def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, A
     walker2d share it.
     """
     observation_width, action_width = DIMENSIONS[environment]
-    mdp = MDPConfig(trajectories=settings["mdp_trajectories"])
-    mdp = replace(mdp, **arm.get("mdp", {}))
+    # Made at once: an arm that gives the states alone has as many actions (faithfulness 4.1).
+    mdp = MDPConfig(**({"trajectories": settings["mdp_trajectories"]} | arm.get("mdp", {})))
     seed, hidden = arm.get("pretraining_seed", 42), CQLConfig(**arm.get("cql", {})).hidden
     config = CriticPretrainingConfig(observation_width, action_width, mdp, seed, hidden=hidden)
     wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 
@@ -258,30 +257,3 @@ def authors_block(
             rows = [row(config, context) for context in tokens[:, :t]]
             tokens[:, t] = generator.multinomial(1, rows).argmax(axis=1)
     return tokens
-
-
-class Information(NamedTuple):
-    """What a model can learn from a chain, in nats per token."""
-
-    entropy_rate: float  # the best loss of a model that knows the past
-    stationary_entropy: float  # the best loss of a model that does not know the past
-    mutual_information: float  # their difference
-
-
-def information(config: ChainConfig) -> Information:
-    """What a model can learn from a chain of order 1 (faithfulness 1.10). Solves S equations, S up to about 5000.
-
-    Raises ValueError for any other chain.
-    """
-    if config.kind != "chain" or config.order != 1:
-        raise ValueError(f"only a chain of order 1 has one stationary row, not {config.kind} of order {config.order}")
-    matrix = np.stack([row(config, [token]) for token in range(config.states)])
-    equations = matrix.T - np.eye(config.states)
-    equations[-1] = 1  # one equation follows from the others; in its place, the probabilities sum to 1
-    stationary = np.linalg.solve(equations, np.eye(config.states)[-1])
-    rate = stationary @ _entropy(matrix)
-    return Information(float(rate), float(_entropy(stationary)), float(_entropy(stationary) - rate))
-
-
-def _entropy(probabilities: np.ndarray) -> np.ndarray:
-    return -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=-1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from synthlib.machine.files import write_text
-from synthlib.report.figures import save_figure
+from synthlib.report.figures import Drawing, save_figure
 from synthlib.report.tables import latex_table
 
 if TYPE_CHECKING:
@@ -58,13 +58,24 @@ class ReportFiles:
         return path
 
     def image(self, name: str) -> Any:
-        """A saved figure as an IPython HTML object. It carries the alt text, which nbconvert would drop of an image."""
-        from IPython.display import HTML
+        """A saved figure as :func:`picture` shows it."""
+        return picture(self.figure(name))
 
-        path = self.figure(name)
-        alt = html.escape(path.with_suffix(".alt.txt").read_text().strip(), quote=True)
-        data = base64.b64encode(path.read_bytes()).decode()
-        return HTML(f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">')
+
+def picture(path: Path) -> Any:
+    """A saved figure as an IPython HTML object. It carries the alt text, which nbconvert would drop of an image."""
+    from IPython.display import HTML
+
+    alt = html.escape(path.with_suffix(".alt.txt").read_text().strip(), quote=True)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return HTML(f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">')
+
+
+def show(drawing: Drawing, path: Path) -> Any:
+    """Save a (figure, alt text) under ``path`` without suffix: PNG, SVG and alt text; returns the :func:`picture`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_figure(*drawing, path)
+    return picture(path.with_suffix(".png"))
 
 
 def _written(frame: pd.DataFrame) -> pd.DataFrame:

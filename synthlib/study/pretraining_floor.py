@@ -9,7 +9,8 @@ can be stopped and resumed. Short sequences are enough, because the chain rememb
 import sys
 
 from synthlib.dt.pretraining_jobs import pretraining_job
-from synthlib.generators.markov_chain import ChainConfig, information
+from synthlib.generators.information import information
+from synthlib.generators.markov_chain import ChainConfig
 from synthlib.paths import store_root
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store

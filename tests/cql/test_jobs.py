@@ -7,6 +7,7 @@ from synthlib.cql import jobs as cql_jobs
 from synthlib.cql.jobs import finetuning_job, pretraining_job
 from synthlib.runs import loop
 from synthlib.runs.store import Store
+from synthlib.study.params import load_artefact
 from tests.common import train
 
 SETTINGS = {
@@ -68,6 +69,15 @@ def test_a_pretraining_seed_is_another_file_and_42_is_the_usual_one(random_hoppe
 def test_settings_that_contradict_each_other_are_refused(arm, words):
     with pytest.raises(ValueError, match=words):
         finetuning_job(arm, "hopper-medium", 0, SETTINGS, None)
+
+
+@pytest.mark.parametrize("arm", ["S=10", "S=100000", "CQL+Identity", "CQL+Mapping"])
+def test_an_mdp_has_as_many_actions_as_states(arm):
+    """Faithfulness 4.1, 4.7 and 4.8, where an arm gives the states alone."""
+    settings = (load_artefact("table6").arms | load_artefact("table29").arms)[arm]
+    mdp = pretraining_job("hopper", settings, SETTINGS).config["mdp"]
+    assert mdp["actions"] == mdp["states"] == settings["mdp"]["states"] != 100
+    assert mdp["trajectories"] == SETTINGS["mdp_trajectories"]
 
 
 def test_pretraining_is_shared_by_environments_of_equal_width(outputs):
