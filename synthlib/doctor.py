@@ -16,13 +16,14 @@ from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
 from synthlib.machine.processors import usable_processors
 from synthlib.machine.requirements import entries, read_lock
-from synthlib.offline import replay_check
 from synthlib.offline.environments import make_environment
+from synthlib.offline.replay_check import physics_findings
 from synthlib.offline.sources import checksum, find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
-from synthlib.tasks import DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
+from synthlib.tasks import DATASETS, ENVIRONMENTS
 
 _LEAST_FREE_GB = 1
+_REPLAYED = 300  # recorded steps of each robot
 
 
 def examine(data: str = "replica") -> int:
@@ -110,10 +111,9 @@ def _data(data: str) -> str:
 
 
 def _masses(data: str) -> str:
-    """Which body masses the data were made with: stored steps of the robots whose masses changed are replayed."""
-    names = (f"{environment}-medium" for environment in WITH_OLD_CAPSULES)
-    found = [replay_check.report(name, data) for name in names if _is_there(name, data)]
-    return "; ".join(found) or "no hopper or walker2d data to replay"
+    """Which body masses the data were made with: recorded steps of each robot are replayed."""
+    present = [name for name in DATASETS if _is_there(name, data)]
+    return "\n           ".join(physics_findings(present, data, _REPLAYED)) or "no data to replay"
 
 
 def _is_there(name: str, data: str) -> bool:

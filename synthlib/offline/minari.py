@@ -15,6 +15,7 @@ import numpy as np
 
 from synthlib.offline.datasets import load, trajectories
 from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
+from synthlib.offline.masses import LABEL, choose_masses
 from synthlib.offline.official import file_name
 from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 
@@ -25,7 +26,8 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     Raises ValueError when its widths do not fit the environment of ``name``, FileNotFoundError when Minari has no such
     data set, ModuleNotFoundError when Minari is not installed.
     """
-    episodes = list(_minari().load_dataset(minari_id).iterate_episodes())
+    minari_data = _minari().load_dataset(minari_id)
+    episodes = list(minari_data.iterate_episodes())
     join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
     truncations = join(lambda episode: episode.truncations)
     arrays = {
@@ -42,7 +44,8 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     path = Path(folder) / file_name(name)
     arrays = check_arrays(arrays, parse_name(name)[0], minari_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_d4rl_file(path, arrays, {"source": f"minari:{minari_id}"})
+    facts = {key: value for key, value in minari_data.storage.metadata.items() if key == LABEL}
+    write_d4rl_file(path, arrays, {"source": f"minari:{minari_id}", **facts})
     return path
 
 
@@ -76,7 +79,7 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
         buffers.append(buffer)
     observation_width, action_width = DIMENSIONS[dataset.environment]
     low, high = REFERENCE_RETURNS[dataset.environment]
-    minari.create_dataset_from_buffers(
+    minari_data = minari.create_dataset_from_buffers(
         minari_id,
         buffers,
         observation_space=Box(-np.inf, np.inf, (observation_width,), np.float32),
@@ -85,6 +88,9 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
         ref_max_score=high,
         description=f"{name} from {dataset.data_source}, SHA-256 {dataset.checksum}",
     )
+    choice = choose_masses(name, data)
+    if not choice.assumed:
+        minari_data.storage.update_metadata({LABEL: choice.masses})
     return len(buffers)
 
 
