@@ -111,6 +111,6 @@ def _join_geoms(model: "mujoco.MjModel", body: int, parts: list[tuple[float, np.
         rotation = entries.reshape(3, 3)
         tensor += rotation * moments @ rotation.T + mass * (arm @ arm * np.eye(3) - np.outer(arm, arm))
     moments, axes = np.linalg.eigh(tensor)
-    axes[:, 2] *= np.linalg.det(axes)  # a rotation, not a reflection
+    axes[:, 2] *= np.sign(np.linalg.det(axes))  # a rotation, not a reflection
     model.body_mass[body], model.body_ipos[body], model.body_inertia[body] = masses.sum(), centre, moments
     mujoco.mju_mat2Quat(model.body_iquat[body], axes.ravel())

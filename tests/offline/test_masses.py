@@ -22,13 +22,6 @@ from tests.common import toy_file
 FILE = "hopper_medium-v2.hdf5"
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    data_identity.cache_clear()
-    yield
-    data_identity.cache_clear()
-
-
 @pytest.fixture
 def hopper(two_tiers, tmp_path, outputs):
     """A real hopper's file that does not say its masses; ``path:<its folder>`` has no other file."""
