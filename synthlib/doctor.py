@@ -18,17 +18,18 @@ from synthlib.kernels.products import ONEDNN
 from synthlib.machine import devices
 from synthlib.machine.processors import usable_processors
 from synthlib.machine.requirements import entries, read_lock
-from synthlib.offline import replay_check
 from synthlib.offline.datasets import ADAPTED, cql_data, load, trajectories
 from synthlib.offline.download import missing_files, to_be_fetched
 from synthlib.offline.environments import make_environment
+from synthlib.offline.replay_check import physics_findings
 from synthlib.offline.sources import find_files
 from synthlib.paths import NOTEBOOKS, ROOT, outputs
 from synthlib.study.params import load_artefact, load_preset
-from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS, WITH_OLD_CAPSULES
+from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS
 
 _LEAST_FREE_GB = 1
 _TABLE = "table6"
+_REPLAYED = 300  # recorded steps of each robot
 
 
 def examine(data: str = "replica", preset: str = "quick") -> int:
@@ -143,10 +144,8 @@ def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
 
 
 def _masses(names: list[str], data: str) -> str:
-    """Which body masses the data were made with: stored steps of the robots whose masses changed are replayed."""
-    replayed = [f"{environment}-medium" for environment in WITH_OLD_CAPSULES]
-    found = [replay_check.report(name, data) for name in replayed if name in names]
-    return "; ".join(found) or "no hopper or walker2d data to replay"
+    """Which body masses the data were made with: recorded steps of each robot are replayed."""
+    return "\n           ".join(physics_findings(names, data, _REPLAYED))
 
 
 def _is_there(name: str, data: str) -> bool:

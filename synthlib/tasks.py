@@ -31,9 +31,10 @@ REFERENCE_RETURNS = {
     "ant": (-325.6, 3879.7),
 }
 
-# Body masses: those of D4RL's time, or those of today's MuJoCo (synthlib.offline.environments says why).
-MASSES = ("d4rl", "stock")
-WITH_OLD_CAPSULES = ("hopper", "walker2d")  # the robots whose masses differ between the two
+# Body masses: those of D4RL's time, those of today's MuJoCo, or the mixture that the embedded replica was made under
+# (synthlib.offline.environments says why). A robot has the masses of one of the first two.
+MASSES = ("d4rl", "stock", "replica")
+REPLICA_MASSES = {"halfcheetah": "stock", "hopper": "d4rl", "walker2d": "d4rl", "ant": "stock"}
 
 
 def parse_name(name: str) -> tuple[str, str]:
@@ -74,12 +75,25 @@ def pad_observation(environment: str, observations: np.ndarray) -> np.ndarray:
     return np.concatenate([observations, padding], axis=-1)
 
 
+def masses_of_robot(environment: str, masses: str) -> str:
+    """The masses, "d4rl" or "stock", that a robot has under a name of :data:`MASSES`.
+
+    Raises ValueError for an unknown name.
+    """
+    if masses not in MASSES:
+        raise ValueError(f"unknown mass set {masses!r}; known: {', '.join(MASSES)}")
+    return REPLICA_MASSES[environment] if masses == "replica" else masses
+
+
 def physics_version(environment: str, masses: str = "d4rl") -> dict[str, str]:
-    """What must be equal for two returns to be comparable; part of a run's identity."""
-    patched = masses == "d4rl" and environment in WITH_OLD_CAPSULES
+    """What must be equal for two returns to be comparable; part of a run's identity.
+
+    ``masses`` is what this robot weighs, whatever the name of the set. So the identities of runs on the replica, some
+    of them published, are as they were before the set had a name of its own.
+    """
     return {
         "environment": GYMNASIUM_IDS[environment],
-        "masses": "d4rl" if patched else "stock",
+        "masses": masses_of_robot(environment, masses),
         "gymnasium": _version("gymnasium"),
         "mujoco": _version("mujoco"),
     }

@@ -328,7 +328,7 @@ def random_policy(environment="hopper", scale=0.3):
     observations, actions = POLICY_WIDTHS[environment]
     sizes = [(observations, 16), (16, 16), (16, actions)]
     layers = [(scale * rng.normal(size=size), np.zeros(size[1])) for size in sizes]
-    facts = {"environment": environment, "masses": "d4rl", "seed": 0, "steps": 500, "algorithm": "random"}
+    facts = {"environment": environment, "body_masses": "d4rl", "seed": 0, "steps": 500, "algorithm": "random"}
     return BehaviourPolicy(layers, facts | {"exploration_noise": 0.1})
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from synthlib.offline.datasets import OfflineDataset, load, trajectories
 from synthlib.offline.episodes import episode_bounds
-from synthlib.tasks import normalised_score
+from synthlib.offline.masses import choose_masses
+from synthlib.tasks import masses_of_robot, normalised_score
 
 BINS = 20
 BARS = " ▁▂▃▄▅▆▇█"
@@ -70,7 +71,8 @@ def card(name: str, data: str = "replica", cache: str | Path | None = None) -> d
 
     It has the keys of :func:`episode_statistics` and these:
 
-    * ``name``, ``source`` (the data source), ``kind`` ("replica" or "as supplied"), ``checksum``, ``masses``;
+    * ``name``, ``source`` (the data source), ``kind`` ("replica" or "as supplied"), ``checksum``;
+    * ``masses``, the body masses for evaluations, and ``masses_why``, half a sentence;
     * ``unfinished_rows`` after the last whole episode, ``largest_reward``, ``largest_action`` (absolute);
     * ``histogram``: the number of episodes (``counts``) by normalised return, between ``edges``;
     * ``provenance``: the metadata of each file;
@@ -88,14 +90,15 @@ def card(name: str, data: str = "replica", cache: str | Path | None = None) -> d
         "source": dataset.data_source,
         "kind": "replica" if replica else "as supplied",
         "checksum": dataset.checksum,
-        "masses": dataset.masses,
+        "masses": _describe_masses(dataset),
+        "masses_why": choose_masses(name, data, cache).why,
         **statistics,
         "unfinished_rows": int(len(dataset) - episode_bounds(dataset.terminals | timeouts)[1][-1]),
         "largest_reward": float(np.max(dataset.rewards)),
         "largest_action": float(np.abs(dataset.actions).max()),
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
         "provenance": dataset.metadata,
-        "differences_from_d4rl": list(REPLICA_DIFFERENCES) + _size_and_level(dataset, statistics) if replica else [],
+        "differences_from_d4rl": [*REPLICA_DIFFERENCES, *_compared(dataset, statistics)] if replica else [],
     }
 
 
@@ -108,9 +111,17 @@ def _timeouts(dataset: OfflineDataset) -> np.ndarray:
     return ends & ~dataset.terminals
 
 
-def _size_and_level(dataset: OfflineDataset, statistics: dict[str, int | float]) -> list[str]:
-    """Sentences that compare the size and the level of a replica with D4RL's, where D4RL's are known."""
+def _describe_masses(dataset: OfflineDataset) -> str:
+    """The name of the masses, and what the robot weighs under it when that is another name."""
+    robot = masses_of_robot(dataset.environment, dataset.masses)
+    return robot if robot == dataset.masses else f"{dataset.masses} (this robot: {robot})"
+
+
+def _compared(dataset: OfflineDataset, statistics: dict[str, int | float]) -> list[str]:
+    """Sentences that compare body masses, size and level of a replica with D4RL's, where D4RL's are known."""
     lines = []
+    if masses_of_robot(dataset.environment, dataset.masses) != "d4rl":
+        lines.append("body masses: today's MuJoCo's; D4RL's MuJoCo weighed capsules otherwise")
     if dataset.name in D4RL_SIZES:
         lines.append(f"size: {len(dataset):,} transitions; D4RL has {D4RL_SIZES[dataset.name]:,}")
     if dataset.tier == "medium":
@@ -134,7 +145,8 @@ def card_markdown(card: dict[str, Any]) -> str:
         f"| episode length | {card['mean_length']:.0f} ± {card['std_length']:.0f} |",
         f"| ended by itself | {card['terminations']:,} of {card['episodes']:,} |",
         f"| normalised returns, {low:.0f} to {high:.0f} | `{''.join(BARS[height] for height in heights)}` |",
-        f"| source, body masses | {card['source']}, {card['masses']} |",
+        f"| source | {card['source']} |",
+        f"| body masses for evaluations | {card['masses']}, {card['masses_why']} |",
         f"| SHA-256 | `{card['checksum'][:16]}` |",
     ]
     lines += [

@@ -12,6 +12,7 @@ from synthlib.machine.files import make_folder
 from synthlib.offline.arrays import clip_actions
 from synthlib.offline.episodes import episode_bounds, known_timeouts
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
+from synthlib.offline.masses import choose_masses, with_label
 from synthlib.offline.official import is_official
 from synthlib.offline.sources import DataSource, checksum, find_files, parse_source
 from synthlib.tasks import MAX_EPISODE_STEPS, parse_name
@@ -32,7 +33,8 @@ class OfflineDataset:
     the environment terminated an episode. ``timeouts`` (N,) bool is True where time ran out, and None when the file
     does not say where (:func:`synthlib.offline.episodes.known_timeouts`). ``next_observations`` (N, O) is None unless
     :func:`load` was asked for it. ``data_source`` is replica, d4rl or path:DIR. ``checksum``, the SHA-256 of the
-    content, belongs to a run's identity; the files' folder does not. ``metadata`` maps the name of each file to the
+    content, belongs to a run's identity; the files' folder does not. ``masses`` are the body masses for evaluations
+    (:func:`synthlib.offline.masses.choose_masses`). ``metadata`` maps the name of each file to the
     metadata that the file contains. Its key :data:`ADAPTED` has sentences on what the loader changed or found odd.
     """
 
@@ -129,26 +131,15 @@ def load(
         data_source=data.label,
         files=files,
         checksum=digest,
-        masses=body_masses(name, files, metadata),
+        masses=choose_masses(name, data, cache).masses,
         observations=arrays["observations"],
         actions=arrays["actions"],
         rewards=arrays["rewards"],
         terminals=arrays["terminals"],
         timeouts=arrays.get("timeouts"),
         next_observations=arrays.get("next_observations"),
-        metadata={path.name: facts for path, facts in zip(files, metadata, strict=True)},
+        metadata={path.name: with_label(facts) for path, facts in zip(files, metadata, strict=True)},
     )
-
-
-def body_masses(name: str, files: Sequence[Path], metadata: Sequence[Mapping[str, Any]]) -> str:
-    """The body masses that a data set was made with; "d4rl" when the ``metadata`` of its ``files`` names none.
-
-    Raises :class:`DataFileError` when two joined files disagree.
-    """
-    masses = {str(facts.get("masses", "d4rl")) for facts in metadata}
-    if len(masses) > 1:
-        raise DataFileError(f"{name}: its files were made with different body masses: {', '.join(map(str, files))}")
-    return masses.pop()
 
 
 def qlearning_transitions(

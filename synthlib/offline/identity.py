@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from functools import cache
 
-from synthlib.offline.datasets import OfflineDataset, body_masses, load
-from synthlib.offline.hdf5 import read_metadata
+from synthlib.offline.datasets import OfflineDataset, load
+from synthlib.offline.masses import choose_masses
 from synthlib.offline.official import official_file
-from synthlib.offline.sources import checksum, find_files
+from synthlib.offline.sources import checksum
 from synthlib.paths import data_cache
 from synthlib.tasks import environment_of
 
@@ -21,17 +21,17 @@ def data_identity(dataset: str, source: str | None) -> tuple[str, str | None, st
 
     ``source`` is the data source: "replica", "d4rl" or "path:DIR". It may be None for a plan that is only counted and
     needs no data; then the checksum is None. D4RL's files are known, so they need not be there. Of other files the
-    attributes are read, and their digests are looked up in the cache or computed once. No array is read, so a file with
-    damaged arrays has an identity too; :func:`check_data` refuses it. Raises ValueError (unknown name or data source),
-    FileNotFoundError, ``DataFileError``.
+    attributes are read, and their digests are looked up in the cache or computed once. Of a file that does not say its
+    masses, some hundred rows are read once. Arrays are not checked, so a file with damaged arrays has an identity too;
+    :func:`check_data` refuses it. Raises ValueError (unknown name or data source), FileNotFoundError,
+    ``DataFileError``.
     """
     if source is None:
         return environment_of(dataset), None, "d4rl"
     if source == "d4rl":
-        return environment_of(dataset), official_file(dataset).sha256, "d4rl"
-    files = find_files(dataset, source)
+        return environment_of(dataset), official_file(dataset).sha256, choose_masses(dataset, source).masses
     digest = checksum(dataset, source, data_cache())
-    return environment_of(dataset), digest, body_masses(dataset, files, [read_metadata(path) for path in files])
+    return environment_of(dataset), digest, choose_masses(dataset, source, data_cache()).masses
 
 
 def check_data(datasets: Iterable[str], source: str) -> None:

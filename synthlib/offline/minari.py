@@ -17,6 +17,7 @@ import numpy as np
 
 from synthlib.offline.datasets import load, trajectories
 from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
+from synthlib.offline.masses import LABEL, choose_masses
 from synthlib.offline.official import file_name
 from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
 
@@ -27,7 +28,7 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     Raises ValueError when its arrays do not fit the environment of ``name``, FileNotFoundError when Minari has no such
     data set here, ModuleNotFoundError when Minari is not installed.
     """
-    episodes = _episodes(minari_id)
+    episodes, facts = _read(minari_id)
     join = lambda column: np.concatenate([column(episode) for episode in episodes])  # noqa: E731
     truncations = join(lambda episode: episode.truncations)
     arrays = {
@@ -44,7 +45,8 @@ def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
     path = Path(folder) / file_name(name)
     arrays = check_arrays(arrays, parse_name(name)[0], minari_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_d4rl_file(path, arrays, {"source": f"minari:{minari_id}"})
+    label = {LABEL: facts[LABEL]} if LABEL in facts else {}
+    write_d4rl_file(path, arrays, {"source": f"minari:{minari_id}", **label})
     return path
 
 
@@ -79,7 +81,7 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
         buffers.append(buffer)
     observation_width, action_width = DIMENSIONS[dataset.environment]
     low, high = REFERENCE_RETURNS[dataset.environment]
-    minari.create_dataset_from_buffers(
+    minari_data = minari.create_dataset_from_buffers(
         minari_id,
         buffers,
         observation_space=Box(-np.inf, np.inf, (observation_width,), np.float32),
@@ -88,15 +90,22 @@ def write_minari(name: str, minari_id: str, data: str = "replica") -> int:
         ref_max_score=high,
         description=f"{name} from {dataset.data_source}, SHA-256 {dataset.checksum}",
     )
+    choice = choose_masses(name, data)
+    if not choice.assumed:
+        minari_data.storage.update_metadata({LABEL: choice.masses})
     return len(buffers)
 
 
-def _episodes(minari_id: str) -> list[Any]:
-    """The episodes of a local Minari data set, with arrays of observations. Errors as of :func:`read_minari`."""
+def _read(minari_id: str) -> tuple[list[Any], dict[str, Any]]:
+    """The episodes of a local Minari data set, with arrays of observations, and its metadata.
+
+    Errors as of :func:`read_minari`.
+    """
     minari = _minari()
     _check_id(minari_id)
     try:
-        episodes = list(minari.load_dataset(minari_id).iterate_episodes())
+        minari_data = minari.load_dataset(minari_id)
+        episodes = list(minari_data.iterate_episodes())
     except OSError as error:
         if "not found locally" in str(error):
             raise FileNotFoundError(
@@ -111,7 +120,7 @@ def _episodes(minari_id: str) -> list[Any]:
     if not isinstance(episodes[0].observations, np.ndarray):
         kind = type(episodes[0].observations).__name__
         raise ValueError(f"{minari_id}: each observation is a {kind}, not an array; it is the data set of another task")
-    return episodes
+    return episodes, dict(minari_data.storage.metadata)
 
 
 def _check_id(minari_id: str) -> None:

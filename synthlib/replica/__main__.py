@@ -15,7 +15,7 @@ from synthlib.paths import outputs
 from synthlib.replica.collection import EMBEDDED_SIZE, embed, regenerate
 from synthlib.replica.selection import keep_both
 from synthlib.replica.training import settings, train
-from synthlib.tasks import ENVIRONMENTS
+from synthlib.tasks import ENVIRONMENTS, MASSES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _collect(options: argparse.Namespace) -> None:
     folder = options.folder or outputs() / f"replica-{options.size}"
-    regenerate(options.environments, options.size, folder, options.trainings, options.processes)
+    where = options.environments, options.size, folder, options.trainings
+    regenerate(*where, options.processes, masses=options.masses)
     print(f"use it with DATA=path:{folder}")
 
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--size", type=_transitions, default=EMBEDDED_SIZE, help=size)
         if name == "collect":
             command.add_argument("--folder", type=Path, help="where to write (default: outputs/replica-SIZE)")
+            command.add_argument("--masses", choices=MASSES, help="default: those that the policies were trained under")
         if name == "train":
             command.add_argument("--steps", type=int, help="length of each training (default: by environment)")
         else:

@@ -22,9 +22,10 @@ from synthlib.machine.processors import usable_processors
 from synthlib.offline.cards import episode_statistics
 from synthlib.offline.environments import unwrapped_environment
 from synthlib.offline.hdf5 import compact, sha256_of, write_d4rl_file
+from synthlib.offline.masses import LABEL
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import BehaviourPolicy, Episode, collect_episode, environment_for, load_policy
-from synthlib.tasks import REFERENCE_RETURNS, pad_observation
+from synthlib.tasks import REFERENCE_RETURNS, masses_of_robot, pad_observation
 
 VERSION = "v0"
 EMBEDDED_SIZE = 48_000  # transitions per tier: keeps twelve files and eight policies under 50 MB
@@ -128,7 +129,7 @@ def write_tier(
     attributes = {
         "source": "replica",
         "environment": facts["environment"],
-        "masses": facts["masses"],
+        LABEL: facts[LABEL],
         "gymnasium": importlib.metadata.version("gymnasium"),
         "mujoco": importlib.metadata.version("mujoco"),
         "algorithm": f"{facts['algorithm']}, seed {facts['seed']}, {facts['steps']:,} steps",
@@ -182,12 +183,15 @@ def regenerate(
     trainings: Path | None = None,
     processes: int | None = None,
     report: Callable[[str], object] = print,
+    masses: str | None = None,
 ) -> None:
     """Roll the committed policies out to ``size`` transitions per tier in ``folder``, for ``DATA=path:FOLDER``.
 
-    Files that exist are kept. A replay buffer cannot be rolled out: medium-replay comes from the training's folder in
-    ``trainings`` when there is one; otherwise it is a copy of the embedded file. Raises ValueError when the new
-    episodes differ from the embedded episodes (:func:`differences`).
+    ``masses`` are the body masses (:data:`synthlib.tasks.MASSES`) of medium and expert; the default are the masses that
+    the policies were trained under. Each file says which it has. Files that exist are kept. A replay buffer cannot be
+    rolled out: medium-replay comes from the training's folder in ``trainings`` when there is one; otherwise it is a
+    copy of the embedded file. Raises ValueError when the new episodes differ from the embedded episodes
+    (:func:`differences`), unless other masses were asked for.
     """
     embedded = read_json(REPLICA_FOLDER / "manifest.json")["files"]
     for environment, tier in itertools.product(environments, (*SEEDS, "medium_replay")):
@@ -197,13 +201,17 @@ def regenerate(
         if (folder / name).exists():
             report(f"{name}: already there")
         elif tier in SEEDS:
+            own = policy.facts[LABEL]
+            comparable = masses_of_robot(environment, masses or own) == masses_of_robot(environment, own)
+            policy = policy._replace(facts=policy.facts | {LABEL: masses or own})
             # Another seed than the embedded data's, so that their comparison is an independent check.
             arrays = episodes_to_arrays(collect(policy, size, SEEDS[tier] + 100, processes, progress=True))
             found = differences(environment, statistics_of(environment, arrays), embedded[name])
-            if found:
+            if found and comparable:
                 raise ValueError(f"{name} came out unlike the embedded data ({'; '.join(found)}): is this {PHYSICS}?")
             entry = write_tier(folder, tier, arrays, policy, SEEDS[tier] + 100, whole=True)
-            report(f"{name}: {entry['transitions']:,} transitions, score {entry['score']:.1f}, as the embedded data")
+            like = "as the embedded data" if comparable else f"under the {masses} masses"
+            report(f"{name}: {entry['transitions']:,} transitions, score {entry['score']:.1f}, {like}")
         elif trainings and (training / "replay").is_dir():
             arrays = replay_arrays(environment, training, policy.facts["steps"], size)
             entry = write_tier(folder, tier, arrays, policy, None, whole=True)

@@ -14,14 +14,15 @@ import torch
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
 from synthlib.offline.environments import unwrapped_environment
+from synthlib.offline.masses import LABEL, with_label
 from synthlib.tasks import MAX_EPISODE_STEPS
 
 
 class BehaviourPolicy(NamedTuple):
     """A ReLU network with a tanh output, and the facts about its training.
 
-    ``layers`` [(W, b), ...] are float64, W (in, out) and b (out,). ``facts``: environment, masses, algorithm, seed,
-    steps, exploration_noise and, after :func:`synthlib.replica.selection.pick`, its score.
+    ``layers`` [(W, b), ...] are float64, W (in, out) and b (out,). ``facts``: environment, body_masses, algorithm,
+    seed, steps, exploration_noise and, after :func:`synthlib.replica.selection.pick`, its score.
     """
 
     layers: list[tuple[np.ndarray, np.ndarray]]
@@ -79,12 +80,12 @@ def load_policy(path: Path) -> BehaviourPolicy:
     with np.load(path) as file:
         count = sum(name.startswith("W") for name in file.files)
         layers = [(file[f"W{i}"].astype(np.float64), file[f"b{i}"].astype(np.float64)) for i in range(count)]
-        return BehaviourPolicy(layers, json.loads(str(file["facts"])))
+        return BehaviourPolicy(layers, with_label(json.loads(str(file["facts"]))))
 
 
 def environment_for(policy: BehaviourPolicy) -> MujocoEnv:
     """The environment that the policy was trained in, with its body masses and without a time limit."""
-    return unwrapped_environment(policy.facts["environment"], policy.facts["masses"])
+    return unwrapped_environment(policy.facts["environment"], policy.facts[LABEL])
 
 
 def collect_episode(

@@ -12,6 +12,7 @@ import torch
 
 from synthlib.machine.files import read_json
 from synthlib.machine.processors import usable_processors
+from synthlib.offline.masses import LABEL, with_label
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import (
     BehaviourPolicy,
@@ -60,8 +61,8 @@ def _evaluations(folder: Path) -> np.ndarray:
 
 def saved_policy(folder: Path, steps: int) -> BehaviourPolicy:
     """The policy that the training in ``folder`` saved after ``steps`` environment steps."""
-    config = read_json(Path(folder) / "config.json")
-    facts = {name: config[name] for name in ("environment", "masses", "seed", "exploration_noise")}
+    config = with_label(read_json(Path(folder) / "config.json"))
+    facts = {name: config[name] for name in ("environment", LABEL, "seed", "exploration_noise")}
     state = torch.load(Path(folder) / "policies" / f"{steps}.pt", weights_only=True)
     return policy_from_torch(state, facts | {"algorithm": "TD3", "steps": int(steps)})
 

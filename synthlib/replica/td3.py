@@ -40,7 +40,7 @@ class TD3Config:
     random_steps: int = 10_000  # uniform actions at the start, without updates
     evaluate_every: int = 5_000
     evaluation_episodes: int = 5
-    masses: str = "d4rl"
+    body_masses: str = "replica"
 
 
 class TD3:

@@ -18,6 +18,7 @@ from synthlib.machine.files import read_json, write_atomically, write_json, writ
 from synthlib.machine.processes import prepare_process
 from synthlib.offline.environments import unwrapped_environment
 from synthlib.offline.evaluation import Evaluation, Evaluator
+from synthlib.offline.masses import with_label
 from synthlib.replica.replay_buffer import ENDED_BY_TIME, ReplayBuffer
 from synthlib.replica.td3 import TD3, TD3Config
 from synthlib.tasks import MAX_EPISODE_STEPS
@@ -53,9 +54,9 @@ def train(config: TD3Config, folder: Path, report: Callable[[str], object] = pri
     folder = Path(folder)
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     _check_config(config, folder / "config.json")
-    env = unwrapped_environment(config.environment, config.masses)
+    env = unwrapped_environment(config.environment, config.body_masses)
     observation_width, action_width = _width(env.observation_space), _width(env.action_space)
-    evaluator = Evaluator(config.environment, config.evaluation_episodes, config.masses)
+    evaluator = Evaluator(config.environment, config.evaluation_episodes, config.body_masses)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     agent = TD3(observation_width, action_width, config)
@@ -141,7 +142,7 @@ def _deterministic(agent: TD3, observations: np.ndarray) -> np.ndarray:
 def _check_config(config: TD3Config, path: Path) -> None:
     wanted = asdict(config)
     if path.exists():
-        found = read_json(path)
+        found = with_label(read_json(path))
         other = [name for name in wanted if name != "steps" and found.get(name) != wanted[name]]
         if other:
             known = ", ".join(f"{name}={found.get(name)!r}" for name in other)

@@ -17,13 +17,11 @@ from matplotlib.figure import Figure
 from synthlib.machine.files import write_json, write_text
 from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_returns
 from synthlib.offline.datasets import load
-from synthlib.offline.hdf5 import DataFileError
-from synthlib.offline.replay_check import report
 from synthlib.offline.sources import checksum, find_files, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs
 from synthlib.report.figures import save_figure
 from synthlib.study.params import ParameterError, presets
-from synthlib.tasks import ENVIRONMENTS, environment_of, normalised_score
+from synthlib.tasks import ENVIRONMENTS, normalised_score
 
 if TYPE_CHECKING:
     from IPython.display import Image
@@ -162,18 +160,6 @@ def return_histograms(names: Sequence[str], source: str) -> Drawing:
     figure.supxlabel("normalised return of an episode (each row has its own scale)", fontsize=9)
     sns.despine(figure)
     return figure, f"Histograms of normalised returns; mean and range: {'; '.join(words)}."
-
-
-def physics_findings(names: Sequence[str], source: str, rows: int) -> list[str]:
-    """A sentence per environment: with which body masses its first data set was made, by replaying ``rows`` steps."""
-    first = {environment_of(name): name for name in reversed(names)}
-    sentences = []
-    for name in reversed(first.values()):
-        try:
-            sentences.append(report(name, source, rows))
-        except DataFileError as error:
-            sentences.append(f"{name}: cannot be replayed: {error}")
-    return sentences
 
 
 def show(drawing: Drawing, path: Path) -> "Image":

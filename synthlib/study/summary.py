@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
-from synthlib.paths import outputs, store_root
+from synthlib.offline.masses import assumptions
+from synthlib.paths import data_cache, outputs, store_root
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe
@@ -42,6 +43,8 @@ class PlanSummary:
             lines.append(f"  {wanted}")
         if absent := left_out(plan.artefact, plan.settings):
             lines.append(f"  not in this preset: {'; '.join(absent)}")
+        if plan.source is not None:
+            lines += [f"  {line}" for line in assumptions(plan.settings["datasets"], plan.source, data_cache())]
         for kind, counts in self.counts.items():
             states = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             lines.append(f"  {kind:<20} {sum(counts.values()):>4} wanted: {states}")

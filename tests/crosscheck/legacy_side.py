@@ -43,8 +43,8 @@ def stepped(path):
     asked = np.load(path)
     env = gym.make(GYM_IDS[str(asked["environment"])], disable_env_checker=True).unwrapped
     env.reset(seed=0)
-    env.model.body_mass[:] = asked["body_mass"]
-    env.model.body_inertia[:] = asked["body_inertia"]
+    for name in ("body_mass", "body_inertia", "body_ipos", "body_iquat"):
+        getattr(env.model, name)[:] = asked[name]
     mujoco.mj_setConst(env.model, env.data)
     answers = []
     for qpos, qvel, action in zip(asked["qpos"], asked["qvel"], asked["actions"]):  # noqa: B905

@@ -7,7 +7,7 @@ import pytest
 
 from synthlib.offline.cards import card, episode_statistics
 from synthlib.offline.datasets import cql_data, load, trajectories
-from synthlib.offline.replay_check import replay
+from synthlib.offline.replay import replay
 from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.policies import collect_episode, environment_for, load_policy
 from synthlib.tasks import DATASETS, DIMENSIONS, ENVIRONMENTS, environment_of
@@ -54,10 +54,8 @@ def test_the_manifest_tells_the_truth(manifest):
 @pytest.mark.parametrize("environment", EMBEDDED)
 def test_stored_transitions_replay_on_the_pinned_physics(environment):
     for tier in ("medium", "medium_replay"):
-        errors = replay(REPLICA_FOLDER / f"{environment}_{tier}-v0.hdf5", environment, rows=150)
-        # The ant's reward takes the torso's place from the integrator's last stage, which no file stores.
-        of_reward = 2e-2 if environment == "ant" else 1e-3
-        assert np.quantile(errors.observation, 0.9) < 1e-3 and np.quantile(errors.reward, 0.9) < of_reward
+        errors = replay(REPLICA_FOLDER / f"{environment}_{tier}-v0.hdf5", environment, "replica", count=150)
+        assert np.quantile(errors.observation, 0.9) < 1e-5 and np.quantile(errors.reward, 0.9) < 1e-5
         assert errors.termination.mean() < 0.02
 
 

@@ -1,22 +1,92 @@
+"""The robots, and what they weigh.
+
+``golden/mujoco_210.npz`` holds what the real MuJoCo 2.1.0, which is inside the PyPI wheel pymujoco 0.0.4 (Python 3.6 to
+3.10), makes of gymnasium's model files: the compiled inertials, and 40 physics steps of each robot. In 20 of
+halfcheetah's steps the torso or the head touches the floor.
+"""
+
+import mujoco
 import numpy as np
 import pytest
 
-from synthlib.offline.environments import make_environment
-from synthlib.tasks import DIMENSIONS, ENVIRONMENTS, normalised_score, pad_observation, physics_version
+from synthlib.offline.environments import make_environment, unwrapped_environment
+from synthlib.tasks import (
+    DIMENSIONS,
+    ENVIRONMENTS,
+    REPLICA_MASSES,
+    normalised_score,
+    pad_observation,
+    physics_version,
+)
+from tests.common import golden
 
 
-def old_capsule_mass(radius, length):
-    """Mass of a capsule as MuJoCo before 2.1.2 computed it: a cylinder of length L + r, density 1000."""
-    return 1000 * np.pi * radius**2 * (length + radius)
+def tensors(axes, moments):
+    """Inertia tensors (B, 3, 3) of bodies in their own frames: the order of the principal axes is MuJoCo's choice."""
+    rotations = np.empty((len(axes), 9))
+    for rotation, quaternion in zip(rotations, axes, strict=True):
+        mujoco.mju_quat2Mat(rotation, quaternion)
+    rotations = rotations.reshape(-1, 3, 3)
+    return rotations * moments[:, None] @ rotations.transpose(0, 2, 1)
 
 
-def test_hopper_weighs_what_it_did_in_d4rls_time():
-    # Radii and lengths of torso, thigh, leg and foot in hopper.xml.
-    expected = [old_capsule_mass(*size) for size in [(0.05, 0.4), (0.05, 0.45), (0.04, 0.5), (0.06, 0.39)]]
-    masses = make_environment("hopper").unwrapped.model.body_mass[1:]
-    np.testing.assert_allclose(masses, expected, rtol=1e-6)
-    stock = make_environment("hopper", masses="stock").unwrapped.model.body_mass[1:]
-    assert 0.5 < stock.sum() - masses.sum() < 0.6
+def physics_steps(model, before, controls):
+    """The state (K, nq + nv) one physics step after each state in ``before`` (K, nq + nv)."""
+    data, after = mujoco.MjData(model), []
+    for state, control in zip(before, controls, strict=True):
+        mujoco.mj_resetData(model, data)
+        data.qpos[:], data.qvel[:] = np.split(state, [model.nq])
+        data.ctrl[:] = control
+        mujoco.mj_step(model, data)
+        after.append(np.concatenate([data.qpos, data.qvel]))
+    return np.array(after)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_robots_weigh_what_they_did_in_d4rls_time(environment):
+    old, model = golden("mujoco_210"), unwrapped_environment(environment, "d4rl").model
+    np.testing.assert_allclose(model.body_mass, old[f"{environment}/body_mass"], rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(model.body_ipos, old[f"{environment}/body_ipos"], atol=1e-15)
+    expected = tensors(old[f"{environment}/body_iquat"], old[f"{environment}/body_inertia"])
+    np.testing.assert_allclose(tensors(model.body_iquat, model.body_inertia), expected, atol=1e-15)
+    assert np.abs(unwrapped_environment(environment, "stock").model.body_mass - model.body_mass).max() > 1e-3
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_robots_move_as_they_did_in_d4rls_time(environment):
+    before, controls, after = (golden("mujoco_210")[f"{environment}/{name}"] for name in ("before", "ctrl", "after"))
+    model = unwrapped_environment(environment, "d4rl").model
+    np.testing.assert_allclose(physics_steps(model, before, controls), after, atol=1e-11)
+    today = unwrapped_environment(environment, "stock").model
+    assert np.median(np.abs(physics_steps(today, before, controls) - after).max(axis=1)) > 1e-3
+
+
+def test_a_head_that_is_dragged_along_the_floor_is_felt():
+    """With MuJoCo's midphase, the floor no longer touches a torso whose centre of mass was moved."""
+    steps = golden("mujoco_210")
+    before, controls, after = (steps[f"halfcheetah/{name}"] for name in ("before", "ctrl", "after"))
+    model = unwrapped_environment("halfcheetah", "d4rl").model
+    model.opt.disableflags = 0
+    wrong = np.abs(physics_steps(model, before, controls) - after).max(axis=1) > 1e-6
+    assert np.count_nonzero(wrong) == 20, "these steps would not show the mistake"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_physics_of_the_replica_and_its_published_runs_are_as_they_were(environment):
+    """Bit by bit: D4RL's masses by the rule of one capsule, or the model as gymnasium loads it."""
+    model, loaded = (unwrapped_environment(environment, masses).model for masses in ("replica", "stock"))
+    expected = {name: getattr(loaded, name).copy() for name in ("body_mass", "body_inertia", "body_ipos", "body_iquat")}
+    if environment in ("hopper", "walker2d"):
+        radius, half_length = loaded.geom_size[1:, :2].T  # of each body's one geom; the first is the floor
+        height = 2 * half_length + radius
+        mass = 1000.0 * np.pi * radius**2 * height
+        expected["body_mass"][1:] = mass
+        expected["body_inertia"][1:] = mass[:, None] * (3 * radius**2 + height**2)[:, None] / 12
+        along = loaded.body_inertia[1:].argmin(axis=1)
+        expected["body_inertia"][np.arange(1, loaded.nbody), along] = mass * radius**2 / 2
+    assert model.opt.disableflags == loaded.opt.disableflags == 0
+    for name, array in expected.items():
+        np.testing.assert_array_equal(getattr(model, name), array, err_msg=name)
 
 
 def test_masses_decide_the_motion_and_are_named_in_the_version():
@@ -28,9 +98,9 @@ def test_masses_decide_the_motion_and_are_named_in_the_version():
         return observation
 
     assert not np.allclose(third_position("d4rl"), third_position("stock"), atol=1e-4)
-    assert physics_version("walker2d")["masses"] == "d4rl"
-    assert physics_version("walker2d", "stock")["masses"] == "stock"
-    assert physics_version("ant")["masses"] == physics_version("ant", "stock")["masses"]
+    for environment in ENVIRONMENTS:
+        assert [physics_version(environment, masses)["masses"] for masses in ("d4rl", "stock")] == ["d4rl", "stock"]
+        assert physics_version(environment, "replica")["masses"] == REPLICA_MASSES[environment]
     assert physics_version("ant")["mujoco"] == "3.3.7"
 
 
@@ -61,7 +131,7 @@ def test_scores_are_0_and_100_at_table_17s_returns():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"unknown environment 'humanoid'; known: halfcheetah"):
         make_environment("humanoid")
-    with pytest.raises(ValueError, match="unknown mass set 'heavy'; known: d4rl, stock"):
+    with pytest.raises(ValueError, match="unknown mass set 'heavy'; known: d4rl, stock, replica"):
         make_environment("hopper", masses="heavy")
     with pytest.raises(ValueError, match="hopper observations have width 11, not 9"):
         pad_observation("hopper", np.zeros((2, 9)))

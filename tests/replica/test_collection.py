@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import h5py
 import numpy as np
@@ -7,8 +8,9 @@ import torch
 
 from synthlib.offline.cards import card, card_markdown, episode_statistics
 from synthlib.offline.datasets import load, trajectories
-from synthlib.offline.hdf5 import read_d4rl_file
-from synthlib.offline.replay_check import replay, report
+from synthlib.offline.hdf5 import read_d4rl_file, read_metadata
+from synthlib.offline.replay import fitting, median_errors, replay
+from synthlib.offline.sources import REPLICA_FOLDER
 from synthlib.replica.__main__ import main
 from synthlib.replica.collection import collect, differences, episodes_to_arrays, regenerate, replay_arrays
 from synthlib.replica.policies import (
@@ -18,7 +20,9 @@ from synthlib.replica.policies import (
     policy_from_torch,
     save_policy,
 )
+from synthlib.replica.selection import saved_policy
 from synthlib.replica.td3 import TD3, TD3Config
+from synthlib.replica.training import train
 from synthlib.tasks import normalised_score
 from tests.common import random_policy, toy_file, write_episodes
 
@@ -166,13 +170,13 @@ def test_stored_transitions_replay_on_their_own_physics_and_on_no_other(tmp_path
     """From the stored states, and from the observations alone; both have float32 precision."""
     write_episodes(tmp_path, episodes, whole)
     path = tmp_path / "hopper_medium-v0.hdf5"
-    errors = replay(path, "hopper", "d4rl", rows=200)
+    errors = replay(path, "hopper", "d4rl", count=200)
     assert len(errors.reward) == 200
     assert np.quantile(errors.observation, 0.99) < 1e-4 and errors.observation.max() < 1e-2
     assert np.quantile(errors.reward, 0.99) < 1e-4
     assert not errors.termination.any()
-    assert np.median(replay(path, "hopper", "stock", rows=200).observation) > 100 * np.median(errors.observation)
-    assert report("hopper-medium", f"path:{tmp_path}", rows=50).endswith("the data fit the d4rl masses")
+    assert np.median(replay(path, "hopper", "stock", count=200).observation) > 100 * np.median(errors.observation)
+    assert fitting(median_errors(path, "hopper", count=50)) == ["d4rl"]
 
 
 def test_statistics_are_those_of_the_episodes(tmp_path, episodes):
@@ -253,6 +257,30 @@ def test_the_command_collects_and_says_how_to_use_it(embedded, tmp_path, capsys)
     assert "0: at least one transition is needed" in capsys.readouterr().err
 
 
+def test_a_replica_can_be_rolled_out_under_other_masses_and_its_files_say_so(embedded, tmp_path, capsys):
+    folder = tmp_path / "heavy"
+    rest = ["--environments", "hopper", "--processes", "1", "--size", "600", "--folder", str(folder)]
+    assert main(["collect", "--masses", "stock", *rest]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("under the stock masses") for line in lines] == [True, True, False, False]
+    path = folder / "hopper_medium-v0.hdf5"
+    assert read_metadata(path)["body_masses"] == "stock" == load("hopper-medium", f"path:{folder}").masses
+    assert fitting(median_errors(path, "hopper", count=50)) == ["stock"]
+    assert load("hopper-medium-replay", f"path:{folder}").masses == "d4rl", "copied from the embedded file"
+
+
+def test_a_policy_of_an_old_training_keeps_the_masses_that_it_was_trained_under(tmp_path):
+    assert all(load_policy(path).facts["body_masses"] == "replica" for path in REPLICA_FOLDER.glob("*.npz"))
+    config = asdict(TD3Config("ant", steps=40)) | {"masses": "d4rl"}
+    del config["body_masses"]
+    folder = tmp_path / "ant"
+    (folder / "policies").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.save(TD3(27, 8, TD3Config("ant", steps=40)).actor.state_dict(), folder / "policies" / "40.pt")
+    assert saved_policy(folder, 40).facts["body_masses"] == "replica"
+    train(TD3Config("ant", steps=40), folder, report=lambda line: None)  # not refused as another training
+
+
 def test_the_command_trains_and_refuses_another_configuration(tmp_path, capsys):
     train = ["train", "--environments", "hopper", "--trainings", str(tmp_path), "--steps", "40"]
     assert main(train) == 0
@@ -291,7 +319,7 @@ def test_an_embedded_file_that_was_touched_is_refused(embedded, episodes):
 def test_files_made_with_different_masses_are_not_joined(tmp_path, episodes):
     write_episodes(tmp_path, episodes, whole=False)
     stock = random_policy()
-    write_episodes(tmp_path, episodes, False, "expert", stock._replace(facts=stock.facts | {"masses": "stock"}))
+    write_episodes(tmp_path, episodes, False, "expert", stock._replace(facts=stock.facts | {"body_masses": "stock"}))
     assert load("hopper-medium", f"path:{tmp_path}").masses == "d4rl"
     with pytest.raises(ValueError, match="different body masses"):
         load("hopper-medium-expert", f"path:{tmp_path}")

@@ -1,12 +1,9 @@
-import shutil
-
 import h5py
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from synthlib.offline.sources import find_files
 from synthlib.report import data_page
 from synthlib.report.data_page import Effort, cards_of, find, summary
 from synthlib.study.params import ParameterError, presets
@@ -60,16 +57,6 @@ def test_histograms_name_the_tier_that_is_missing(two_tiers):
     assert [text.get_text() for text in figure.axes[1].texts] == ["not there"]
     assert "hopper-medium-expert" in alt and "replay" not in alt
     plt.close(figure)
-
-
-def test_each_environment_is_replayed_once_and_contradictions_are_findings(two_tiers, tmp_path):
-    (sentence,) = data_page.physics_findings(*_names(two_tiers), rows=40)
-    assert sentence.startswith("hopper-medium: median one-step error") and "fit the d4rl masses" in sentence
-    shutil.copy(find_files("hopper-medium", two_tiers)[0], tmp_path)
-    with h5py.File(find_files("hopper-medium", f"path:{tmp_path}")[0], "a") as file:
-        file["infos/qvel"][...] += 1
-    (sentence,) = data_page.physics_findings(["hopper-medium"], f"path:{tmp_path}", rows=10)
-    assert "cannot be replayed" in sentence and "do not belong to the observations" in sentence
 
 
 def test_every_preset_has_its_effort(two_tiers, outputs):

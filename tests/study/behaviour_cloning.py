@@ -41,7 +41,8 @@ class Cloning:
         self.policy = nn.Sequential(nn.Linear(observation_width, width), nn.Tanh(), nn.Linear(width, action_width))
         self.optimiser = torch.optim.SGD(self.policy.parameters(), lr=0.1)
         self.every = self.config["evaluation"]["every"]
-        self.evaluator = Evaluator(self.data.environment, self.config["evaluation"]["episodes"])
+        episodes, masses = self.config["evaluation"]["episodes"], self.config["physics"]["masses"]
+        self.evaluator = Evaluator(self.data.environment, episodes, masses)
         self.updates, self.evaluations, self.losses = 0, [], []
 
     def update(self):
