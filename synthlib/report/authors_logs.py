@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from synthlib.paper import paper_costs, paper_table
 from synthlib.paths import data_cache
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS, parse_name
@@ -172,17 +173,46 @@ def _refuse_damage(logs: pd.DataFrame, path: Path) -> None:
 
 
 def log_labels(artefact: Artefact) -> dict[str, str]:
-    """{arm: label in the logs} of an artefact's arms. ValueError for an arm of which the authors left no run."""
-    labels = {}
-    for arm in artefact.arms:
-        name, ratio = artefact.ratios.get(arm, (arm, 1.0))
-        label = artefact.authors.get(name) or LABELS.get(name)
-        if ratio != 1:
-            label = f"{_RATIO_LABELS.get(str(label), label)}@ratio{ratio}"
+    """{arm: label in the logs} of the artefact's arms that the authors ran.
+
+    Left out are arms that are ours (:func:`arms_without_logs`). ValueError for any other arm that the logs do not have.
+    """
+    labels, ours = {}, arms_without_logs(artefact)
+    for arm in (arm for arm in artefact.arms if arm not in ours):
+        label = _label(artefact, arm)
         if artefact.algorithm != "dt" or label not in FOLDERS:
             raise ValueError(f"{artefact.name}: the authors' logs have no run of {arm!r}; they hold no CQL at all")
         labels[arm] = label
     return labels
+
+
+def arms_without_logs(artefact: Artefact) -> list[str]:
+    """The arms that the authors did not run, and that the paper does not show: our controls, and a reader's own arms.
+
+    These are the arms that the description says the authors have no run of, the arms' own controls, every arm of a
+    table that the paper does not print there, and the control on a part of the data.
+    """
+    if artefact.algorithm != "dt":
+        return []
+    number, printed = artefact.paper_table, None
+    if number is not None:
+        printed = set((paper_costs if artefact.metric == "updates" else paper_table)(number)["arm"])
+
+    def is_ours(arm: str) -> bool:
+        name, ratio = artefact.ratios.get(arm, (arm, 1.0))
+        if name in artefact.authors:
+            return artefact.authors[name] is None
+        if name in LABELS:
+            return ratio != 1 and LABELS[name] == LABELS["DT, matched"]
+        return name in artefact.controls.values() or (printed is not None and name not in printed)
+
+    return [arm for arm in artefact.arms if is_ours(arm)]
+
+
+def _label(artefact: Artefact, arm: str) -> str | None:
+    name, ratio = artefact.ratios.get(arm, (arm, 1.0))
+    label = artefact.authors.get(name) or LABELS.get(name)
+    return label if ratio == 1 else f"{_RATIO_LABELS.get(str(label), label)}@ratio{ratio}"
 
 
 def logged_evaluations(logs: pd.DataFrame, artefact: Artefact) -> pd.DataFrame:

@@ -145,7 +145,7 @@ class Report:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """Every arm against the published baseline and the matched control: verdicts, P(improvement), seeds needed.
+        """Every arm against the published baseline and its matched control: verdicts, P(improvement), seeds needed.
 
         Columns of :func:`~synthlib.report.comparisons.against_baseline`, and in the average rows ``improvement,
         improvement_low, improvement_high`` and ``seeds``: how many seeds per arm and data set would find a true
@@ -153,8 +153,7 @@ class Report:
         """
         cells = self.cells[~self.cells["is_average"]]
         frames = []
-        for baseline in self._baselines:
-            arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
+        for baseline, arms in self._compared.items():
             table = against_baseline(cells, baseline, arms)
             for arm in table.loc[table["is_average"], "arm"]:
                 rows = (table["arm"] == arm) & table["is_average"]
@@ -254,16 +253,21 @@ class Report:
         return [f"missing: {line}" for line in self.runs.missing]
 
     @property
-    def _baselines(self) -> list[str]:
-        """The published baseline and the matched control, as far as there are runs of them and of another arm."""
-        there = set(self.cells["arm"])
-        named = [arm for arm in (self.artefact.baseline, self.artefact.control) if arm is not None]
-        return [arm for arm in named if arm in there and len(there) > 1]
+    def _compared(self) -> dict[str, list[str]]:
+        """{published baseline or a matched control: the arms that are compared with it}, as far as there are runs."""
+        artefact = self.artefact
+        there = [arm for arm in artefact.arms if arm in set(self.cells["arm"])]
+        compared: dict[str, list[str]] = {name: [] for name in (artefact.baseline, artefact.control) if name in there}
+        for arm in there:
+            for name in {artefact.baseline, artefact.control_of(arm)} - {arm, None}:
+                if name in there:
+                    compared.setdefault(str(name), []).append(arm)
+        return {name: arms for name, arms in compared.items() if arms}
 
     @property
     def has_comparisons(self) -> bool:
         """Whether arms are compared with each other."""
-        return self.artefact.metric != "updates" and bool(self._baselines)
+        return self.artefact.metric != "updates" and bool(self._compared)
 
     def text(self) -> str:
         """What the terminal shows."""

@@ -21,7 +21,7 @@ from synthlib.study.algorithms import algorithm
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
 _ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
-_OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
+_OPTIONAL_KEYS = {"like", "figures", "authors", "controls", "data_ratios"}
 _PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes"}
 
 Arm = dict[str, Any]
@@ -51,10 +51,12 @@ class Artefact:
     control: str | None
     """The matched control: the arm with the flags of the pre-trained arms, but random weights."""
     arms: dict[str, Arm]
+    controls: dict[str, str] = field(default_factory=dict)
+    """{arm: its own matched control}, for arms whose pre-training starts from other random weights than ``control``"""
     figures: dict[str, Any] = field(default_factory=dict)
     """{name of a figure: keywords of Report.figure}"""
-    authors: dict[str, str] = field(default_factory=dict)
-    """{arm: its label in the authors' logs}, where the label is not the usual one"""
+    authors: dict[str, str | None] = field(default_factory=dict)
+    """{arm: its label in the authors' logs}, where the label is not the usual one; None: they have no run of it"""
     ratios: dict[str, tuple[str, float]] = field(default_factory=dict)
     """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
 
@@ -62,6 +64,10 @@ class Artefact:
     def is_table(self) -> bool:
         """Whether the artefact is shown as a table, not only as figures."""
         return not self.name.startswith("figure")
+
+    def control_of(self, arm: str) -> str | None:
+        """The matched control of ``arm``: what its pre-training starts from, with zero pre-training updates."""
+        return self.controls.get(arm, self.control)
 
 
 def artefact_names() -> list[str]:
@@ -102,6 +108,8 @@ def load_artefact(name: str) -> Artefact:
     for special in ("baseline", "control"):
         if fields[special] is not None and fields[special] not in fields["arms"]:
             raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
+    if absent := sorted({*(named := fields.get("controls", {})), *named.values()} - set(fields["arms"])):
+        raise ParameterError(f"{where}: controls names {', '.join(map(repr, absent))}, not among its arms")
     return Artefact(name=name, ratios=ratios, **fields)
 
 
