@@ -1,13 +1,12 @@
 """The commands behind the Makefile: ``synthlib COMMAND``, or ``python -m synthlib COMMAND``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
-from synthlib.paths import NOTEBOOKS
+from synthlib.paths import NOTEBOOKS, absolute
 from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
 
 if TYPE_CHECKING:
@@ -239,7 +238,7 @@ def _data(text: str) -> str:
 
 def _absolute(path: str) -> str:
     """A notebook runs in a folder of its own, so a path must not depend on where the command was typed."""
-    return os.path.abspath(os.path.expanduser(path)) if path else ""
+    return str(absolute(path)) if path else ""
 
 
 def _arms(text: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ exactly these runs, so every cell must be equal to the digit: :mod:`synthlib.rep
 Only scores, losses and times are there: no weights, no CQL.
 """
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from synthlib.paper import paper_costs, paper_table
-from synthlib.paths import data_cache
+from synthlib.paths import absolute, data_cache, from_environment
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS, parse_name
 
@@ -241,12 +240,12 @@ def find_logs(path: str = "") -> Path:
 
     Raises FileNotFoundError when nothing is at that path, and what :func:`download_logs` raises.
     """
-    named = path or os.environ.get("AUTHORS_LOGS")
-    if not named:
+    named = absolute(path) if path else from_environment("AUTHORS_LOGS")
+    if named is None:
         return download_logs(data_cache() / "authors_logs")
-    if not Path(named).expanduser().exists():
+    if not named.exists():
         raise FileNotFoundError(f"{named} is not there; give a CSV of the authors' logs, or a clone of {REPOSITORY}")
-    return Path(named).expanduser()
+    return named
 
 
 def download_logs(folder: Path, repository: str = REPOSITORY) -> Path:
