@@ -18,8 +18,8 @@ _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 after an error that is told in words, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         return {
             "plan": _plan,
             "run": _run,

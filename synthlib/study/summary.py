@@ -1,5 +1,6 @@
 """A plan compared with the store (trainings wanted, done, shared and missing, expected time), and running a plan."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from synthlib.offline.identity import check_data
@@ -9,7 +10,7 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import run_jobs
-from synthlib.study.params import artefacts_of, left_out, number_of_seeds
+from synthlib.study.params import artefacts_of, left_out
 from synthlib.study.plan import Plan, make_plan
 
 
@@ -34,7 +35,7 @@ class PlanSummary:
         datasets = len(plan.settings["datasets"])
         sizes = f"{len(plan.arms)} arms x {datasets} data set{'s' if datasets > 1 else ''}"
         lines.append(f"{plan.artefact.name}: {plan.artefact.title}")
-        seeds = sorted({number_of_seeds(plan.settings, dataset) for dataset in plan.settings["datasets"]})
+        seeds = sorted(set(Counter((cell.arm, cell.dataset) for cell in plan.cells).values()))
         lines.append(f"  preset {plan.preset}, data {plan.source}: {sizes} x {' or '.join(map(str, seeds))} seeds")
         if absent := left_out(plan.artefact, plan.settings):
             lines.append(f"  not in this preset: {'; '.join(absent)}")

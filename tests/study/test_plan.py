@@ -1,7 +1,6 @@
 import math
 
 import pytest
-import yaml
 
 from synthlib.cql.algorithm import SEEDS
 from synthlib.paper import paper_arms, paper_costs
@@ -17,13 +16,6 @@ from synthlib.study.params import (
 )
 from synthlib.study.plan import distinct_jobs, make_plan
 from synthlib.study.totals import paper_totals
-
-
-def spoil(path, change):
-    fields = yaml.safe_load(path.read_text())
-    change(fields)
-    path.write_text(yaml.safe_dump(fields, sort_keys=False))
-
 
 TABLES = [name for name in artefact_names() if load_artefact(name).paper_table is not None]
 
@@ -83,8 +75,14 @@ def test_a_longer_arm_is_longer_in_every_preset(random_hopper_data, outputs):
     assert {cell.job.updates for cell in make_plan("table28", "paper", None).cells} == {1_000_000, 1_100_000}
 
 
-def test_a_preset_without_a_size_for_an_algorithm_says_which_have_one(own_params):
-    spoil(own_params / "presets.yaml", lambda fields: fields["quick"].pop("cql"))
+def test_a_short_pretraining_does_not_become_the_control_in_a_small_preset(spoil):
+    spoil("table5", lambda fields: fields["arms"].update({"100": {"pretraining_updates": 100}}))
+    plan = make_plan("table5", "smoke", None, ("DT, matched", "100", "1k"))
+    assert {cell.arm: cell.job.requires[0].updates for cell in plan.cells} == {"DT, matched": 0, "1k": 1, "100": 1}
+
+
+def test_a_preset_without_a_size_for_an_algorithm_says_which_have_one(spoil):
+    spoil("presets", lambda fields: fields["quick"].pop("cql"))
     with pytest.raises(ParameterError, match="preset 'quick' has no size for 'cql'; these have: smoke, "):
         make_plan("table6", "quick", "replica")
 
@@ -111,34 +109,34 @@ def test_unknown_names_list_the_known_ones(own_params):
         load_preset("huge", "cql")
 
 
-def test_a_misspelt_or_missing_setting_is_refused(own_params):
-    spoil(own_params / "presets.yaml", lambda fields: fields["quick"]["cql"].update(evaluate_evry=5))
+def test_a_misspelt_or_missing_setting_is_refused(spoil):
+    spoil("presets", lambda fields: fields["quick"]["cql"].update(evaluate_evry=5))
     with pytest.raises(ParameterError, match=r"unknown \['evaluate_evry'\]; known: .*evaluate_every"):
         load_preset("quick", "cql")
-    spoil(own_params / "presets.yaml", lambda fields: fields["smoke"]["cql"].pop("episodes"))
+    spoil("presets", lambda fields: fields["smoke"]["cql"].pop("episodes"))
     with pytest.raises(ParameterError, match=r"missing \['episodes'\]"):
         load_preset("smoke", "cql")
-    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=21))
+    spoil("presets", lambda fields: fields["overnight"]["cql"].update(seeds=21))
     with pytest.raises(ParameterError, match="seeds must be 1 to 20, not 21"):
         load_preset("overnight", "cql")
-    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 7]))
+    spoil("presets", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 7]))
     assert {cell.seed for cell in make_plan("cql_start", "overnight", None).cells} == {666, 7}
-    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 43]))
+    spoil("presets", lambda fields: fields["overnight"]["cql"].update(seeds=[666, 43]))
     with pytest.raises(ParameterError, match=r"seeds must be different ones of 42, 666, .*, not \[666, 43\]"):
         load_preset("overnight", "cql")
-    spoil(own_params / "presets.yaml", lambda fields: fields["overnight"]["dt"]["seeds"].pop("walker2d-medium-expert"))
+    spoil("presets", lambda fields: fields["overnight"]["dt"]["seeds"].pop("walker2d-medium-expert"))
     with pytest.raises(ParameterError, match=r"one number, or one for each of .*walker2d-medium-expert"):
         load_preset("overnight", "dt")
-    spoil(own_params / "table6.yaml", lambda fields: fields.update(baseline="BC"))
+    spoil("table6", lambda fields: fields.update(baseline="BC"))
     with pytest.raises(ParameterError, match="baseline 'BC' is not among its arms"):
         load_artefact("table6")
 
 
-def test_a_misspelt_arm_setting_is_refused(own_params, random_hopper_data):
-    spoil(own_params / "table6.yaml", lambda fields: fields["arms"].update({"S=10": {"mdpp": {"states": 10}}}))
+def test_a_misspelt_arm_setting_is_refused(spoil, random_hopper_data):
+    spoil("table6", lambda fields: fields["arms"].update({"S=10": {"mdpp": {"states": 10}}}))
     with pytest.raises(ParameterError, match=r"arm 'S=10': unknown \['mdpp'\]"):
         load_artefact("table6")
-    spoil(own_params / "table7.yaml", lambda fields: fields["arms"].update({"tau=1": {"mdp": {"temperature": 1}}}))
+    spoil("table7", lambda fields: fields["arms"].update({"tau=1": {"mdp": {"temperature": 1}}}))
     with pytest.raises(ParameterError, match=r"arm 'tau=1': .*temperature"):
         make_plan("table7", "smoke", random_hopper_data)
 
