@@ -52,7 +52,7 @@ class Waiting:
         others, which = (f" and {len(held) - 1} more", "the first") if len(held) > 1 else ("", "it")
         return (
             f"waiting for {describe(job)}{others}: {holder} trains {which}, last sign of life {holder.silent:.0f} s "
-            f"ago. It is taken over {STALE_SECONDS} s after the last one; lock: {self._store.folder(job) / 'claim.json'}"
+            f"ago. It is taken over {STALE_SECONDS} s after the last one; lock: {self._store.folder(job)}/claim.json"
         )
 
     def _held_by_others(self) -> list[tuple[Job, Holder]]:
