@@ -47,6 +47,7 @@ from synthlib.study.params import (
     pretraining_updates,
 )
 from synthlib.study.plan import Plan, make_plan
+from synthlib.study.sizes import run_sizes, unequal_totals
 from synthlib.study.summary import PlanSummary, run_plan
 from synthlib.tasks import environment_of
 
@@ -227,6 +228,8 @@ def runs_of_plan(plan: Plan) -> Runs:
             "report_made_with": _environment(),
         },
         reduced=_is_reduced(plan),
+        sizes=run_sizes(plan),
+        unequal=unequal_totals(plan),
     )
 
 

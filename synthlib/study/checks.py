@@ -41,6 +41,8 @@ OPTIONAL = {
     "authors": mapping_of(or_none(text())),
     "controls": mapping_of(text()),
     "data_ratios": list_of(SHARE),
+    "seeds_on_parts": integer(1),
+    "equal_totals": list_of(list_of(text()), different=False),
 }
 ARM = {"length": number(above=0), "seeds": integer(1)}
 """Keys of every arm, whatever its algorithm; they are no part of a run's identity."""

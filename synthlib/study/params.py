@@ -63,6 +63,10 @@ class Artefact:
     """{arm: its label in the authors' logs}, where the label is not the usual one; None: they have no run of it"""
     ratios: dict[str, tuple[str, float]] = field(default_factory=dict)
     """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
+    seeds_on_parts: int | None = None
+    """On a part of the data the first seeds only, so many; None: all"""
+    equal_totals: tuple[tuple[str, ...], ...] = ()
+    """Groups of arms that have equally many updates in all, pre-training included, in the paper"""
 
     @property
     def is_table(self) -> bool:
@@ -72,6 +76,12 @@ class Artefact:
     def control_of(self, arm: str) -> str | None:
         """The matched control of ``arm``: what its pre-training starts from, with zero pre-training updates."""
         return self.controls.get(arm, self.control)
+
+    def most_seeds(self, arm: str) -> int | None:
+        """So many seeds of a preset at most the arm is trained with; None: all."""
+        on_a_part = self.arms[arm].get("data_ratio", 1) != 1
+        limits = [self.arms[arm].get("seeds"), self.seeds_on_parts if on_a_part else None]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 def artefact_names() -> list[str]:
@@ -103,6 +113,7 @@ def load_artefact(name: str) -> Artefact:
         f"{arm} @ {ratio}": (arm, float(ratio)) for ratio in fields.pop("data_ratios", ()) for arm in fields["arms"]
     }
     _check_relations(fields, where)
+    fields["equal_totals"] = tuple(map(tuple, fields.get("equal_totals", ())))
     if ratios:
         fields["arms"] = {
             label: fields["arms"][arm] | ({} if ratio == 1 else {"data_ratio": ratio})
@@ -123,6 +134,8 @@ def _check_relations(fields: dict[str, Any], where: str) -> None:
         raise ParameterError(f"{where}: controls names {', '.join(map(repr, absent))}, not among its arms")
     if absent := [arm for arm in fields.get("authors", {}) if arm not in arms]:
         raise ParameterError(f"{where}: authors names {absent[0]!r}, which is not among its arms")
+    if absent := [arm for group in fields.get("equal_totals", []) for arm in group if arm not in arms]:
+        raise ParameterError(f"{where}: equal_totals names {absent[0]!r}, which is not among its arms")
     for figure, description in fields.get("figures", {}).items():
         check_figure(description, arms, f"{where}, figure {figure}")
     if not (NOTEBOOKS / fields["notebook"]).is_file():

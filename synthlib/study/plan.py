@@ -94,8 +94,8 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
         _cell(trained, artefact, arm, dataset, seed, settings, source)
         for dataset in settings["datasets"]
         for place, seed in enumerate(seeds_of(settings, dataset, trained.seeds), start=1)
-        for arm, arm_settings in artefact.arms.items()
-        if arm not in absent and (not arms or arm in arms) and place <= arm_settings.get("seeds", place)
+        for arm in artefact.arms
+        if arm not in absent and (not arms or arm in arms) and place <= (artefact.most_seeds(arm) or place)
     )
     return Plan(artefact, preset, settings, source, cells)
 
