@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthlib.paper import paper_costs, paper_table
 from synthlib.paths import absolute, data_cache, from_environment
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS, parse_name
@@ -90,6 +89,7 @@ LABELS = {
 }
 # Labels of the runs on a part of the data; where an arm is not here, it has the label of the runs on all data. Both are
 # followed by @ratio<share>.
+_LENGTHS = {"dt-120k": 1.2, "dt-180k": 1.8, "mc1-160k": 1.6}  # of their runs, in 100,000 updates; the others: 1
 _RATIO_LABELS = {"mc1-s100-t1-20k": "s100", "t10": "t10.0", "iid-20k": "tiid"}
 
 
@@ -174,44 +174,33 @@ def _refuse_damage(logs: pd.DataFrame, path: Path) -> None:
 def log_labels(artefact: Artefact) -> dict[str, str]:
     """{arm: label in the logs} of the artefact's arms that the authors ran.
 
-    Left out are arms that are ours (:func:`arms_without_logs`). ValueError for any other arm that the logs do not have.
+    ValueError when there is no such arm, and for another label than one of :data:`FOLDERS` in the description.
     """
-    labels, ours = {}, arms_without_logs(artefact)
-    for arm in (arm for arm in artefact.arms if arm not in ours):
-        label = _label(artefact, arm)
-        if artefact.algorithm != "dt" or label not in FOLDERS:
-            raise ValueError(f"{artefact.name}: the authors' logs have no run of {arm!r}; they hold no CQL at all")
-        labels[arm] = label
+    labels = {arm: label for arm in artefact.arms if (label := _label(artefact, arm)) is not None}
+    if artefact.algorithm != "dt" or not labels:
+        why = "they hold no CQL at all" if artefact.algorithm == "cql" else "nor of any other arm of it"
+        first = artefact.baseline or next(iter(artefact.arms))
+        raise ValueError(f"{artefact.name}: the authors' logs have no run of {first!r}; {why}")
+    if unknown := [label for label in labels.values() if label not in FOLDERS]:
+        raise ValueError(f"{artefact.name}: the authors' logs have no {unknown[0]!r}; known: {', '.join(FOLDERS)}")
     return labels
 
 
 def arms_without_logs(artefact: Artefact) -> list[str]:
-    """The arms that the authors did not run, and that the paper does not show: our controls, and a reader's own arms.
-
-    These are the arms that the description says the authors have no run of, the arms' own controls, every arm of a
-    table that the paper does not print there, and the control on a part of the data.
-    """
-    if artefact.algorithm != "dt":
-        return []
-    number, printed = artefact.paper_table, None
-    if number is not None:
-        printed = set((paper_costs if artefact.metric == "updates" else paper_table)(number)["arm"])
-
-    def is_ours(arm: str) -> bool:
-        name, ratio = artefact.ratios.get(arm, (arm, 1.0))
-        if name in artefact.authors:
-            return artefact.authors[name] is None
-        if name in LABELS:
-            return ratio != 1 and LABELS[name] == LABELS["DT, matched"]
-        return name in artefact.controls.values() or (printed is not None and name not in printed)
-
-    return [arm for arm in artefact.arms if is_ours(arm)]
+    """The arms of which the authors left no run: our controls, and the arms that a reader has added."""
+    return [arm for arm in artefact.arms if artefact.algorithm == "dt" and _label(artefact, arm) is None]
 
 
 def _label(artefact: Artefact, arm: str) -> str | None:
+    """An arm's label in the logs; None without a run of it. The authors' runs must not be longer than the arm."""
     name, ratio = artefact.ratios.get(arm, (arm, 1.0))
-    label = artefact.authors.get(name) or LABELS.get(name)
-    return label if ratio == 1 else f"{_RATIO_LABELS.get(str(label), label)}@ratio{ratio}"
+    label = artefact.authors[name] if name in artefact.authors else LABELS.get(name)
+    if label is None or _LENGTHS.get(label, 1) > artefact.arms[arm].get("length", 1):
+        return None
+    if ratio == 1:
+        return label
+    part = f"{_RATIO_LABELS.get(label, label)}@ratio{ratio}"
+    return part if part in FOLDERS else None
 
 
 def logged_evaluations(logs: pd.DataFrame, artefact: Artefact) -> pd.DataFrame:

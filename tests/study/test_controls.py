@@ -9,9 +9,11 @@ import torch
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig
 from synthlib.generators.mdp import MDPConfig, generate
+from synthlib.paper import paper_arms, score_table_numbers
 from synthlib.study.params import ParameterError, artefact_names, load_artefact, load_preset
 from synthlib.study.plan import make_plan
 
+PRINTED = {arm for number in score_table_numbers() for arm in paper_arms(number)}
 SMALL_MDP = generate(MDPConfig(states=3, trajectories=1, length=3))
 PRETRAINED = [
     (name, arm)
@@ -19,6 +21,7 @@ PRETRAINED = [
     if (artefact := load_artefact(name)).control is not None
     for arm, settings in artefact.arms.items()
     if settings.get("pretraining") != "none" and settings.get("pretraining_updates") != 0
+    if arm in PRINTED or arm in artefact.controls  # the arms that a reader adds have the start that they are given
 ]
 
 
