@@ -1,7 +1,6 @@
 """The commands behind the Makefile: ``synthlib COMMAND``, or ``python -m synthlib COMMAND``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
 from synthlib.machine.files import may_not_write
-from synthlib.paths import NOTEBOOKS
+from synthlib.paths import NOTEBOOKS, absolute
 from synthlib.study.pages import load_page, page_names, pages_of
 from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
 
@@ -22,8 +21,8 @@ _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 after an error that is told in words, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         return {
             "plan": _plan,
             "run": _run,
@@ -288,7 +287,7 @@ def _data(text: str) -> str:
 
 def _absolute(path: str) -> str:
     """A notebook runs in a folder of its own, so a path must not depend on where the command was typed."""
-    return os.path.abspath(os.path.expanduser(path)) if path else ""
+    return str(absolute(path)) if path else ""
 
 
 def _arms(text: str) -> tuple[str, ...]:

@@ -22,9 +22,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from synthlib.errors import Failed
 from synthlib.machine.files import write_text
-from synthlib.paths import ROOT
+from synthlib.paths import ROOT, settled_variables
 
 KERNEL = "python3"
+_ASSIGNMENT = (ast.Assign, ast.AnnAssign)
 
 
 class NotebookFailed(Failed):
@@ -32,13 +33,27 @@ class NotebookFailed(Failed):
 
 
 def notebook_parameters(path: str | Path) -> dict[str, Any]:
-    """Names and default values in the cell tagged ``parameters``. ValueError when the notebook has no such cell."""
+    """Names and default values in the cell tagged ``parameters``, annotated or not.
+
+    Raises ValueError when the notebook has no such cell, or when a line of it assigns anything but a plain value.
+    """
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            return {ast.unparse(node.targets[0]): ast.literal_eval(node.value) for node in assignments}
+            return dict(_assigned(node, path) for node in ast.parse(cell.source).body if isinstance(node, _ASSIGNMENT))
     raise ValueError(f"{path} has no cell tagged 'parameters'")
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign, path: str | Path) -> tuple[str, Any]:
+    """(name, value) of a line ``name = value`` or ``name: type = value``. ValueError for any other assignment."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    if len(targets) == 1 and isinstance(targets[0], ast.Name) and node.value is not None:
+        with contextlib.suppress(ValueError):
+            return targets[0].id, ast.literal_eval(node.value)
+    raise ValueError(
+        f"{Path(path).name}, the cell tagged 'parameters': `{ast.unparse(node)}` is not a name with a plain default, "
+        "like `size = 3` or `size: int = 3`"
+    )
 
 
 def check_parameters(path: str | Path, parameters: dict[str, Any]) -> None:
@@ -102,10 +117,10 @@ def _kernel_of_this_interpreter() -> Iterator[None]:
         spec.parent.mkdir(parents=True)
         # Errors only: the kernel would warn at every start that its loopback connection is not encrypted.
         argv = [sys.executable, "-m", "ipykernel_launcher", "--log-level=ERROR", "-f", "{connection_file}"]
-        # The kernel starts in another folder, and must import the code that started it, not what is installed.
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        kernel = {"argv": argv, "display_name": "Python 3", "language": "python", "env": {"PYTHONPATH": path}}
-        spec.write_text(json.dumps(kernel))
+        # The kernel runs in another folder: its paths and its synthlib must be those of this process all the same.
+        packages = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = {"PYTHONPATH": packages} | settled_variables()
+        spec.write_text(json.dumps({"argv": argv, "env": env, "display_name": "Python 3", "language": "python"}))
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
         try:
             yield

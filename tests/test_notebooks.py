@@ -79,6 +79,25 @@ def test_what_a_tagged_cell_printed_can_be_read(notebook, tmp_path):
         cell_text(executed, "other")
 
 
+def test_a_typed_parameter_is_a_parameter(notebook, tmp_path):
+    cells = nbformat.read(notebook, as_version=4)
+    cells.cells[0].source = 'size: int = 3  # how often\nname: "str" = "a"'
+    nbformat.write(cells, notebook)
+    assert notebook_parameters(notebook) == {"size": 3, "name": "a"}
+    assert "bbbbb" in printed(run_notebook(notebook, tmp_path / "out", {"size": 5, "name": "b"}))
+    with pytest.raises(ValueError, match=r"size must be int, not '4'; defaults: size=3, name='a'"):
+        run_notebook(notebook, tmp_path / "out", {"size": "4"})
+
+
+@pytest.mark.parametrize("line", ["size: int", "size = name = 3", "size, name = 3, 'a'", "size = 2 * 3"])
+def test_a_parameter_without_a_plain_default_is_refused(notebook, tmp_path, line):
+    cells = nbformat.read(notebook, as_version=4)
+    cells.cells[0].source = line
+    nbformat.write(cells, notebook)
+    with pytest.raises(ValueError, match=r"example\.ipynb, the cell tagged 'parameters': `size.*is not a name with a"):
+        notebook_parameters(notebook)
+
+
 def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("size = 3")]), tmp_path / "bare.ipynb")
     with pytest.raises(ValueError, match=r"bare\.ipynb has no cell tagged 'parameters'"):

@@ -11,17 +11,38 @@ Nothing here needs PyTorch; the trainings are in :mod:`synthlib.cql.jobs`. An ar
 """
 
 from synthlib.runs.job import Algorithm
+from synthlib.runs.settings import PRETRAINED_ARM, group, integer, list_of, number, one_of, yes_or_no
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
 PRETRAINING_UPDATES = 100_000  # paper 4.2
 
+_RATE = number(above=0)
+_MDP = {
+    "kind": one_of("mdp", "iid", "identity", "mapping"),
+    **dict.fromkeys(("states", "actions", "trajectories", "length"), integer(1)),
+    **dict.fromkeys(("policy_temperature", "transition_temperature"), number(above=0, may_be_infinite=True)),
+    "random_start": yes_or_no(),
+    "rows": one_of("authors", "independent"),
+    "seed": integer(0),
+}
+_CQL = {
+    "sampled_actions": integer(1),
+    "discount": number(least=0, most=1),
+    **dict.fromkeys(("policy_learning_rate", "critic_learning_rate", "alpha_learning_rate"), _RATE),
+    "conservative_weight": number(least=0),
+    "temperature": number(above=0),
+    "target_rate": number(above=0, most=1),
+    "safe_q": one_of("next_value", "target", "off"),
+    "hidden": list_of(integer(1), different=False),
+}
+_CRITIC_WEIGHTS = {"kind": one_of("permuted", "norms_only"), "seed": integer(0)}
+
 ALGORITHM = Algorithm(
     name="cql",
     seeds=SEEDS,
-    preset_keys=frozenset({"pretraining_scale", "mdp_trajectories"}),
-    arm_keys=frozenset({"pretraining", "pretraining_updates", "pretraining_seed", "mdp", "cql", "data_ratio"})
-    | {"critic_weights"},
+    preset_keys={"pretraining_scale": number(above=0), "mdp_trajectories": integer(1)},
+    arm_keys=PRETRAINED_ARM | {"mdp": group(_MDP), "cql": group(_CQL), "critic_weights": group(_CRITIC_WEIGHTS)},
     pretraining_updates=lambda arm: PRETRAINING_UPDATES,
     plotted_loss="combined_loss_last_minibatch",  # faithfulness 6.6
     target_over=4,  # faithfulness 6.8

@@ -33,7 +33,7 @@ class DTConfig:
     """Shape and inputs of a model.
 
     Raises ValueError when ``context``, ``return_scale`` or ``time_limit`` is not positive, and when ``time_limit``
-    exceeds the rows of the time embedding.
+    exceeds the rows of the time embedding, or ``width`` cannot be divided among the ``heads``.
     """
 
     observation_width: int
@@ -56,6 +56,8 @@ class DTConfig:
     def __post_init__(self) -> None:
         if min(self.context, self.return_scale, self.time_limit) <= 0:
             raise ValueError(f"context, return_scale and time_limit must be positive: {self.window}")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
         # The default limit is allowed with every table: where all episodes are short, a short table is enough.
         if self.time_limit > max(self.timesteps, MAX_EPISODE_STEPS):
             raise ValueError(

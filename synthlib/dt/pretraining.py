@@ -35,7 +35,8 @@ Logits = Callable[..., torch.Tensor]
 class GPT2PretrainingConfig:
     """Hyperparameters of a pre-training. The defaults are from the paper's Table 9 and, beyond it, the released code.
 
-    Raises ValueError for an unknown ``objective`` or ``decay``, and for sequences longer than the position table.
+    Raises ValueError for an unknown ``objective`` or ``decay``, for sequences longer than the position table, and for a
+    ``width`` that cannot be divided among the ``heads``.
     """
 
     vocabulary: int
@@ -68,6 +69,8 @@ class GPT2PretrainingConfig:
             raise ValueError(f"decay={self.decay!r} is unknown; choose linear or constant")
         if self.sequence_length > self.positions:
             raise ValueError(f"{self.sequence_length} tokens do not fit into {self.positions} positions")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
 
 
 class TransformersAdamW(torch.optim.Optimizer):

@@ -6,7 +6,9 @@ random token. Its owner touches it every 10 seconds, the heartbeat. The lock is 
 * at once, when the owner ran on this host and its process is gone;
 * otherwise when the heartbeat has stopped for two minutes, measured by the clock of the disk.
 
-An owner that was suspended for so long finds another token in the file: :meth:`Claim.check` raises ClaimLost.
+An owner that was suspended for so long finds another token in the file: :meth:`Claim.check` raises ClaimLost. A lock
+that is dated ahead of the disk's clock (the clock was set back, or files were copied) gets the present date from the
+first process that sees it. A living owner does not mind, and of a dead one the heartbeat has stopped two minutes later.
 
 Why not ``filelock.SoftFileLease``, which has an owner record and a heartbeat too (version 4.2.11, tried):
 
@@ -29,6 +31,7 @@ import secrets
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,27 @@ _NAME = "claim.json"
 
 class ClaimLost(RuntimeError):
     """Another process has taken the lock over: this process must stop writing."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The living process that holds a lock."""
+
+    host: str
+    """Empty, like ``pid`` 0, while the process is still writing the lock file."""
+    pid: int
+    silent: float
+    """Seconds since its last heartbeat."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, in this container."""
+        return self.host == _host()
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "another process"
+        return f"process {self.pid} on {'this machine' if self.is_here else self.host.split()[0]}"
 
 
 class Claim:
@@ -96,19 +120,40 @@ def is_claimed(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / _NAME).exists() and not is_stale(folder)
 
 
+def holder(folder: str | os.PathLike[str]) -> Holder | None:
+    """The living process that holds the lock on ``folder``, or None."""
+    path = Path(folder) / _NAME
+    if not path.exists() or is_stale(folder):
+        return None
+    claim = _read(path) or {"host": "", "pid": 0}
+    try:
+        return Holder(claim["host"], claim["pid"], _silence(path))
+    except FileNotFoundError:  # released by now
+        return None
+
+
 def is_stale(folder: str | os.PathLike[str]) -> bool:
     """Whether there is a lock on ``folder`` whose owner is gone, or has not touched it for two minutes."""
     path = Path(folder) / _NAME
     claim = _read(path)
     try:
-        age = _now_on_disk(path.parent) - path.stat().st_mtime
+        silence = _silence(path)
     except FileNotFoundError:
         return False
-    if age > STALE_SECONDS:
+    if silence > STALE_SECONDS:
         return True
     if claim is None:
         return False  # its owner has created the file and is still writing it
     return claim["host"] == _host() and not _is_alive(claim["pid"])
+
+
+def _silence(path: Path) -> float:
+    """Seconds since the last heartbeat of a lock file. FileNotFoundError when there is no such file."""
+    silence = _now_on_disk(path.parent) - path.stat().st_mtime
+    if silence < -HEARTBEAT_SECONDS:
+        with contextlib.suppress(OSError):  # somebody else's file, which this process may only read
+            os.utime(path)
+    return max(silence, 0.0)
 
 
 def _create(path: Path) -> str | None:
@@ -123,10 +168,13 @@ def _create(path: Path) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """What is in a lock file; None when it is not there, or not completely."""
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        claim = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return None
+    is_whole = isinstance(claim, dict) and claim.keys() >= {"host", "pid", "token"}
+    return claim if is_whole else None
 
 
 def _host() -> str:

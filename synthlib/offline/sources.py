@@ -7,7 +7,6 @@ layout). A replica is labelled as a replica everywhere: its scores are not compa
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from synthlib.offline.checksums import file_checksum
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.official import file_name, official_checksum
+from synthlib.paths import absolute, from_environment
 from synthlib.tasks import parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
@@ -43,12 +43,12 @@ def parse_source(data: str | DataSource) -> DataSource:
     if data == "replica":
         return DataSource(kind, REPLICA_FOLDER, data)
     if data == "d4rl":
-        official = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
-        return DataSource(kind, Path(official).expanduser(), data)
+        official = from_environment("D4RL_DATASET_DIR") or absolute("~/.d4rl/datasets")
+        return DataSource(kind, official, data)
     if kind == "path" and rest:
-        folder = Path(rest).expanduser()
+        folder = absolute(rest)
         if not folder.is_dir():
-            raise ValueError(f"data source {data!r}: there is no folder {folder.absolute()}")
+            raise ValueError(f"data source {data!r}: there is no folder {folder}")
         return DataSource(kind, folder, data)
     raise ValueError(f"unknown data source {data!r}; known: replica, d4rl, path:DIR")
 

@@ -9,7 +9,6 @@ exactly these runs, so every cell must be equal to the digit: :mod:`synthlib.rep
 Only scores, losses and times are there: no weights, no CQL.
 """
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthlib.paths import data_cache
+from synthlib.paths import absolute, data_cache, from_environment
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS, parse_name
 
@@ -90,6 +89,7 @@ LABELS = {
 }
 # Labels of the runs on a part of the data; where an arm is not here, it has the label of the runs on all data. Both are
 # followed by @ratio<share>.
+_LENGTHS = {"dt-120k": 1.2, "dt-180k": 1.8, "mc1-160k": 1.6}  # of their runs, in 100,000 updates; the others: 1
 _RATIO_LABELS = {"mc1-s100-t1-20k": "s100", "t10": "t10.0", "iid-20k": "tiid"}
 
 
@@ -172,17 +172,35 @@ def _refuse_damage(logs: pd.DataFrame, path: Path) -> None:
 
 
 def log_labels(artefact: Artefact) -> dict[str, str]:
-    """{arm: label in the logs} of an artefact's arms. ValueError for an arm of which the authors left no run."""
-    labels = {}
-    for arm in artefact.arms:
-        name, ratio = artefact.ratios.get(arm, (arm, 1.0))
-        label = artefact.authors.get(name) or LABELS.get(name)
-        if ratio != 1:
-            label = f"{_RATIO_LABELS.get(str(label), label)}@ratio{ratio}"
-        if artefact.algorithm != "dt" or label not in FOLDERS:
-            raise ValueError(f"{artefact.name}: the authors' logs have no run of {arm!r}; they hold no CQL at all")
-        labels[arm] = label
+    """{arm: label in the logs} of the artefact's arms that the authors ran.
+
+    ValueError when there is no such arm, and for another label than one of :data:`FOLDERS` in the description.
+    """
+    labels = {arm: label for arm in artefact.arms if (label := _label(artefact, arm)) is not None}
+    if artefact.algorithm != "dt" or not labels:
+        why = "they hold no CQL at all" if artefact.algorithm == "cql" else "nor of any other arm of it"
+        first = artefact.baseline or next(iter(artefact.arms))
+        raise ValueError(f"{artefact.name}: the authors' logs have no run of {first!r}; {why}")
+    if unknown := [label for label in labels.values() if label not in FOLDERS]:
+        raise ValueError(f"{artefact.name}: the authors' logs have no {unknown[0]!r}; known: {', '.join(FOLDERS)}")
     return labels
+
+
+def arms_without_logs(artefact: Artefact) -> list[str]:
+    """The arms of which the authors left no run: our controls, and the arms that a reader has added."""
+    return [arm for arm in artefact.arms if artefact.algorithm == "dt" and _label(artefact, arm) is None]
+
+
+def _label(artefact: Artefact, arm: str) -> str | None:
+    """An arm's label in the logs; None without a run of it. The authors' runs must not be longer than the arm."""
+    name, ratio = artefact.ratios.get(arm, (arm, 1.0))
+    label = artefact.authors[name] if name in artefact.authors else LABELS.get(name)
+    if label is None or _LENGTHS.get(label, 1) > artefact.arms[arm].get("length", 1):
+        return None
+    if ratio == 1:
+        return label
+    part = f"{_RATIO_LABELS.get(label, label)}@ratio{ratio}"
+    return part if part in FOLDERS else None
 
 
 def logged_evaluations(logs: pd.DataFrame, artefact: Artefact) -> pd.DataFrame:
@@ -211,12 +229,12 @@ def find_logs(path: str = "") -> Path:
 
     Raises FileNotFoundError when nothing is at that path, and what :func:`download_logs` raises.
     """
-    named = path or os.environ.get("AUTHORS_LOGS")
-    if not named:
+    named = absolute(path) if path else from_environment("AUTHORS_LOGS")
+    if named is None:
         return download_logs(data_cache() / "authors_logs")
-    if not Path(named).expanduser().exists():
+    if not named.exists():
         raise FileNotFoundError(f"{named} is not there; give a CSV of the authors' logs, or a clone of {REPOSITORY}")
-    return Path(named).expanduser()
+    return named
 
 
 def download_logs(folder: Path, repository: str = REPOSITORY) -> Path:

@@ -20,7 +20,7 @@ from synthlib.offline.datasets import load
 from synthlib.offline.sources import checksum, find_files, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs
 from synthlib.report.figures import save_figure
-from synthlib.study.params import ParameterError, presets
+from synthlib.study.params import load_sections
 from synthlib.tasks import ENVIRONMENTS, normalised_score
 
 if TYPE_CHECKING:
@@ -51,14 +51,7 @@ def effort(preset: str) -> Effort:
 
     Raises ParameterError for an unknown preset, and for a section without exactly the fields of :class:`Effort`.
     """
-    known = presets()
-    if preset not in known:
-        raise ParameterError(f"unknown preset {preset!r}; known: {', '.join(known)}")
-    section = known[preset].get("data_page", {})
-    if set(section) != set(Effort._fields):
-        wanted, given = ", ".join(Effort._fields), ", ".join(section) or "nothing"
-        raise ParameterError(f"preset {preset!r}: data_page must give {wanted}; it gives {given}")
-    return Effort(**section)
+    return Effort(**load_sections(preset)["data_page"])
 
 
 def page_folder(notebook: str, preset: str, source: str) -> Path:

@@ -16,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 
 from synthlib.report.figures import COLOURS, Drawing, arm_styles, count_in_thousands, finish, panels_in_a_grid
+from synthlib.study.sizes import with_size
 
 if TYPE_CHECKING:
     from synthlib.report.report import Report
@@ -46,10 +47,17 @@ def described_figure(description: dict[str, Any], report: Report) -> Drawing:
         chosen = options.pop("arms", list(report.artefact.arms))
         names = chosen if isinstance(chosen, dict) else {arm: arm for arm in chosen}
         records = report.runs.records.groupby("arm")["pretraining_updates"].max()
-        shift = {name: int(records.get(names[name], 0)) for name in options.pop("shift", [])}
-        evaluations = report.runs.evaluations
+        moved = {name: names[name] for name in options.pop("shift", [])}
+        shift = {name: int(records.get(arm, 0)) for name, arm in _labels(moved, report).items()}
+        evaluations, names = report.runs.evaluations, _labels(names, report)
         parts = [evaluations[evaluations["arm"] == arm].assign(arm=name) for name, arm in names.items()]
-        return learning_curves(pd.concat(parts, ignore_index=True), list(names), shift=shift, **options)
+        curves = pd.concat(parts, ignore_index=True)
+        notes = [f"{said}." for arms, said in report.runs.unequal.items() if set(arms) <= set(names.values())]
+        if apart := _without_common_updates(curves, shift):
+            shift, notes = {}, [*notes, apart]
+        return learning_curves(curves, list(names), shift=shift, remarks=notes, **options)
+    if "panels" in options:
+        options["panels"] = {title: _labels(names, report) for title, names in options["panels"].items()}
     if kind == "shares":
         return scores_at_shares(report.runs.evaluations, **options)
     if kind == "data":
@@ -57,6 +65,27 @@ def described_figure(description: dict[str, Any], report: Report) -> Drawing:
     if kind == "similarity":
         return similarity_bars(report.cells, list(report.artefact.arms))
     raise ValueError(f"unknown kind of figure {kind!r}; known: curves, shares, data, similarity")
+
+
+def _labels(names: dict[str, str], report: Report) -> dict[str, str]:
+    """{name in a figure: arm}, with the updates that were run where a name says another number."""
+    whole = {base: arm for arm, (base, _) in report.artefact.ratios.items()}  # arms repeated on parts of the data
+    sizes = report.runs.sizes
+    return {with_size(name, sizes.get(whole.get(arm, arm), {})): arm for name, arm in names.items()}
+
+
+def _without_common_updates(curves: pd.DataFrame, shift: dict[str, int]) -> str:
+    """A sentence that refuses to shift curves of which some would begin where others have ended; "" otherwise."""
+    ends = curves.groupby("arm")["updates"].max()
+    shortest = ends.drop(list(shift), errors="ignore").min()
+    apart = {arm: updates for arm, updates in shift.items() if arm in ends.index and updates >= shortest}
+    if not apart:
+        return ""
+    moved = ", ".join(f"{arm} {updates:,}" for arm, updates in apart.items())
+    return (
+        f"Not shifted by the updates of pre-training ({moved}): other curves end after {shortest:,}, and none would be "
+        "left to compare at equal numbers of updates."
+    )
 
 
 def learning_curves(
@@ -67,11 +96,13 @@ def learning_curves(
     shift: dict[str, int] | None = None,
     smoothing: int = SMOOTHING,
     xlabel: str = "fine-tuning updates",
+    remarks: Sequence[str] = (),
 ) -> Drawing:
     """Moving averages over evaluations, mean over seeds, shaded by one standard error.
 
     ``evaluations``: long frame with arm, dataset, seed, updates and each of ``values``. ``over`` "datasets": a panel
     per data set; "average": a panel per value, the mean over data sets. ``shift``: {arm: updates} to the right.
+    ``remarks``: sentences that are added to the note under the figure.
     """
     shift = shift or {}
     there = sorted(evaluations["dataset"].unique(), key=lambda name: [*_PANEL_ORDER, name].index(name))
@@ -99,7 +130,8 @@ def learning_curves(
     if over == "average":
         note.append(f"Mean over {len(there)} data set{'s' if len(there) > 1 else ''}.")
     moved = ", ".join(f"{arm} by {updates:,}" for arm, updates in shift.items())
-    note.append(f"Shifted right by pre-training updates: {moved}." if moved else "")
+    note += [f"Shifted right by pre-training updates: {moved}."] if moved else []
+    note += remarks
     finish(figure, axes, " ".join(note))
     return figure, f"Curves against {xlabel}. {' '.join(note)} At the end: {'; '.join(ends)}."
 

@@ -123,8 +123,8 @@ def power_of_presets(name: str = "table1") -> pd.DataFrame:
         if not can_train(preset, "dt"):
             continue
         settings = load_preset(preset, "dt")
-        arms = [arm for arm in artefact.arms if arm not in left_out(artefact, settings)]
         scores = logged_scores()
+        arms = [arm for arm in artefact.arms if arm in set(scores["arm"]) - set(left_out(artefact, settings))]
         scores = scores[scores["dataset"].isin(settings["datasets"]) & (scores["updates"] == settings["updates"])]
         for baseline in filter(None, (artefact.baseline, artefact.control)):
             for arm in arms:

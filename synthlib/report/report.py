@@ -8,7 +8,8 @@ the files from :mod:`synthlib.report.files`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from synthlib.report.tables import comparison_text, html_frame, html_table, over
 from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
 from synthlib.study.algorithms import algorithm
 from synthlib.study.params import Artefact
+from synthlib.study.sizes import with_size
 from synthlib.tasks import D4RL_DATASETS
 
 _RESAMPLES = 1000
@@ -73,6 +75,10 @@ class Runs:
     provenance: dict[str, Any]  # what else a reader needs to find or repeat the runs, fit for JSON
     reduced: bool = False  # made with fewer updates, of fine-tuning or pre-training, than the paper's
     by_authors: bool = False  # the runs from which the paper was printed, not ours
+    # What was run in place of the paper's numbers of updates, and arms that are not to be compared for that reason:
+    # run_sizes and unequal_totals of synthlib.study.sizes.
+    sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def compared_as(self) -> str:
@@ -92,6 +98,16 @@ class Report:
         _refuse_mixed_physics(runs.records)
         self.runs = runs
         self.artefact = runs.artefact
+
+    def label(self, arm: str) -> str:
+        """The arm's name where it is shown: with the updates that were run, where the name says another number."""
+        return with_size(arm, self.runs.sizes.get(arm, {}))
+
+    @property
+    def without_their_total(self) -> list[str]:
+        """The arms that were fine-tuned for longer to reach the total of another arm, and have not reached it."""
+        unequal = {arm for arms in self.runs.unequal for arm in arms}
+        return [arm for arm, settings in self.artefact.arms.items() if arm in unequal and "length" in settings]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -145,7 +161,7 @@ class Report:
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
-        """Every arm against the published baseline and the matched control: verdicts, P(improvement), seeds needed.
+        """Every arm against the published baseline and its matched control: verdicts, P(improvement), seeds needed.
 
         Columns of :func:`~synthlib.report.comparisons.against_baseline`, and in the average rows ``improvement,
         improvement_low, improvement_high`` and ``seeds``: how many seeds per arm and data set would find a true
@@ -153,8 +169,7 @@ class Report:
         """
         cells = self.cells[~self.cells["is_average"]]
         frames = []
-        for baseline in self._baselines:
-            arms = [arm for arm in self.artefact.arms if arm != baseline and arm in set(cells["arm"])]
+        for baseline, arms in self._compared.items():
             table = against_baseline(cells, baseline, arms)
             for arm in table.loc[table["is_average"], "arm"]:
                 rows = (table["arm"] == arm) & table["is_average"]
@@ -207,6 +222,9 @@ class Report:
                 sentences.append("CORL: an independent implementation's scores of that arm, 4 seeds, D4RL")
             if self.cells["paper_printed"].notna().any():
                 sentences.append("Paper (printed): as it stands there, lowered by a slip of normalisation")
+        if any(self.label(arm) != arm for arm in artefact.arms):
+            sentences.append("Names are the paper's; (here n): the updates that were run in place of the named number")
+        sentences += self.runs.unequal.values()
         return ". ".join(sentences) + "."
 
     def _span_of_evaluations(self) -> str:
@@ -229,18 +247,21 @@ class Report:
         """
         arms = list(self.artefact.arms)
         if not self.artefact.is_table:
-            return self.averages.set_index("arm").reindex(arms)[["mean", "std", "n"]].round(1)
+            return self.averages.set_index("arm").reindex(arms)[["mean", "std", "n"]].round(1).rename(index=self.label)
         digits = 2 if self.artefact.metric == "updates" else 1
         ours = "authors' runs" if self.runs.by_authors else "ours"
-        return wide(self.cells, arms, self._number_of_datasets, ours, digits)
+        return wide(self.cells, arms, self._number_of_datasets, ours, digits).rename(columns=self.label)
 
     def comparison_table(self) -> pd.DataFrame:
         """The comparisons over all data sets as text: difference, interval, P(improvement), verdict, power."""
-        return comparison_text(self.comparisons)
+        return comparison_text(self._labelled(self.comparisons))
 
     def overall_table(self) -> pd.DataFrame:
         """:attr:`overall` as text."""
-        return overall_text(self.overall)
+        return overall_text(self.overall.rename(index=self.label))
+
+    def _labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(arm=frame["arm"].map(self.label))
 
     def paper_verdict(self) -> str:
         """One sentence that counts the verdicts on our cells beside the paper's; empty without a table of the paper."""
@@ -254,16 +275,21 @@ class Report:
         return [f"missing: {line}" for line in self.runs.missing]
 
     @property
-    def _baselines(self) -> list[str]:
-        """The published baseline and the matched control, as far as there are runs of them and of another arm."""
-        there = set(self.cells["arm"])
-        named = [arm for arm in (self.artefact.baseline, self.artefact.control) if arm is not None]
-        return [arm for arm in named if arm in there and len(there) > 1]
+    def _compared(self) -> dict[str, list[str]]:
+        """{published baseline or a matched control: the arms that are compared with it}, as far as there are runs."""
+        artefact = self.artefact
+        there = [arm for arm in artefact.arms if arm in set(self.cells["arm"])]
+        compared: dict[str, list[str]] = {name: [] for name in (artefact.baseline, artefact.control) if name in there}
+        for arm in there:
+            for name in {artefact.baseline, artefact.control_of(arm)} - {arm, None}:
+                if name in there:
+                    compared.setdefault(str(name), []).append(arm)
+        return {name: arms for name, arms in compared.items() if arms}
 
     @property
     def has_comparisons(self) -> bool:
         """Whether arms are compared with each other."""
-        return self.artefact.metric != "updates" and bool(self._baselines)
+        return self.artefact.metric != "updates" and bool(self._compared)
 
     def text(self) -> str:
         """What the terminal shows."""
@@ -287,10 +313,11 @@ class Report:
 
     def figure(self, name: str) -> Drawing:
         """(figure, alt text) of one of the artefact's figures, or of the two that every table has."""
+        arms = [self.label(arm) for arm in self.artefact.arms]
         if name == "curves":
-            return learning_curves(self.runs.evaluations, list(self.artefact.arms))
+            return learning_curves(self._labelled(self.runs.evaluations), arms)
         if name == "profile":
-            return performance_profiles(self.scores.dropna(subset="score"), list(self.artefact.arms))
+            return performance_profiles(self._labelled(self.scores.dropna(subset="score")), arms)
         return described_figure(self.artefact.figures[name], self)
 
     def figure_names(self) -> list[str]:

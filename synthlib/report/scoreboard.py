@@ -39,10 +39,11 @@ def reported_cells(runs: AnyRuns) -> pd.DataFrame:
         if load_artefact(name).paper_table is None:
             continue
         try:
-            cells = runs.report(name).cells
+            report = runs.report(name)
+            cells = report.cells
         except (ValueError, RuntimeError, FileNotFoundError):  # there is no run of this table
             continue
-        found.append(cells.loc[~cells["is_average"], _CELL])
+        found.append(cells.loc[~cells["is_average"] & ~cells["arm"].isin(report.without_their_total), _CELL])
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_CELL)
 
 

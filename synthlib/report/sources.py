@@ -9,7 +9,7 @@ written once.
 
 import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +24,14 @@ from synthlib.offline.download import prepare
 from synthlib.offline.sources import DIGITS, DataSource, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report import pretraining_curves
-from synthlib.report.authors_logs import find_logs, log_labels, logged_evaluations, read_logs, run_folder
+from synthlib.report.authors_logs import (
+    arms_without_logs,
+    find_logs,
+    log_labels,
+    logged_evaluations,
+    read_logs,
+    run_folder,
+)
 from synthlib.report.figures import Drawing
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
@@ -40,6 +47,7 @@ from synthlib.study.params import (
     pretraining_updates,
 )
 from synthlib.study.plan import Plan, make_plan
+from synthlib.study.sizes import run_sizes, unequal_totals
 from synthlib.study.summary import PlanSummary, run_plan
 from synthlib.tasks import environment_of
 
@@ -227,6 +235,8 @@ def runs_of_plan(plan: Plan) -> Runs:
             "report_made_with": _environment(),
         },
         reduced=_is_reduced(plan),
+        sizes=run_sizes(plan),
+        unequal=unequal_totals(plan),
     )
 
 
@@ -239,10 +249,15 @@ def _is_reduced(plan: Plan) -> bool:
 
 
 def runs_of_authors(artefact: Artefact, logs: pd.DataFrame) -> Runs:
-    """The authors' runs behind ``artefact``; ValueError when their logs have no run of an arm."""
+    """The authors' runs behind ``artefact``, without the arms that are ours alone.
+
+    ValueError when their logs have no run of another arm.
+    """
     evaluations = logged_evaluations(logs, artefact).rename(columns={"train_loss": "loss"})
     records = evaluations[["arm", "dataset", "seed"]].drop_duplicates()
     labels = log_labels(artefact)
+    absent = arms_without_logs(artefact)
+    artefact = _without(artefact, absent)
     updates = {arm: pretraining_updates(artefact, arm) for arm in artefact.arms}
     records = records.assign(
         environment=records["dataset"].map(environment_of),
@@ -257,9 +272,18 @@ def runs_of_authors(artefact: Artefact, logs: pd.DataFrame) -> Runs:
         data="d4rl",
         label="The authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
         folder=outputs() / "authors" / artefact.name,
-        missing=(),
+        missing=tuple(f"{arm}, which the authors did not run" for arm in absent),
         provenance={"report_made_with": _environment()},
         by_authors=True,
+    )
+
+
+def _without(artefact: Artefact, arms: list[str]) -> Artefact:
+    """The artefact without ``arms``. An arm that loses its own control has the artefact's control again."""
+    return replace(
+        artefact,
+        arms={arm: settings for arm, settings in artefact.arms.items() if arm not in arms},
+        controls={arm: own for arm, own in artefact.controls.items() if not {arm, own} & set(arms)},
     )
 
 

@@ -20,11 +20,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from synthlib.study.checks import FINAL_EVALUATIONS
+
 TaskScores: TypeAlias = np.ndarray | Sequence[npt.ArrayLike]  # (runs, tasks), or one (runs,) array per task
 Generator: TypeAlias = np.random.Generator | int  # or its seed
 
 METRICS = ("final", "best")
-FINAL_EVALUATIONS = 4  # paper 3.3: after 85K, 90K, 95K and 100K updates for DT
 RUN = ["arm", "dataset", "seed"]
 
 

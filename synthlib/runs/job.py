@@ -9,11 +9,13 @@ Algorithm    what a study needs from a method of offline RL: its seeds, its sett
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
+
+from synthlib.runs.settings import Setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,10 +169,10 @@ class Algorithm:
     """The name of its section in params/presets.yaml, which gives the sizes."""
     seeds: tuple[int, ...]
     """Fine-tuning seeds; a preset with n seeds takes the first n."""
-    preset_keys: frozenset[str]
-    """Keys that a preset must give for this algorithm, in addition to the keys that every algorithm needs."""
-    arm_keys: frozenset[str]
-    """Keys that an arm of a table may have, in addition to ``length``."""
+    preset_keys: Mapping[str, Setting]
+    """What a preset must give for this algorithm, in addition to the keys that every algorithm needs."""
+    arm_keys: Mapping[str, Setting]
+    """What an arm of a table may have, in addition to the keys that every algorithm's arms may have."""
     pretraining_updates: Callable[[dict[str, Any]], int]
     """Returns an arm's number of pre-training updates at the paper's size, for an arm that gives no number itself."""
     plotted_loss: str

@@ -34,9 +34,10 @@ def scaled_checkpoints(updates: int, checkpoints: Sequence[int], scale: float) -
     """The scaled length of a pre-training, and the numbers of updates after which its weights are kept.
 
     ``updates`` and ``checkpoints`` are the numbers at the paper's size; ``scale`` multiplies them. The second result
-    has the scaled length itself and the scaled checkpoints before it, in increasing order.
+    has the scaled length itself and the scaled checkpoints before it, in increasing order. A pre-training stays one at
+    every scale: it has at least one update, unless ``updates`` is 0.
     """
-    last = round(updates * scale)
+    last = max(round(updates * scale), min(updates, 1))
     passed = {round(checkpoint * scale) for checkpoint in checkpoints}
     return last, tuple(sorted({last} | {checkpoint for checkpoint in passed if checkpoint < last}))
 

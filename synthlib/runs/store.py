@@ -32,7 +32,7 @@ import torch
 
 from synthlib.machine.description import describe_environment
 from synthlib.machine.files import PARTIAL, make_folder, read_json, write_atomically, write_json, write_text
-from synthlib.machine.locks import Claim, ClaimLost, is_claimed, try_claim
+from synthlib.machine.locks import Claim, ClaimLost, Holder, holder, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
 
@@ -100,6 +100,10 @@ class Store:
         if self.failure(job):
             return "failed"
         return "started" if self.updates_done(job) else "missing"
+
+    def holder(self, job: Job) -> Holder | None:
+        """The living process that trains the job now, or None."""
+        return holder(self.folder(job))
 
     def evaluations(self, job: Job) -> pd.DataFrame:
         """The evaluations up to the job's length, with columns updates, score, return_mean, ...; may be empty."""

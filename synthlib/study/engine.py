@@ -25,6 +25,7 @@ from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
+from synthlib.study.waiting import Waiting
 
 _WAIT_SECONDS = 0.5
 # Errors that another try can be free of, by the name in FAILED.json: of the machine, the disk, the network, or a lock.
@@ -89,9 +90,10 @@ def run_jobs(
         reached = dict(done_before)
         for process in processes:
             process.start()
+        waiting = Waiting(wanted, store, {process.pid for process in processes if process.pid is not None})
         try:
             while any(process.is_alive() for process in processes) or not reports.empty():
-                _show_reports(reports, bar, reached, weights)
+                _show_reports(reports, bar, reached, weights, waiting)
                 time.sleep(0.1)
         finally:
             for process in processes:
@@ -102,13 +104,18 @@ def run_jobs(
     _raise_if_unfinished(wanted, store, [code for code in exits if code < 0 and code != -signal.SIGTERM])
 
 
-def _show_reports(reports: Any, bar: Any, reached: dict[str, float], weights: dict[str, float]) -> None:
+def _show_reports(
+    reports: Any, bar: Any, reached: dict[str, float], weights: dict[str, float], waiting: Waiting
+) -> None:
     while not reports.empty():
         key, fraction = reports.get()
+        waiting.progress()
         bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
         reached[key] = max(fraction * weights[key], reached[key])
     finished = sum(reached[key] >= weights[key] * 0.999 for key in reached)
-    bar.set_postfix_str(f"{finished} of {len(reached)} trainings", refresh=False)
+    if line := waiting.look():
+        bar.write(line, file=sys.stderr)
+    bar.set_postfix_str(f"{finished} of {len(reached)} trainings{waiting.short}", refresh=False)
     bar.update(0)
 
 

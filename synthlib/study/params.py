@@ -15,24 +15,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from synthlib.paths import PARAMS
-from synthlib.study.algorithms import algorithm
-
-METRICS = ("final", "best", "updates", "loss", "similarity")
-_ARTEFACT_KEYS = {"algorithm", "title", "paper_table", "metric", "notebook", "baseline", "control", "arms"}
-_OPTIONAL_KEYS = {"like", "figures", "authors", "data_ratios"}
-_PRESET_KEYS = {"datasets", "seeds", "updates", "evaluate_every", "episodes"}
+from synthlib.paths import NOTEBOOKS, PARAMS, ROOT, absolute
+from synthlib.runs.settings import integer, list_of
+from synthlib.study.algorithms import ALGORITHMS, algorithm
+from synthlib.study.checks import (
+    ARM,
+    ARTEFACT,
+    DATA_PAGE,
+    EXPECT,
+    FINAL_EVALUATIONS,
+    OPTIONAL,
+    PRESET,
+    check,
+    check_figure,
+    read_yaml,
+)
+from synthlib.study.checks import ParameterError as ParameterError  # here it is looked for
 
 Arm = dict[str, Any]
 """The settings of one arm, which is a column of a table."""
 Settings = dict[str, Any]
 """The settings of one algorithm under one preset."""
-
-
-class ParameterError(ValueError):
-    """An unknown name or value in params/ or on the command line; the message lists the known ones."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,18 @@ class Artefact:
     control: str | None
     """The matched control: the arm with the flags of the pre-trained arms, but random weights."""
     arms: dict[str, Arm]
+    controls: dict[str, str] = field(default_factory=dict)
+    """{arm: its own matched control}, for arms whose pre-training starts from other random weights than ``control``"""
     figures: dict[str, Any] = field(default_factory=dict)
     """{name of a figure: keywords of Report.figure}"""
-    authors: dict[str, str] = field(default_factory=dict)
-    """{arm: its label in the authors' logs}, where the label is not the usual one"""
+    authors: dict[str, str | None] = field(default_factory=dict)
+    """{arm: its label in the authors' logs}, where the label is not the usual one; None: they have no run of it"""
     ratios: dict[str, tuple[str, float]] = field(default_factory=dict)
     """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
+    seeds_on_parts: int | None = None
+    """On a part of the data the first seeds only, so many; None: all"""
+    equal_totals: tuple[tuple[str, ...], ...] = ()
+    """Groups of arms that have equally many updates in all, pre-training included, in the paper"""
 
     @property
     def is_table(self) -> bool:
@@ -68,6 +77,16 @@ class Artefact:
     def is_printed(self) -> bool:
         """Whether the paper has this table or figure; the other artefacts are additions of this project."""
         return self.paper_table is not None or not self.is_table
+
+    def control_of(self, arm: str) -> str | None:
+        """The matched control of ``arm``: what its pre-training starts from, with zero pre-training updates."""
+        return self.controls.get(arm, self.control)
+
+    def most_seeds(self, arm: str) -> int | None:
+        """So many seeds of a preset at most the arm is trained with; None: all."""
+        on_a_part = self.arms[arm].get("data_ratio", 1) != 1
+        limits = [self.arms[arm].get("seeds"), self.seeds_on_parts if on_a_part else None]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 def artefact_names() -> list[str]:
@@ -86,37 +105,60 @@ def load_artefact(name: str) -> Artefact:
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
     where = f"params/{name}.yaml"
     fields = _read_description(name)
-    _check_keys(fields, _ARTEFACT_KEYS, where, _OPTIONAL_KEYS)
-    if fields["metric"] not in METRICS:
-        raise ParameterError(f"{where}: unknown metric {fields['metric']!r}; known: {', '.join(METRICS)}")
+    check(fields, ARTEFACT | OPTIONAL, where, ARTEFACT)
     try:
-        arm_keys = algorithm(fields["algorithm"]).arm_keys | {"length", "seeds"}
+        arm_keys = {**ARM, **algorithm(fields["algorithm"]).arm_keys}
     except ValueError as error:
         raise ParameterError(f"{where}: {error}") from error
     for arm, settings in fields["arms"].items():
-        unknown = set(settings) - arm_keys
-        if unknown:
-            raise ParameterError(f"{where}, arm {arm!r}: unknown {sorted(unknown)}")
-        if not isinstance(seeds := settings.get("seeds", 1), int) or seeds < 1:
-            raise ParameterError(f"{where}, arm {arm!r}: seeds must be a number from 1, not {seeds!r}")
+        if not isinstance(arm, str):
+            raise ParameterError(f"{where}: the name of an arm must be a text; put {arm!r} in quotes")
+        check(settings, arm_keys, f"{where}, arm {arm!r}")
     ratios = {
         f"{arm} @ {ratio}": (arm, float(ratio)) for ratio in fields.pop("data_ratios", ()) for arm in fields["arms"]
     }
+    _check_relations(fields, where)
+    fields["equal_totals"] = tuple(map(tuple, fields.get("equal_totals", ())))
     if ratios:
         fields["arms"] = {
             label: fields["arms"][arm] | ({} if ratio == 1 else {"data_ratio": ratio})
             for label, (arm, ratio) in ratios.items()
         }
-    for special in ("baseline", "control"):
-        if fields[special] is not None and fields[special] not in fields["arms"]:
-            raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
     return Artefact(name=name, ratios=ratios, **fields)
 
 
-def _read_description(name: str) -> dict[str, Any]:
-    fields = yaml.safe_load((PARAMS / f"{name}.yaml").read_text())
-    parent = fields.pop("like", None)
-    return _read_description(parent) | fields if parent else fields
+def _check_relations(fields: dict[str, Any], where: str) -> None:
+    """Raise ParameterError for a name in a description that is nowhere: of an arm, or of the notebook."""
+    arms = fields["arms"]
+    for special in ("baseline", "control"):
+        if fields[special] is not None and fields[special] not in arms:
+            raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
+    if fields["baseline"] is None and fields["metric"] in ("updates", "loss"):
+        raise ParameterError(f"{where}: baseline must be an arm, not null: metric {fields['metric']} is relative to it")
+    if absent := sorted({*(named := fields.get("controls", {})), *named.values()} - set(arms)):
+        raise ParameterError(f"{where}: controls names {', '.join(map(repr, absent))}, not among its arms")
+    if absent := [arm for arm in fields.get("authors", {}) if arm not in arms]:
+        raise ParameterError(f"{where}: authors names {absent[0]!r}, which is not among its arms")
+    if absent := [arm for group in fields.get("equal_totals", []) for arm in group if arm not in arms]:
+        raise ParameterError(f"{where}: equal_totals names {absent[0]!r}, which is not among its arms")
+    for figure, description in fields.get("figures", {}).items():
+        check_figure(description, arms, f"{where}, figure {figure}")
+    if not (NOTEBOOKS / fields["notebook"]).is_file():
+        there = ", ".join(sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
+        raise ParameterError(f"{where}: there is no notebook {fields['notebook']!r}; there are: {there}")
+
+
+def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a description, with those that it takes over with ``like``."""
+    fields = read_yaml(PARAMS / f"{name}.yaml")
+    if "like" not in fields:
+        return fields
+    parent, where = fields.pop("like"), f"params/{name}.yaml"
+    if parent not in artefact_names():
+        raise ParameterError(f"{where}: like must be one of {', '.join(artefact_names())}, not {parent!r}")
+    if parent in (name, *children):
+        raise ParameterError(f"{where}: like {parent!r} goes round in a circle")
+    return _read_description(parent, (name, *children)) | fields
 
 
 def artefacts_of(algorithm: str) -> list[Artefact]:
@@ -134,38 +176,89 @@ def pretraining_updates(artefact: Artefact, arm: str) -> int:
 
 
 def presets() -> dict[str, dict[str, Settings]]:
-    """{preset: {algorithm: settings}} in the order of the file, smallest preset first; not checked."""
-    return yaml.safe_load((PARAMS / "presets.yaml").read_text())
+    """{preset: {section: settings}} in the order of the file, smallest preset first; the settings are not checked."""
+    found = read_yaml(PARAMS / "presets.yaml")
+    for name, sections in found.items():
+        if not isinstance(name, str) or not isinstance(sections, dict):
+            raise ParameterError(f"params/presets.yaml: a preset is a name and a mapping of sections, not {name!r}")
+    return found
+
+
+def load_sections(name: str) -> dict[str, Settings]:
+    """The sections of one preset, with ``expect`` and ``data_page`` checked.
+
+    Raises ParameterError for an unknown preset, for what does not fit, and for a section that nothing reads.
+    """
+    known = presets()
+    if name not in known:
+        raise ParameterError(f"no preset called {name!r}; there are: {', '.join(known)}")
+    sections, where = known[name], f"params/presets.yaml, {name}"
+    for section, keys in (("expect", EXPECT), ("data_page", DATA_PAGE)):
+        if section not in sections:
+            raise ParameterError(f"{where}: missing {section!r}, with {', '.join(keys)}")
+        check(sections[section], keys, f"{where}, {section}", keys)
+    others = set(sections) - {"expect", "data_page", *ALGORITHMS}
+    if unknown := sorted(map(str, others - _own_algorithms() if others else ())):
+        raise ParameterError(f"{where}: unknown sections {unknown}; known: expect, data_page, {', '.join(ALGORITHMS)}")
+    return sections
+
+
+def _own_algorithms() -> set[str]:
+    """Names of the algorithms outside of this package that some description in params/ names."""
+    named = {str(_read_description(name).get("algorithm")) for name in artefact_names()} - set(ALGORITHMS)
+    return {algorithm(name).name for name in named}
 
 
 def can_train(preset: str, algorithm_name: str) -> bool:
-    """Whether ``preset`` has settings for the algorithm."""
-    return algorithm(algorithm_name).name in presets()[preset]
+    """Whether ``preset`` has settings for the algorithm. Raises ParameterError for an unknown preset."""
+    return algorithm(algorithm_name).name in load_sections(preset)
 
 
 def load_preset(name: str, algorithm_name: str) -> Settings:
-    """The settings of one algorithm under one preset, checked. Raises ParameterError for anything unknown."""
+    """The settings of one algorithm under one preset, checked. Raises ParameterError for anything that does not fit.
+
+    A relative folder in ``text: path:DIR`` counts from the repository.
+    """
     from synthlib.tasks import D4RL_DATASETS, DATASETS  # it imports NumPy, which a help text does not need
 
-    known, chosen = presets(), algorithm(algorithm_name)
-    if name not in known:
-        raise ParameterError(f"no preset called {name!r}; there are: {', '.join(known)}")
-    if chosen.name not in known[name]:
-        able = [preset for preset in known if chosen.name in known[preset]]
+    sections, chosen = load_sections(name), algorithm(algorithm_name)
+    if chosen.name not in sections:
+        able = [preset for preset, others in presets().items() if chosen.name in others]
         raise ParameterError(f"preset {name!r} has no size for {chosen.name!r}; these have: {', '.join(able)}")
-    settings = dict(known[name][chosen.name])
-    _check_keys(settings, _PRESET_KEYS | chosen.preset_keys, f"preset {name!r}")
+    where, known = f"params/presets.yaml, {name}, {chosen.name}", {**PRESET, **chosen.preset_keys}
+    check(sections[chosen.name], known, where, known)
+    settings = dict(sections[chosen.name])
     if settings["datasets"] == "all":
         settings["datasets"] = list(DATASETS)
     unknown = set(settings["datasets"]) - set(D4RL_DATASETS)
     if unknown:
         there = ", ".join(D4RL_DATASETS)
-        raise ParameterError(f"preset {name!r}: no data set called {sorted(unknown)}; there are: {there}")
+        raise ParameterError(f"{where}: no data set called {sorted(unknown)}; there are: {there}")
     if isinstance(settings["seeds"], dict) and set(settings["seeds"]) != set(settings["datasets"]):
-        raise ParameterError(f"preset {name!r}: seeds must be one number, or one for each of {settings['datasets']}")
+        raise ParameterError(f"{where}: seeds must be one number, or one for each of {settings['datasets']}")
     for dataset in settings["datasets"]:
-        _check_seeds(_seeds_entry(settings, dataset), chosen.seeds, f"preset {name!r}")
+        _check_seeds(_seeds_entry(settings, dataset), chosen.seeds, where)
+    _check_sizes(settings, where)
+    for key, value in settings.items():
+        if isinstance(value, str) and value.startswith("path:"):
+            settings[key] = f"path:{absolute(value.removeprefix('path:'), ROOT)}"
     return settings
+
+
+def _check_sizes(settings: Settings, where: str) -> None:
+    """Raise ParameterError for sizes that contradict each other."""
+    updates, every = settings["updates"], settings["evaluate_every"]
+    if updates % every or updates < FINAL_EVALUATIONS * every:
+        raise ParameterError(
+            f"{where}: updates must be a multiple of evaluate_every, and at least {FINAL_EVALUATIONS} times as large, "
+            f"for the final score is the mean of the last {FINAL_EVALUATIONS} evaluations; "
+            f"not updates {updates} with evaluate_every {every}"
+        )
+    batch, sequences = (settings.get(f"pretraining_{name}", 1) for name in ("batch_size", "sequences"))
+    if batch > sequences:
+        raise ParameterError(
+            f"{where}: pretraining_sequences must be at least pretraining_batch_size {batch}, not {sequences}"
+        )
 
 
 def left_out(artefact: Artefact, settings: Settings) -> list[str]:
@@ -190,22 +283,9 @@ def _seeds_entry(settings: Settings, dataset: str) -> int | list[int]:
     return settings["seeds"][dataset] if isinstance(settings["seeds"], dict) else settings["seeds"]
 
 
-def _check_seeds(entry: int | list[int], known: Sequence[int], where: str) -> None:
+def _check_seeds(entry: Any, known: Sequence[int], where: str) -> None:
     if isinstance(entry, list):
-        if not entry or len(set(entry)) < len(entry) or set(entry) - set(known):
+        if not list_of(integer(0)).fits(entry) or set(entry) - set(known):
             raise ParameterError(f"{where}: seeds must be different ones of {', '.join(map(str, known))}, not {entry}")
-    elif not 1 <= entry <= len(known):
-        raise ParameterError(f"{where}: seeds must be 1 to {len(known)}, not {entry}")
-
-
-def _check_keys(
-    fields: dict[str, Any],
-    known: set[str] | frozenset[str],
-    where: str,
-    optional: set[str] | frozenset[str] = frozenset(),
-) -> None:
-    unknown, missing = set(fields) - known - optional, known - set(fields)
-    if unknown:
-        raise ParameterError(f"{where}: unknown {sorted(unknown)}; known: {', '.join(sorted(known | optional))}")
-    if missing:
-        raise ParameterError(f"{where}: missing {sorted(missing)}")
+    elif not integer(1, len(known)).fits(entry):
+        raise ParameterError(f"{where}: seeds must be 1 to {len(known)}, not {entry!r}")

@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from synthlib.offline.identity import data_identity
 from synthlib.runs.job import Algorithm, Job
 from synthlib.study.algorithms import algorithm
+from synthlib.study.checks import ARM, FINAL_EVALUATIONS
 from synthlib.study.params import (
-    Arm,
     Artefact,
     ParameterError,
     Settings,
@@ -87,25 +88,34 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
     if asked := [arm for arm in arms if arm in absent]:
         raise ParameterError(f"preset {preset!r} leaves {asked} out: it has text: none in params/presets.yaml")
     trained = algorithm(artefact.algorithm)
+    for dataset in settings["datasets"]:
+        data_identity(dataset, source)  # what is wrong with the data is no matter of an arm
     cells = tuple(
-        _cell(trained, arm, arm_settings, dataset, seed, settings, source)
+        _cell(trained, artefact, arm, dataset, seed, settings, source)
         for dataset in settings["datasets"]
         for place, seed in enumerate(seeds_of(settings, dataset, trained.seeds), start=1)
-        for arm, arm_settings in artefact.arms.items()
-        if arm not in absent and (not arms or arm in arms) and place <= arm_settings.get("seeds", place)
+        for arm in artefact.arms
+        if arm not in absent and (not arms or arm in arms) and place <= (artefact.most_seeds(arm) or place)
     )
     return Plan(artefact, preset, settings, source, cells)
 
 
 def _cell(
-    trained: Algorithm, arm: str, arm_settings: Arm, dataset: str, seed: int, settings: Settings, source: str | None
+    trained: Algorithm, artefact: Artefact, arm: str, dataset: str, seed: int, settings: Settings, source: str | None
 ) -> Cell:
-    own = {name: value for name, value in arm_settings.items() if name not in ("length", "seeds")}
+    """The cell of ``arm`` x ``dataset`` x ``seed``; ParameterError when the arm's settings contradict each other."""
+    where, arm_settings = f"params/{artefact.name}.yaml, arm {arm!r}", artefact.arms[arm]
+    own = {name: value for name, value in arm_settings.items() if name not in ARM}
     every = settings["evaluate_every"]
     # Rounded up to a multiple of ``every``: a longer arm must stay longer in a small preset.
     updates = every * math.ceil(arm_settings.get("length", 1) * settings["updates"] / every - 1e-9)
+    if artefact.metric == "final" and updates < FINAL_EVALUATIONS * every:
+        raise ParameterError(
+            f"{where}: length {arm_settings['length']} of the preset's {settings['updates']} updates is {updates}, "
+            f"evaluated every {every}; a final score needs {FINAL_EVALUATIONS} evaluations"
+        )
     try:
         job = trained.job(own, dataset, seed, settings | {"updates": updates}, source)
-    except TypeError as error:  # a keyword that the configuration does not have
-        raise ParameterError(f"arm {arm!r}: {error}") from error
+    except ValueError as error:
+        raise ParameterError(f"{where}: {error}") from error
     return Cell(arm, dataset, seed, arm_settings.get("data_ratio", 1.0), job)

@@ -1,16 +1,18 @@
 """The importer on small files in the authors' format, and what their columns mean where the logs are at hand."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.paper import logged_figures, logged_scores, matched_control
+from synthlib.paper import logged_figures, logged_scores, matched_control, paper_arms
 from synthlib.report.authors_logs import (
     COLUMNS,
     FOLDERS,
     LABELS,
+    arms_without_logs,
     download_logs,
     find_logs,
     log_labels,
@@ -18,6 +20,7 @@ from synthlib.report.authors_logs import (
     read_logs,
     run_folder,
 )
+from synthlib.report.sources import runs_of_authors
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.study.params import artefact_names, load_artefact
 from synthlib.tasks import DATASETS
@@ -133,11 +136,33 @@ def dt_artefacts():
     return [artefact for artefact in artefacts if artefact.algorithm == "dt"]
 
 
-def test_every_arm_of_every_dt_artefact_is_a_folder_of_the_authors():
+def test_every_arm_of_every_dt_artefact_is_a_folder_of_the_authors_or_a_control_of_ours():
     for artefact in dt_artefacts():
-        assert set(log_labels(artefact)) == set(artefact.arms)
+        ours = arms_without_logs(artefact)
+        assert set(log_labels(artefact)) == set(artefact.arms) - set(ours)
+        if artefact.paper_table is not None and artefact.metric != "updates":
+            assert not set(ours) & set(paper_arms(artefact.paper_table))
         assert set(log_labels(artefact).values()) <= set(FOLDERS)
     assert len(set(FOLDERS.values())) == len(FOLDERS)
+    assert arms_without_logs(load_artefact("table26")) == ["DT+Wiki, matched"]
+    assert arms_without_logs(load_artefact("figure10")) == []
+    assert len(arms_without_logs(load_artefact("figure11"))) == 5  # the control on parts of the data
+
+
+def test_a_readers_own_arm_is_left_out_of_the_authors_runs_and_is_told():
+    table_2 = load_artefact("table2")
+    table_2 = replace(table_2, arms=table_2.arms | {"mine": {"chain": {"states": 50}}})
+    runs = runs_of_authors(table_2, small_logs(sorted(set(log_labels(table_2).values()))))
+    assert "mine" in table_2.arms and "mine" not in runs.artefact.arms
+    assert "mine, which the authors did not run" in runs.missing
+
+
+def test_an_arm_whose_own_control_the_authors_did_not_run_is_held_against_the_one_they_have():
+    table_27 = load_artefact("table27")
+    assert table_27.control_of("DT+Mapping") == "DT+Mapping, matched"
+    runs = runs_of_authors(table_27, small_logs(sorted(set(log_labels(table_27).values()))))
+    assert runs.artefact.control_of("DT+Mapping") == "DT, matched"
+    assert "DT+Mapping, matched, which the authors did not run" in runs.missing
 
 
 def test_equal_settings_are_equal_runs_in_every_table():
@@ -147,7 +172,7 @@ def test_equal_settings_are_equal_runs_in_every_table():
         labels = log_labels(artefact)
         for arm, settings in artefact.arms.items():
             settings = {"chain": {"states": 100}} if settings.get("pretraining_updates") == 20_000 else settings
-            if arm not in artefact.authors:
+            if arm in labels and arm not in artefact.authors:
                 runs.setdefault(str(settings), set()).add(labels[arm])
     shared = {settings: found for settings, found in runs.items() if len(found) > 1}
     assert shared == {}
@@ -157,7 +182,7 @@ def test_evaluations_carry_the_artefacts_names():
     table_26 = load_artefact("table26")
     logs = small_logs(sorted(set(log_labels(table_26).values())))
     chosen = logged_evaluations(logs, table_26)
-    assert list(chosen["arm"].unique()) == list(table_26.arms)
+    assert list(chosen["arm"].unique()) == [arm for arm in table_26.arms if arm != "DT+Wiki, matched"]
     of_dt = chosen[chosen["arm"] == "DT"]["score"].to_numpy()
     np.testing.assert_array_equal(of_dt, logs[logs["arm"] == "dt-3seeds"]["score"])
     with pytest.raises(ValueError, match="table1, arm 'DT': no run of 'dt' in these logs"):

@@ -12,6 +12,7 @@ from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs.job import Algorithm, Job, Training
+from synthlib.runs.settings import integer
 from synthlib.tasks import DIMENSIONS, physics_version
 
 
@@ -91,8 +92,8 @@ TRAININGS = (
 ALGORITHM = Algorithm(
     name="behaviour_cloning",
     seeds=(0, 1, 2, 3),
-    preset_keys=frozenset({"batch_size"}),
-    arm_keys=frozenset({"width"}),
+    preset_keys={"batch_size": integer(1)},
+    arm_keys={"width": integer(1)},
     pretraining_updates=lambda arm: 0,
     plotted_loss="error",
     target_over=1,

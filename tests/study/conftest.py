@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+import yaml
 
 from synthlib.study import params
 
@@ -11,3 +12,16 @@ def own_params(tmp_path, monkeypatch):
     shutil.copytree(params.PARAMS, tmp_path / "params")
     monkeypatch.setattr(params, "PARAMS", tmp_path / "params")
     return tmp_path / "params"
+
+
+@pytest.fixture
+def spoil(own_params):
+    """A function that changes the fields of a file in :func:`own_params`."""
+
+    def spoil(name, change):
+        path = own_params / f"{name}.yaml"
+        fields = yaml.safe_load(path.read_text())
+        change(fields)
+        path.write_text(yaml.safe_dump(fields, sort_keys=False))
+
+    return spoil

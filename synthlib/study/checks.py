@@ -1,0 +1,154 @@
+"""Checks of params/: every key by its name, type and range, when it is read. So no training starts on a slip.
+
+Each message names the file, the section, the key and the value, and says what is wanted instead.
+"""
+
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthlib.runs.settings import (
+    SHARE,
+    Setting,
+    group,
+    integer,
+    list_of,
+    mapping_of,
+    number,
+    one_of,
+    or_none,
+    text,
+)
+
+METRICS = ("final", "best", "updates", "loss", "similarity")
+FINAL_EVALUATIONS = 4  # whose mean is a run's final score; paper 3.3: after 85K, 90K, 95K and 100K updates for DT
+
+ARTEFACT = {
+    "algorithm": text(),
+    "title": text(),
+    "paper_table": or_none(integer(1, 29)),
+    "metric": one_of(*METRICS),
+    "notebook": text(),
+    "baseline": or_none(text()),
+    "control": or_none(text()),
+    "arms": Setting("a mapping of arms", lambda value: isinstance(value, dict) and bool(value)),
+}
+OPTIONAL = {
+    "figures": Setting("a mapping of figures", lambda value: isinstance(value, dict)),
+    "authors": mapping_of(or_none(text())),
+    "controls": mapping_of(text()),
+    "data_ratios": list_of(SHARE),
+    "seeds_on_parts": integer(1),
+    "equal_totals": list_of(list_of(text()), different=False),
+}
+ARM = {"length": number(above=0), "seeds": integer(1)}
+"""Keys of every arm, whatever its algorithm; they are no part of a run's identity."""
+PRESET = {
+    "datasets": Setting(
+        "all, or a list of different data sets", lambda value: value == "all" or list_of(text()).fits(value)
+    ),
+    # What seeds must be depends on the algorithm and the data sets: synthlib.study.params checks them.
+    "seeds": Setting("a number, a list of seeds, or one of these for each data set", lambda value: True),
+    **dict.fromkeys(("updates", "evaluate_every", "episodes"), integer(1)),
+}
+EXPECT = dict.fromkeys(("time", "disk", "shows"), text())
+DATA_PAGE = dict.fromkeys(("rows", "updates", "episodes"), integer(1))
+
+_PANELS = mapping_of(mapping_of(text()))
+FIGURES: dict[str, tuple[dict[str, Setting], frozenset[str]]] = {
+    "curves": (
+        {
+            "values": list_of(one_of("score", "loss")),
+            "over": one_of("average", "datasets"),
+            "arms": Setting(
+                "a list of arms, or a mapping of names in the figure to arms",
+                lambda value: list_of(text()).fits(value) or mapping_of(text()).fits(value),
+            ),
+            "shift": list_of(text()),
+            "smoothing": integer(1),
+        },
+        frozenset(),
+    ),
+    "shares": ({"shares": list_of(SHARE), "panels": _PANELS}, frozenset({"shares", "panels"})),
+    "data": ({"panels": _PANELS}, frozenset({"panels"})),
+    "similarity": ({}, frozenset()),
+}
+"""{kind of figure: (its keys, those that it must have)}; :mod:`synthlib.report.paper_figures` says what they mean."""
+
+
+class ParameterError(ValueError):
+    """An unknown name or value in params/ or on the command line; the message lists the known ones."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A loader that refuses a key that stands twice; YAML itself takes the last one and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for (key, _), name in zip(node.value, keys, strict=False):
+            if keys.count(name) > 1:
+                raise yaml.constructor.ConstructorError(problem=f"{name!r} stands twice", problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a file of params/. Raises ParameterError when the file does not hold one, with the line."""
+    where = f"params/{path.name}"
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ParameterError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(found, dict):
+        raise ParameterError(f"{where} must hold a mapping, not {_shown(found)}")
+    return found
+
+
+def check(given: Any, known: Mapping[str, Setting], where: str, required: Collection[str] = ()) -> None:
+    """Raise ParameterError unless ``given`` is a mapping of ``known`` keys, with all ``required``, and fitting values.
+
+    ``where`` names the file and the section.
+    """
+    if not isinstance(given, dict):
+        raise ParameterError(f"{where} must be {group(known).wanted}, not {_shown(given)}")
+    if unknown := sorted(map(str, set(given) - set(known))):
+        raise ParameterError(f"{where}: unknown {unknown}; known: {', '.join(sorted(known))}")
+    if missing := sorted(set(required) - set(given)):
+        raise ParameterError(f"{where}: missing {missing}")
+    for key, value in given.items():
+        setting = known[key]
+        if not setting.fits(value):
+            raise ParameterError(f"{where}: {key} must be {setting.wanted}, not {_shown(value)}")
+        if setting.keys is not None:
+            check(value, setting.keys, f"{where}: {key}")
+
+
+def check_figure(description: Any, arms: Collection[str], where: str) -> None:
+    """Raise ParameterError for a figure that cannot be drawn of an artefact with these ``arms``."""
+    kind = description.get("kind") if isinstance(description, dict) else None
+    if not isinstance(kind, str) or kind not in FIGURES:
+        raise ParameterError(f"{where}: kind must be one of {', '.join(FIGURES)}, not {_shown(kind)}")
+    keys, required = FIGURES[kind]
+    check(description, {"kind": text(), **keys}, where, required)
+    shown = description.get("arms", list(arms))
+    names = shown if isinstance(shown, dict) else {arm: arm for arm in shown}
+    panels = description.get("panels", {"": names})
+    if unknown := [arm for panel in panels.values() for arm in panel.values() if arm not in arms]:
+        raise ParameterError(f"{where}: no arm {unknown[0]!r} in this table; there are: {'; '.join(arms)}")
+    if absent := [name for name in description.get("shift", []) if name not in names]:
+        raise ParameterError(f"{where}: shift names {absent[0]!r}, which the figure does not show: {'; '.join(names)}")
+
+
+def _shown(value: Any) -> str:
+    """The value as it stands in a message; with the right spelling where YAML has read a number as text."""
+    if isinstance(value, str):
+        try:
+            spelled = format(Decimal(value), "f") if Decimal(value).is_finite() else None
+        except ArithmeticError:
+            spelled = None
+        return f"the text {value!r}" + (f"; as a number it is written {spelled}" if spelled else "")
+    return "nothing" if value is None else repr(value)
