@@ -130,8 +130,7 @@ def learning_curves(learning: pd.DataFrame, names: Sequence[str]) -> Drawing:
         axis.set_title(f"{part} that is learnt", fontsize=10)
         _plain_ticks(axis, sorted(set(learning["updates"])))
     axes[0].set_ylabel("share")
-    axes[1].legend(fontsize=8, frameon=False)
-    sns.despine(figure)
+    finish(figure, axes, "Mean of both critics. Not drawn: what is too small to be told from nothing.")
     return figure, (
         "Share of the exact centroids (structure) and of the sampling noise in the predictions of the critics, mean of "
         f"both critics, against pre-training updates. At the end: {'; '.join(words)}."
