@@ -39,7 +39,10 @@ def judge(claim: dict[str, Any], evidence: Evidence) -> Judgement:
         kinds = {name: rules for name, rules in kinds.items() if any(map(_sets_against_baseline, rules))}
     if not kinds:
         return Judgement(OTHER_BASELINE)
-    return combined(_judge_kind(name, rules, evidence) for name, rules in kinds.items())
+    found = combined(_judge_kind(name, rules, evidence) for name, rules in kinds.items())
+    if found.word in (DRAWN, NOT_PRINTED) and "printed" in claim:
+        return Judgement(found.word, f"printed: {claim['printed']}")
+    return found
 
 
 def _judge_kind(name: str, rules: list[Rule], evidence: Evidence) -> Judgement:
@@ -91,7 +94,7 @@ _ON_TABLES = ("compare", "sizes", "costs", "agreement", "spreads")
 
 def _sets_against_baseline(rule: Rule) -> bool:
     """Whether a rule sets a pre-trained arm against the published baseline, so that a control can take its place."""
-    if "pairs" in rule:
+    if "pairs" in rule or "controls" in rule:
         return True
     artefact = _artefact(rule)
     if artefact is None:

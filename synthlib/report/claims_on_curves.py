@@ -16,7 +16,7 @@ from synthlib.report.judgements import DRAWN, NO_CQL, NO_TOTALS, NOT_PRINTED, Ju
 from synthlib.report.paper_figures import SMOOTHING
 from synthlib.report.report import Report
 from synthlib.report.statistics import FINAL_EVALUATIONS, RUN, score_cells, seed_scores
-from synthlib.report.verdicts import FAILS, NO_RUNS, NOT_ENOUGH_RUNS
+from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, UNDECIDED
 from synthlib.study.params import load_artefact
 
 
@@ -76,14 +76,12 @@ def _overtakes(rule: Rule, arm: str, baseline: str, evidence: Evidence) -> Judge
     behind = ahead.index[ahead <= 0]
     first = ahead.index[0] if behind.empty else ahead.index[ahead.index > behind[-1]].min()
     at_end = _at_totals(question | {"rows": "average", "must": "higher"}, 1.0, evidence)
-    pair = f"{arm} stays ahead of {other}"
     if np.isnan(first):
-        return Judgement(FAILS, f"{arm} is not ahead of {other} at {ahead.index[-1]:,} updates in all")
-    latest = rule["by"] * evaluations["total"].max()
-    detail = f"{pair} from {first:,.0f} updates in all on; {at_end.detail}"
-    if first > latest:
-        return Judgement(FAILS if at_end.word != NOT_ENOUGH_RUNS else NOT_ENOUGH_RUNS, detail)
-    return Judgement(at_end.word, detail)
+        detail = f"{arm} is not ahead of {other} at {ahead.index[-1]:,} updates in all; {at_end.detail}"
+        return Judgement(UNDECIDED if at_end.word == HOLDS else at_end.word, detail)
+    too_late = first > rule["by"] * evaluations["total"].max()
+    detail = f"{arm} stays ahead of {other} from {first:,.0f} updates in all on; {at_end.detail}"
+    return Judgement(FAILS if too_late and at_end.word == HOLDS else at_end.word, detail)
 
 
 def _lead(evaluations: pd.DataFrame, arm: str, baseline: str) -> pd.Series:
@@ -118,8 +116,11 @@ def _with_controls(rule: Rule, report: Report, evidence: Evidence) -> tuple[Rule
     artefact, evaluations = report.artefact, report.runs.evaluations
     baselines: Iterable[Any] = rule["baselines"]
     if evidence.matched:
+        named = rule.get("controls", {})
         baselines = dict.fromkeys(
-            artefact.control_of(arm) if sets_pretraining_against_baseline(artefact, arm, baseline) else baseline
+            artefact.control_of(arm)
+            if sets_pretraining_against_baseline(artefact, arm, baseline)
+            else named.get(baseline, baseline)
             for arm in rule["arms"]
             for baseline in baselines
         )

@@ -18,18 +18,22 @@ def judge_agreement(rules: list[Rule], evidence: Evidence) -> Judgement:
     """Whether an arm that differs from the baseline in final scores does so in best scores too, and the other way.
 
     ``pairs``: the numbers of a final table and of its twin in best scores. An answer is "higher", "lower" or "not
-    shown", at 5 %. The claim holds when four in five answers are alike and none is reversed, and fails when one is.
+    shown", at 5 %. The claim holds when four in five answers are alike and none is reversed, and fails when one is. It
+    is undecided when no arm is shown to differ. Runs that stand in several tables count once.
     """
     answers: list[tuple[str, int, int]] = []
-    tables = set()
+    tables, counted = set(), set()
     for final, best in (pair for rule in rules for pair in rule["pairs"]):
         artefact = artefact_of_table(final)
         assert artefact is not None and artefact.baseline is not None
         for arm in (arm for arm in paper_arms(final) if arm != artefact.baseline):
             rows = [_against(number, arm, artefact.baseline, evidence) for number in (final, best)]
-            if all(row is not None for row in rows):
+            if any(row is None for row in rows):
+                continue
+            tables.add(final)
+            if (runs := tuple(row[name] for row in rows for name in ("mean", "baseline_mean"))) not in counted:
+                counted.add(runs)
                 answers.append((arm, _direction(rows[0]), _direction(rows[1])))
-                tables.add(final)
     if not answers:
         return Judgement(NO_RUNS)
     alike = [final == best for _, final, best in answers]
@@ -42,6 +46,8 @@ def judge_agreement(rules: list[Rule], evidence: Evidence) -> Judgement:
     detail += "" if len(tables) == wanted else f"; in {len(tables)} of {wanted} pairs of tables"
     if reversed_:
         return Judgement(FAILS, f"{detail}; reversed for {', '.join(reversed_)}")
+    if not any(final or best for _, final, best in answers):
+        return Judgement(UNDECIDED, f"{detail}: none is shown to differ from its baseline")
     return Judgement(HOLDS if np.mean(alike) >= _SAME_ANSWERS else UNDECIDED, detail)
 
 

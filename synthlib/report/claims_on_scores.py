@@ -109,7 +109,7 @@ def _in_words(tests: pd.DataFrame, word: str) -> str:
         parts.append(f"within the margin {row['margin']} of the best{others}")
     elif row["must"] != "higher":
         parts.append(f"margin {row['margin']}")
-    fewest = tests.loc[tests["datasets"].idxmin()]
+    fewest = deciding.loc[deciding["datasets"].idxmin()]
     return ", ".join(parts) + over_fewer(fewest["datasets"], fewest["wanted"])
 
 

@@ -20,7 +20,7 @@ NO_ARM = "no such arm"
 NO_TOTALS = "no equal totals"
 REASONS = {
     DRAWN: "the paper draws it and prints no number",
-    NOT_PRINTED: "the paper prints no number for it",
+    NOT_PRINTED: "no table of the paper shows it",
     NO_CQL: "the authors published no CQL run",
     NOT_LOGGED: "the authors' logs do not have it",
     OTHER_BASELINE: "the claim does not set a pre-trained arm against the published baseline",
