@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from synthlib.report.centroids import judge_centroids
+from synthlib.report.claims_on_centroids import judge_centroids
 from synthlib.report.claims_on_curves import judge_overtaking, judge_totals
 from synthlib.report.claims_on_measures import judge_agreement, judge_spreads
 from synthlib.report.claims_on_scores import Rule, judge_compare, reason_without_cells

@@ -16,9 +16,10 @@ from synthlib.machine.files import write_text
 from synthlib.paper import paper_claims
 from synthlib.report.claims import judge
 from synthlib.report.data_page import page_folder
-from synthlib.report.evidence import Evidence, printed, with_controls
+from synthlib.report.evidence import Evidence, finished, of_authors, printed, with_controls
 from synthlib.report.figures import save_figure, verdict_board
 from synthlib.report.judgements import REASONS, Judgement
+from synthlib.report.sources import open_runs
 from synthlib.report.verdicts import ANSWERS, AVERAGE_MARGIN, CELL_MARGIN
 
 _FILE = "scoreboard.json"
@@ -113,14 +114,18 @@ def scoreboard(columns: dict[str, Evidence]) -> Board:
     return Board({title: {claim["id"]: judge(claim, one) for claim in claims} for title, one in columns.items()})
 
 
-def folder_of_scoreboard(preset: str, data: str = "replica") -> Path:
-    """``outputs/<preset>/scoreboard``, with the data in the name unless the data source is the replica."""
-    return page_folder("scoreboard", preset, data)
+def make_scoreboard(preset: str, data: str, logs: str) -> Board:
+    """The published board of all finished runs: ours under ``preset`` on ``data``, the authors' in ``logs``."""
+    ours = finished(open_runs("own", preset, data))
+    return scoreboard(board_columns(ours, of_authors(logs), f"{preset}, {data}"))
 
 
 def save_scoreboard(board: Board, preset: str, data: str = "replica") -> Path:
-    """Write a board as text, CSV, JSON, HTML and picture; returns the :func:`folder_of_scoreboard`."""
-    folder = folder_of_scoreboard(preset, data)
+    """Write a board as text, CSV, JSON, HTML and picture; returns the folder.
+
+    It is ``outputs/<preset>/scoreboard``, with the data in the name unless the data source is the replica.
+    """
+    folder = page_folder("scoreboard", preset, data)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "scoreboard.txt", board.text())
     write_text(folder / "scoreboard.csv", board.frame.to_csv(index_label="id"))

@@ -1,13 +1,10 @@
 import json
-from pathlib import Path
-
 import nbformat
 import pandas as pd
 import pytest
 
 from synthlib import __main__ as commands
 from synthlib.paper import paper_claims
-from synthlib.paths import NOTEBOOKS
 from synthlib.report import scoreboard as module
 from synthlib.report.evidence import CELL, OWN, Evidence, finished, of_authors, printed, with_controls
 from synthlib.report.judgements import REASONS
@@ -47,27 +44,16 @@ def test_the_board_is_saved_with_its_numbers_and_read_again(board, tmp_path, mon
     assert "+5.9 [+4.7, +7.1]" in page and "Margin: 2.5 points" in page
 
 
-def test_the_command_makes_the_board_once(board, tmp_path, monkeypatch, capsys):
-    """The page makes and saves it; the command reads what the page saved."""
+def test_the_command_makes_the_board_once_and_the_page_shows_it(board, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
-    asked = []
-
-    def page(path, folder, parameters):
-        asked.append((Path(path).name, parameters))
-        assert folder == save_scoreboard(board, parameters["preset"])
-        return folder / Path(path).name
-
-    monkeypatch.setattr("synthlib.notebooks.run_notebook", page)
-    monkeypatch.setattr(module, "judge", lambda *claim: pytest.fail("a second board"))
-    assert commands.main(["scoreboard", "--preset", "smoke"]) == 0
-    assert asked == [("99_scoreboard.ipynb", {"preset": "smoke", "data": "replica", "logs": ""})]
+    monkeypatch.setattr(module, "make_scoreboard", lambda *options: board)
+    assert commands.main(["scoreboard", "--preset", "smoke"]) == 0  # the kernel of the page would make another board
     assert board.text() in capsys.readouterr().out
-
-
-def test_the_page_makes_one_board_and_saves_it():
-    notebook = nbformat.read(NOTEBOOKS / "99_scoreboard.ipynb", as_version=4)
-    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    assert source.count("scoreboard(board_columns(") == source.count("save_scoreboard(board, preset, data)") == 1
+    page = nbformat.read(tmp_path / "smoke" / "scoreboard" / "99_scoreboard.ipynb", as_version=4)
+    (given,) = [cell.source for cell in page.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert f'saved = "{tmp_path}/smoke/scoreboard"' in given
+    shown = (tmp_path / "smoke" / "scoreboard" / "99_scoreboard.html").read_text()
+    assert "mine, matched" in shown  # a column of this board only
 
 
 def test_our_runs_of_nothing_are_no_runs(outputs, monkeypatch):
