@@ -221,13 +221,14 @@ def _known_parameters(path: Path, options: argparse.Namespace) -> dict[str, str 
 
 def _scoreboard(options: argparse.Namespace) -> int:
     from synthlib.notebooks import run_notebook
-    from synthlib.report.scoreboard import make_scoreboard, save_scoreboard, scoreboard_text
+    from synthlib.report.scoreboard import make_scoreboard, save_scoreboard
 
     board = make_scoreboard(options.preset, options.data, options.logs)
     folder = save_scoreboard(board, options.preset, options.data)
-    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
+    # The board takes a minute to make: the page shows this one.
+    parameters = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs), "saved": str(folder)}
     page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
-    print(scoreboard_text(board))
+    print(board.text())
     print(f"the page: {page}")
     return 0
 

@@ -119,11 +119,8 @@ def paper_hyperparameters(number: int) -> pd.DataFrame:
 def paper_claims() -> list[dict[str, Any]]:
     """The paper's claims: a list of dicts with ``id``, ``says`` (our words), ``section``, and how to test them.
 
-    Claims on scores have ``compare``, a list of dicts ``table, arms, baselines, rows, must`` and optionally
-    ``baseline_table``; :func:`synthlib.report.claims.judge_claim` applies them. Claims on cost have ``costs``, claims
-    on curves and weights ``shown_in``, the latter also ``similarities``, which
-    :class:`synthlib.report.similarity.SimilarityReport` applies. Optional: ``figure`` (the number the paper gives) and
-    ``note``.
+    Each has one or more kinds of rules, which the head of claims.yaml describes and
+    :func:`synthlib.report.claims.judge` applies. Optional: ``printed`` (the numbers that the paper gives) and ``note``.
     """
     return _load("claims.yaml")
 

@@ -1,66 +1,111 @@
-"""The paper's claims on scores, judged by cells of any runs: printed, the authors' or ours."""
+"""The paper's claims, judged by any evidence: printed, the authors' runs or ours.
+
+A claim of ``synthlib/paper/claims.yaml`` has one or more kinds of rules. Each kind has a function here that turns its
+rules and an evidence into a :class:`~synthlib.report.judgements.Judgement`.
+"""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pandas as pd
+from synthlib.report.claims_on_centroids import judge_centroids
+from synthlib.report.claims_on_curves import judge_overtaking, judge_totals
+from synthlib.report.claims_on_measures import judge_agreement, judge_spreads
+from synthlib.report.claims_on_scores import Rule, judge_compare, reason_without_cells
+from synthlib.report.claims_on_sizes import judge_costs, judge_minutes, judge_sizes
+from synthlib.report.evidence import AUTHORS, PRINT, Evidence, artefact_of_table, sets_pretraining_against_baseline
+from synthlib.report.judgements import (
+    DRAWN,
+    NO_ARM,
+    NO_CQL,
+    NOT_PRINTED,
+    OTHER_BASELINE,
+    Judgement,
+    combined,
+)
+from synthlib.report.similarity import SimilarityReport
+from synthlib.report.verdicts import NO_RUNS
+from synthlib.study.params import Artefact, load_artefact
 
-from synthlib.report.comparisons import judge_column
-from synthlib.report.verdicts import AVERAGE_MARGIN, CELL_MARGIN, claim_answer, strictest
-from synthlib.tasks import DATASETS
 
+def judge(claim: dict[str, Any], evidence: Evidence) -> Judgement:
+    """A word for a claim, with the numbers that decide it, or the reason why this evidence cannot bear on it.
 
-def judge_claim(
-    claim: dict[str, Any],
-    cells: pd.DataFrame,
-    margin: float = CELL_MARGIN,
-    average_margin: float = AVERAGE_MARGIN,
-) -> tuple[str, pd.DataFrame]:
-    """Apply the comparisons of one of :func:`~synthlib.paper.paper_claims` to the cells of one set of runs.
-
-    ``cells``: columns ``table, arm, dataset, mean, std, n`` with the paper's arm names; average rows are not used. Each
-    comparison is answered by :func:`~synthlib.report.verdicts.claim_answer`. The claim holds when all comparisons hold
-    (so no correction is needed), fails when one fails, and otherwise is undecided or has not enough runs. Returns
-    (word, frame): one row per comparison, with ``must`` and ``answer`` beside the columns of
-    :func:`~synthlib.report.comparisons.against_baseline`.
-
-    Raises ValueError for a claim without ``compare`` (it is not about scores).
+    A claim with several kinds of rules is judged by those that the evidence has. With ``evidence.matched`` only the
+    rules that set a pre-trained arm against the published baseline say something.
     """
-    if "compare" not in claim:
-        raise ValueError(f"claim {claim['id']!r} is not about scores; see its costs or shown_in")
-    tests = pd.concat(
-        [
-            _compare(rule, arm, baseline, cells, margin, average_margin)
-            for rule in claim["compare"]
-            for arm, baseline in itertools.product(rule["arms"], rule["baselines"])
-        ],
-        ignore_index=True,
-    )
-    margins = np.where(tests["is_average"], average_margin, margin)
-    tests["answer"] = [claim_answer(row, size) for row, size in zip(tests.itertuples(), margins, strict=True)]
-    return strictest(tests["answer"]), tests
+    kinds = {name: claim[name] for name in KINDS if name in claim}
+    if evidence.matched:
+        kinds = {name: rules for name, rules in kinds.items() if any(map(_sets_against_baseline, rules))}
+    if not kinds:
+        return Judgement(OTHER_BASELINE)
+    found = combined(_judge_kind(name, rules, evidence) for name, rules in kinds.items())
+    if found.word in (DRAWN, NOT_PRINTED) and "printed" in claim:
+        return Judgement(found.word, f"printed: {claim['printed']}")
+    return found
 
 
-def _compare(
-    rule: dict[str, Any], arm: str, baseline: str, cells: pd.DataFrame, margin: float, average_margin: float
-) -> pd.DataFrame:
-    """The rows of the comparison of ``arm`` with ``baseline`` that ``rule`` asks for."""
-    baseline_table = rule.get("baseline_table", rule["table"])
-    pairs = _column(cells, rule["table"], arm).join(_column(cells, baseline_table, baseline).add_prefix("baseline_"))
-    pairs = pairs.reset_index()
-    pairs.insert(0, "arm", arm)
-    pairs["baseline"] = baseline
-    column = judge_column(pairs, "baseline", margin, average_margin)
-    if rule["rows"] == "average":
-        column = column[column["is_average"]]
-    else:
-        datasets = DATASETS if rule["rows"] == "each" else rule["rows"]
-        column = column[~column["is_average"] & column["dataset"].isin(datasets)]
-    return column.assign(table=rule["table"], baseline_table=baseline_table, must=rule["must"])
+def _judge_kind(name: str, rules: list[Rule], evidence: Evidence) -> Judgement:
+    on_tables = name in _ON_TABLES
+    return (reason_without_cells(rules, evidence) if on_tables else None) or KINDS[name](rules, evidence)
 
 
-def _column(cells: pd.DataFrame, table: int, arm: str) -> pd.DataFrame:
-    """``mean, std, n`` of one arm by data set. All twelve are there (``n`` 0: no run), so no average is of fewer."""
-    chosen = cells[(cells["table"] == table) & (cells["arm"] == arm)]
-    return chosen.set_index("dataset").reindex(DATASETS)[["mean", "std", "n"]].fillna({"n": 0})
+def _judge_similarities(rules: list[Rule], evidence: Evidence) -> Judgement:
+    report = _figure_12(evidence)
+    return report if isinstance(report, Judgement) else report.judge(rules, evidence.matched)
+
+
+def _judge_order(rules: list[Rule], evidence: Evidence) -> Judgement:
+    report = _figure_12(evidence)
+    return report if isinstance(report, Judgement) else report.judge_order(rules)
+
+
+def _figure_12(evidence: Evidence) -> SimilarityReport | Judgement:
+    if evidence.source == PRINT:
+        return Judgement(DRAWN)
+    report = evidence.report("figure12")
+    return report if isinstance(report, SimilarityReport) else Judgement(NO_RUNS)
+
+
+def _judge_missing(rules: list[Rule], evidence: Evidence) -> Judgement:
+    """A claim that no arm here can show; the rule says which arm it would take."""
+    (rule,) = rules
+    if evidence.source == PRINT:
+        return Judgement(NOT_PRINTED)
+    return Judgement(NO_CQL if evidence.source == AUTHORS else NO_ARM, f"it would take {rule['arm']}")
+
+
+KINDS: dict[str, Callable[[list[Rule], Evidence], Judgement]] = {
+    "compare": judge_compare,
+    "sizes": judge_sizes,
+    "costs": judge_costs,
+    "minutes": judge_minutes,
+    "agreement": judge_agreement,
+    "spreads": judge_spreads,
+    "totals": judge_totals,
+    "overtaking": judge_overtaking,
+    "similarities": _judge_similarities,
+    "order": _judge_order,
+    "centroids": judge_centroids,
+    "missing": _judge_missing,
+}
+_ON_TABLES = ("compare", "sizes", "costs", "agreement", "spreads")
+
+
+def _sets_against_baseline(rule: Rule) -> bool:
+    """Whether a rule sets a pre-trained arm against the published baseline, so that a control can take its place."""
+    if "pairs" in rule or "controls" in rule:
+        return True
+    artefact = _artefact(rule)
+    if artefact is None:
+        return False
+    arms = rule.get("arms") or [rule.get("arm")]
+    baselines = rule.get("baselines") or [rule.get("baseline")]
+    return any(sets_pretraining_against_baseline(artefact, *pair) for pair in itertools.product(arms, baselines))
+
+
+def _artefact(rule: Rule) -> Artefact | None:
+    if "table" in rule:
+        return artefact_of_table(rule["table"])
+    name = "figure12" if "between" in rule else rule.get("artefact")
+    return None if name is None else load_artefact(name)

@@ -106,15 +106,13 @@ def sorted_probabilities(rows: dict[float, np.ndarray]) -> Drawing:
 
 
 def verdict_board(words: pd.DataFrame) -> Drawing:
-    """A board of claims (rows) by sets of runs (columns); shades show the words. Rows without a word are left out."""
+    """A board of claims (rows) by sets of runs (columns); shades show the words, and a reason for no word has none."""
     shades = {
         "holds": COLOURS[0],
+        "among the best": "#8fbbd9",
         "fails": COLOURS[3],
         "undecided": "0.75",
-        "not enough runs": "0.9",
-        "no runs": "0.9",
     }
-    words = words[(words != "").any(axis=1)]
     rows, columns = words.shape
     width = max(map(len, words.index)) * 0.085
     figure, axis = plt.subplots(figsize=(width + 2.1 * columns, 0.27 * rows + 0.9), layout="constrained")
@@ -125,7 +123,7 @@ def verdict_board(words: pd.DataFrame) -> Drawing:
             axis.add_patch(plt.Rectangle((x, y), 0.97, 0.9, color=shade, hatch="///" if word == "fails" else None))
             weight = "bold" if word == "fails" else "normal"
             text = axis.text(x + 0.485, y + 0.45, word, ha="center", va="center", fontsize=8, weight=weight)
-            text.set_color("white" if dark else "black")
+            text.set_color("white" if dark else "black" if word in shades else "0.4")
     axis.set_xlim(0, columns)
     axis.set_ylim(rows, 0)
     axis.set_xticks(
@@ -136,8 +134,7 @@ def verdict_board(words: pd.DataFrame) -> Drawing:
     axis.tick_params(length=0)
     sns.despine(figure, left=True, bottom=True)
     counts = [
-        f"{name}: " + ", ".join(f"{n} {word}" for word, n in words[name].value_counts().items() if word)
-        for name in words
+        f"{name}: " + ", ".join(f"{n} {word}" for word, n in words[name].value_counts().items()) for name in words
     ]
     return figure, f"Claims of the paper by source of runs. {'; '.join(counts)}."
 

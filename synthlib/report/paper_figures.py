@@ -2,7 +2,7 @@
 
 Every function returns (figure, alt text). Which evaluations are used, what is averaged and what is shifted is written
 under the figure itself. Averages over data sets, the moving average of five evaluations and the shift of a pre-trained
-arm by its pre-training updates are the paper's (faithfulness 9.3).
+arm by its pre-training updates are the paper's (faithfulness 9.3). The paper smooths losses too; we do not.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ def learning_curves(
     xlabel: str = "fine-tuning updates",
     remarks: Sequence[str] = (),
 ) -> Drawing:
-    """Moving averages over evaluations, mean over seeds, shaded by one standard error.
+    """Curves over evaluations, mean over seeds, shaded by one standard error.
+
+    Scores are moving averages over ``smoothing`` evaluations. Losses are drawn as they are: a loss falls so steeply at
+    first that a moving average shows a kink where its first value leaves the window.
 
     ``evaluations``: long frame with arm, dataset, seed, updates and each of ``values``. ``over`` "datasets": a panel
     per data set; "average": a panel per value, the mean over data sets. ``shift``: {arm: updates} to the right.
@@ -110,10 +113,12 @@ def learning_curves(
     if over == "average":
         panels = [(value, there) for value in values]
     styles, ends = arm_styles(arms), []
+    xlabel = "updates, pre-training of shifted arms included" if shift else xlabel
     figure, axes = panels_in_a_grid(len(panels))
     for axis, (value, datasets) in zip(axes, panels, strict=True):
         for arm in arms:
-            curve = _curve(evaluations[evaluations["arm"] == arm], value, datasets, smoothing)
+            window = smoothing if value == "score" else 1
+            curve = _curve(evaluations[evaluations["arm"] == arm], value, datasets, window)
             if curve is None:
                 continue
             x, mean, error = curve[0] + shift.get(arm, 0), curve[1], curve[2]
@@ -122,11 +127,14 @@ def learning_curves(
             axis.fill_between(x, mean - error, mean + error, color=styles[arm]["color"], alpha=0.15, linewidth=0)
             ends.append(f"{_panel_title(value, datasets, over)} {arm} {mean[-1]:.3g}")
         axis.set_title(_panel_title(value, datasets, over), fontsize=10)
-        axis.set_xlabel(xlabel if not shift else "updates, pre-training of shifted arms included")
+        axis.set_xlabel(xlabel)
         axis.set_ylabel(_LABELS[value])
         count_in_thousands(axis)
-    smoothed = f"moving average of {smoothing} evaluations, fewer at the start" if smoothing > 1 else "not smoothed"
-    note = [f"Mean over seeds, shade one standard error; {smoothed}."]
+    smoothed = {
+        "score": f"scores are moving averages of {smoothing} evaluations, fewer at the start",
+        "loss": "losses are not smoothed",
+    }
+    note = [f"Mean over seeds, shade one standard error; {'; '.join(smoothed[value] for value in values)}."]
     if over == "average":
         note.append(f"Mean over {len(there)} data set{'s' if len(there) > 1 else ''}.")
     moved = ", ".join(f"{arm} by {updates:,}" for arm, updates in shift.items())

@@ -211,12 +211,14 @@ class Report:
         artefact = self.artefact
         n = _span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
         words = _WORDS[artefact.metric].format(n=n, span=self._span_of_evaluations(), baseline=artefact.baseline)
-        spread = "" if artefact.metric == "updates" else " ± population standard deviation"
+        spread = " ± population standard deviation over these seeds"
         sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
         if never := int(self.scores["score"].isna().sum()):
             sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
         if (number := artefact.paper_table) is not None:
-            seeds = "" if artefact.metric == "updates" else f"{_span(self._paper_seeds(number))} seeds, "
+            seeds = (
+                f"{_span(self._paper_seeds(number))} seeds, " if artefact.metric != "updates" else "without a spread, "
+            )
             sentences.append(f"Paper: Table {number}, {seeds}D4RL")
             if self.cells["corl_mean"].notna().any():
                 sentences.append("CORL: an independent implementation's scores of that arm, 4 seeds, D4RL")

@@ -1,155 +1,149 @@
 """Every claim of the paper beside what each set of runs says about it.
 
-:func:`synthlib.report.claims.judge_claim` judges a claim by any cells: the paper's own print, the authors' runs, or our
+:func:`synthlib.report.claims.judge` judges a claim by any evidence: the paper's own print, the authors' runs, or our
 runs. Ours may be on replica data, because a claim asks for the comparison between arms only. A second judgement puts
-the matched control in the place of the published baseline.
+each arm's matched control in the place of the published baseline. No place is empty: where runs cannot bear on a claim,
+the board says why.
 """
 
-from functools import cache
+import html
+import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from synthlib.machine.files import write_text
-from synthlib.paper import paper_claims, paper_costs, paper_seeds, paper_table, score_table_numbers
-from synthlib.report.claims import judge_claim
+from synthlib.paper import paper_claims
+from synthlib.report.claims import judge
 from synthlib.report.data_page import page_folder
+from synthlib.report.evidence import Evidence, finished, of_authors, printed, with_controls
 from synthlib.report.figures import save_figure, verdict_board
-from synthlib.report.sources import AnyRuns, open_runs
-from synthlib.study.params import Artefact, artefact_names, load_artefact
+from synthlib.report.judgements import REASONS, Judgement
+from synthlib.report.sources import open_runs
+from synthlib.report.verdicts import ANSWERS, AVERAGE_MARGIN, CELL_MARGIN
 
-NO_RUNS = "no runs"
-_CELL = ["table", "arm", "dataset", "mean", "std", "n"]
-
-
-def printed_cells() -> pd.DataFrame:
-    """The paper's own cells, Tables 11-14 included: ``table, arm, dataset, mean, std, n`` as in a report."""
-    cells = pd.concat([paper_table(number) for number in score_table_numbers()], ignore_index=True)
-    cells["n"] = [paper_seeds(row.table, row.arm) for row in cells.itertuples()]
-    costs = pd.concat([paper_costs(number) for number in (11, 12, 13, 14)]).rename(columns={"value": "mean"})
-    cells = pd.concat([cells, costs.assign(n=0)], ignore_index=True)
-    return cells.loc[~cells["is_average"], _CELL]
+_FILE = "scoreboard.json"
 
 
-def reported_cells(runs: AnyRuns) -> pd.DataFrame:
-    """The cells of every table of the paper of which ``runs`` has any finished run, columns as in a report."""
-    found = []
-    for name in artefact_names():
-        if load_artefact(name).paper_table is None:
-            continue
-        try:
-            report = runs.report(name)
-            cells = report.cells
-        except (ValueError, RuntimeError, FileNotFoundError):  # there is no run of this table
-            continue
-        found.append(cells.loc[~cells["is_average"] & ~cells["arm"].isin(report.without_their_total), _CELL])
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_CELL)
-
-
-def authors_cells(logs: str) -> pd.DataFrame:
-    """:func:`reported_cells` of the authors' runs; no row, and a line that says so, when their logs cannot be had."""
-    try:
-        return reported_cells(open_runs("authors", logs=logs))
-    except OSError as error:
-        print(f"without the authors' logs: {error}")
-        return pd.DataFrame(columns=_CELL)
-
-
-def with_matched_baseline(cells: pd.DataFrame) -> pd.DataFrame:
-    """The same cells with the matched control's runs under the baseline's name; tables without a control left out."""
-    replaced = []
-    for number, artefact in _artefacts_by_table().items():
-        table = cells[(cells["table"] == number) & (cells["arm"] != artefact.baseline)]
-        if artefact.control in set(table["arm"]):
-            replaced.append(table.replace({"arm": {artefact.control: artefact.baseline}}))
-    return pd.concat(replaced, ignore_index=True) if replaced else cells.iloc[:0]
-
-
-def judge(claim: dict[str, Any], cells: pd.DataFrame, matched: bool = False) -> str:
-    """One word or number for one claim from one set of cells; "" where the cells say nothing about it.
-
-    ``matched``: the cells come from :func:`with_matched_baseline`. They say something only about the claims that set
-    pre-trained arms against the baseline.
-    """
-    if "costs" in claim:
-        return "" if matched else _cost_ratio(claim["costs"], cells)
-    if "compare" not in claim or (matched and not _sets_pretraining_against_baseline(claim)):
-        return ""
-    tables = {rule[key] for rule in claim["compare"] for key in ("table", "baseline_table") if key in rule}
-    if not tables & set(cells["table"]):
-        return NO_RUNS
-    return judge_claim(claim, cells)[0]
-
-
-def board_columns(ours: pd.DataFrame, authors: pd.DataFrame, label: str) -> dict[str, tuple[pd.DataFrame, bool]]:
+def board_columns(ours: Evidence, authors: Evidence, label: str) -> dict[str, Evidence]:
     """The five columns of the published board, for :func:`scoreboard`; ``label`` says what our runs are."""
     return {
-        "as printed": (printed_cells(), False),
-        "authors' logs": (authors, False),
-        "authors' logs, matched control": (with_matched_baseline(authors), True),
-        f"our runs ({label})": (ours, False),
-        "our runs, matched control": (with_matched_baseline(ours), True),
+        "as printed": printed(),
+        "authors' logs": authors,
+        "authors' logs, matched control": with_controls(authors),
+        f"our runs ({label})": ours,
+        "our runs, matched control": with_controls(ours),
     }
 
 
-def scoreboard(columns: dict[str, tuple[pd.DataFrame, bool]]) -> pd.DataFrame:
-    """One row per claim: ``claim, section`` and a word per column. ``columns``: {title: (cells, matched)}."""
-    rows = [
-        {"claim": claim["says"].strip(), "section": claim["section"]}
-        | {title: judge(claim, cells, matched) for title, (cells, matched) in columns.items()}
-        for claim in paper_claims()
-    ]
-    return pd.DataFrame(rows, index=[claim["id"] for claim in paper_claims()])
+class Board:
+    """All claims by all columns: the words, and behind each word its numbers.
+
+    ``judgements``: {column: {id of a claim: its judgement}}.
+    """
+
+    def __init__(self, judgements: dict[str, dict[str, Judgement]]) -> None:
+        self.judgements = judgements
+        self._claims = {claim["id"]: claim for claim in paper_claims()}
+
+    @property
+    def words(self) -> pd.DataFrame:
+        """A word or a reason per claim (rows) and column."""
+        return pd.DataFrame(
+            {title: {one: found.word for one, found in column.items()} for title, column in self._items}
+        )
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """``claim, section``, and per column a word and its numbers (``<column>: numbers``), one row per claim."""
+        claims = self._claims.values()
+        columns = {
+            "claim": [" ".join(claim["says"].split()) for claim in claims],
+            "section": [claim["section"] for claim in claims],
+        }
+        for title, column in self._items:
+            columns[title] = [column[one].word for one in self._claims]
+            columns[f"{title}: numbers"] = [column[one].detail for one in self._claims]
+        return pd.DataFrame(columns, index=list(self._claims))
+
+    @property
+    def _items(self) -> list[tuple[str, dict[str, Judgement]]]:
+        return list(self.judgements.items())
+
+    def legend(self) -> list[str]:
+        """What the words and reasons on this board mean, one line each."""
+        there = set(self.words.to_numpy().ravel())
+        lines = [
+            "A claim holds when all its comparisons hold, and fails when one is shown to be otherwise. Margin: "
+            f"{AVERAGE_MARGIN} points in an average, {CELL_MARGIN} on one data set. Among the best: within the margin "
+            "of the best, not shown to be the best."
+        ]
+        return lines + [f"{word}: {why}." for word, why in REASONS.items() if word in there]
+
+    def text(self) -> str:
+        """What the terminal shows: the words, one line per claim, and what the reasons mean."""
+        return "\n".join([self.words.to_string(), "", *self.legend()]) + "\n"
+
+    def counts(self) -> pd.DataFrame:
+        """How often each word stands in each column."""
+        counts = self.words.apply(lambda words: words.value_counts()).fillna(0).astype(int)
+        return counts.reindex(
+            [word for word in [*reversed(ANSWERS), *REASONS] if word in counts.index]
+        ).drop_duplicates()
+
+    def html(self) -> str:
+        """The board as an HTML table: under each word its numbers."""
+        head = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in ("claim", "section", *self.judgements))
+        rows = []
+        for one, claim in self._claims.items():
+            words = "".join(_html_cell(column[one]) for _, column in self._items)
+            notes = "".join(f"<br><small>{html.escape(claim[name])}</small>" for name in ("note",) if name in claim)
+            says = html.escape(" ".join(claim["says"].split())) + notes
+            rows.append(
+                f"<tr><th scope='row' style='text-align: left'>{says}</th><td>{claim['section']}</td>{words}</tr>"
+            )
+        below = "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self.legend())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{below}"
+
+    _repr_html_ = html
 
 
-def make_scoreboard(preset: str, data: str, logs: str) -> pd.DataFrame:
+def scoreboard(columns: dict[str, Evidence]) -> Board:
+    """The board of all claims; ``columns``: {title: evidence}."""
+    claims = paper_claims()
+    return Board({title: {claim["id"]: judge(claim, one) for claim in claims} for title, one in columns.items()})
+
+
+def make_scoreboard(preset: str, data: str, logs: str) -> Board:
     """The published board of all finished runs: ours under ``preset`` on ``data``, the authors' in ``logs``."""
-    ours = reported_cells(open_runs("own", preset, data))
-    return scoreboard(board_columns(ours, authors_cells(logs), f"{preset}, {data}"))
+    ours = finished(open_runs("own", preset, data))
+    return scoreboard(board_columns(ours, of_authors(logs), f"{preset}, {data}"))
 
 
-def scoreboard_text(board: pd.DataFrame) -> str:
-    """What the terminal shows: the words, one line per claim."""
-    return board.drop(columns=["claim", "section"]).to_string() + "\n"
-
-
-def save_scoreboard(board: pd.DataFrame, preset: str, data: str = "replica") -> Path:
-    """Write a board as text, CSV, HTML and picture; returns the folder.
+def save_scoreboard(board: Board, preset: str, data: str = "replica") -> Path:
+    """Write a board as text, CSV, JSON, HTML and picture; returns the folder.
 
     It is ``outputs/<preset>/scoreboard``, with the data in the name unless the data source is the replica.
     """
     folder = page_folder("scoreboard", preset, data)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "scoreboard.txt", scoreboard_text(board))
-    write_text(folder / "scoreboard.csv", board.to_csv(index_label="id"))
+    write_text(folder / "scoreboard.txt", board.text())
+    write_text(folder / "scoreboard.csv", board.frame.to_csv(index_label="id"))
+    write_text(folder / _FILE, json.dumps(board.judgements, indent=1) + "\n")
     page = "<!doctype html><meta charset='utf-8'><title>scoreboard</title>"
-    write_text(folder / "scoreboard.html", page + board.to_html(index=False))
-    save_figure(*verdict_board(board.drop(columns=["claim", "section"])), folder / "scoreboard")
+    write_text(folder / "scoreboard.html", page + board.html())
+    save_figure(*verdict_board(board.words), folder / "scoreboard")
     return folder
 
 
-def _cost_ratio(costs: dict[str, Any], cells: pd.DataFrame) -> str:
-    """The arm's average divided by the baseline's, as in Tables 11-14.
-
-    Wall times (Tables 12 and 14) are compared as printed only: other machines have others.
-    """
-    average = cells[cells["table"] == costs["table"]].groupby("arm")["mean"].mean()
-    if not {costs["arm"], costs["baseline"]} <= set(average.index):
-        return NO_RUNS if costs["table"] in (11, 13) else ""
-    return f"{average[costs['arm']] / average[costs['baseline']]:.2f} of it (paper: {costs['ratio']:.2f})"
+def saved_scoreboard(folder: Path) -> Board:
+    """The board that :func:`save_scoreboard` has written to ``folder``."""
+    columns = json.loads((folder / _FILE).read_text())
+    return Board(
+        {title: {one: Judgement(*found) for one, found in column.items()} for title, column in columns.items()}
+    )
 
 
-def _sets_pretraining_against_baseline(claim: dict[str, Any]) -> bool:
-    for rule in claim["compare"]:
-        artefact = _artefacts_by_table()[rule["table"]]
-        untrained = any(artefact.arms[arm].get("pretraining") == "none" for arm in rule["arms"])
-        if artefact.baseline in rule["baselines"] and not untrained:
-            return True
-    return False
-
-
-@cache
-def _artefacts_by_table() -> dict[int, Artefact]:
-    artefacts = [load_artefact(name) for name in artefact_names()]
-    return {artefact.paper_table: artefact for artefact in artefacts if artefact.paper_table is not None}
+def _html_cell(found: Judgement) -> str:
+    detail = f"<br><small>{html.escape(found.detail)}</small>" if found.detail else ""
+    return f"<td style='vertical-align: top'><b>{html.escape(found.word)}</b>{detail}</td>"

@@ -15,11 +15,14 @@ import pandas as pd
 
 from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.comparisons import against_baseline
+from synthlib.report.judgements import NOT_LOGGED, Judgement, all_of
 from synthlib.report.report import Report, Runs
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.report.tables import html_frame
-from synthlib.report.verdicts import FAILS, HOLDS, NOT_ENOUGH_RUNS, claim_answer, strictest
+from synthlib.report.verdicts import FAILS, HOLDS, LEVEL, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED, claim_answer
 
+Rule = dict[str, Any]
+AGAINST_CONTROLS = "against the matched control"
 _VERDICT = "What the paper says of Figure 12"
 # Which cosine: of which quantity, between which two stages.
 _COSINES = list(itertools.product(("weights", "features"), ("PT vs FT", "RI vs FT")))
@@ -57,7 +60,7 @@ class SimilarityReport(Report):
         """
         cells = _for_each_cosine(average_rows, self.by_dataset)
         cells = cells[(cells["arm"] != self.artefact.baseline) | (cells["between"] == "RI vs FT")]
-        scores = average_rows(score_cells(seed_scores(self.runs.evaluations))).set_index("arm")["mean"]
+        scores = average_rows(self._final_cells).set_index("arm")["mean"]
         return cells.assign(final_score=cells["arm"].map(scores)).reset_index(drop=True)
 
     @cached_property
@@ -66,34 +69,95 @@ class SimilarityReport(Report):
         rows = {}
         for claim in paper_claims():
             if rules := claim.get("similarities"):
-                row = {"claim": claim["says"].strip(), "as published": self._judge(rules)}
-                against = [rule | {"baselines": [self.artefact.control]} for rule in rules]
+                row = {"claim": claim["says"].strip(), "as published": self.judge(rules).word}
                 if all(rule["baselines"] == [self.artefact.baseline] for rule in rules):
-                    row[f"against {self.artefact.control}"] = self._judge(against)
-                rows[claim["id"]] = row
+                    row[AGAINST_CONTROLS] = self.judge(rules, matched=True).word
+            elif rules := claim.get("order"):
+                row = {"claim": claim["says"].strip(), "as published": self.judge_order(rules).word}
+            else:
+                continue
+            rows[claim["id"]] = row
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
-    def _judge(self, rules: list[dict[str, Any]]) -> str:
-        return strictest(
-            self._answer(rule, arm, baseline)
-            for rule in rules
-            for arm, baseline in itertools.product(rule["arms"], rule["baselines"])
-        )
+    def judge(self, rules: list[Rule], matched: bool = False) -> Judgement:
+        """The strictest answer to ``rules``: is a cosine ``of`` weights or features ``between`` two stages higher?
 
-    def _answer(self, rule: dict[str, Any], arm: str, baseline: str) -> str:
+        ``factor`` asks for more: the baseline's cosine is at least so many times the arm's. ``matched``: arms are held
+        against their matched controls, in the place of the published baseline.
+        """
+        parts = []
+        for rule in rules:
+            for arm, baseline in itertools.product(rule["arms"], rule["baselines"]):
+                of_control = matched and baseline == self.artefact.baseline
+                parts.append(self._answer(rule, arm, str(self.artefact.control_of(arm)) if of_control else baseline))
+        return all_of(parts)
+
+    def _answer(self, rule: Rule, arm: str, baseline: str) -> Judgement:
         # "a lower than b" is asked as "b higher than a", the form that claim_answer knows.
         higher, lower = (arm, baseline) if rule["must"] == "higher" else (baseline, arm)
         cells = _chosen(self.by_dataset, rule["of"], rule["between"])
-        if not {higher, lower} <= set(cells["arm"]):
-            return NOT_ENOUGH_RUNS
+        if absent := [name for name in (arm, baseline) if name not in set(cells["arm"])]:
+            reason = NOT_LOGGED if self.runs.by_authors else NO_RUNS
+            return Judgement(reason, f"{rule['between']} of {', '.join(absent)}")
+        factor = rule.get("factor", 1)
+        times = np.where(cells["arm"] == lower, factor, 1)
+        cells = cells.assign(mean=times * cells["mean"], std=times * cells["std"])
         table = against_baseline(cells, lower, [higher], margin=0, average_margin=0)
         average = table[table["is_average"]].assign(must="higher")
         if average.empty:
-            return NOT_ENOUGH_RUNS
+            return Judgement(NOT_ENOUGH_RUNS)
         (row,) = average.itertuples()
+        detail = f"{higher} {row.mean:.3f}, {lower} {row.baseline_mean / factor:.3f}"
         if self.runs.by_authors:
-            return HOLDS if row.difference > 0 else FAILS
-        return claim_answer(row, margin=0)
+            return Judgement(HOLDS if row.difference > 0 else FAILS, detail)
+        return Judgement(claim_answer(row, margin=0), detail)
+
+    def judge_order(self, rules: list[Rule]) -> Judgement:
+        """Whether a cosine falls from arm to arm as the final score rises ("inversely proportional").
+
+        It fails when two arms stand in the wrong order, by the averages where no spread is known, and otherwise where
+        the difference of the cosines and that of the scores are shown. It holds when all pairs are shown in order.
+        """
+        parts = [
+            self._ordered(rule, first, second)
+            for rule in rules
+            for first, second in itertools.combinations(rule["arms"], 2)
+        ]
+        return all_of(parts)
+
+    def _ordered(self, rule: Rule, first: str, second: str) -> Judgement:
+        cosines, scores = _chosen(self.by_dataset, rule["of"], rule["between"]), self._final_cells
+        for cells in (cosines, scores):
+            if absent := [name for name in (first, second) if name not in set(cells["arm"])]:
+                return Judgement(NO_RUNS, f"of {', '.join(absent)}")
+        rows = []
+        for cells in (cosines, scores):
+            table = against_baseline(cells, second, [first], margin=0, average_margin=0)
+            rows.extend(table[table["is_average"]].itertuples())
+        if len(rows) < 2:
+            return Judgement(NOT_ENOUGH_RUNS)
+        cosine, score = rows
+        opposite = cosine.difference * score.difference < 0
+        words = [
+            f"{arm} {at:.3f} / {final:.1f}"
+            for arm, at, final in (
+                (first, cosine.mean, score.mean),
+                (second, cosine.baseline_mean, score.baseline_mean),
+            )
+        ]
+        detail = f"{' and '.join(words)} {'stand in' if opposite else 'break'} the order"
+        if self.runs.by_authors:
+            return Judgement(HOLDS if opposite else FAILS, detail)
+        if NOT_ENOUGH_RUNS in (cosine.verdict, score.verdict):
+            return Judgement(NOT_ENOUGH_RUNS)
+        if cosine.p_different < LEVEL and score.p_different < LEVEL:
+            return Judgement(HOLDS if opposite else FAILS, detail)
+        return Judgement(UNDECIDED, detail)
+
+    @cached_property
+    def _final_cells(self) -> pd.DataFrame:
+        """Cells of the final scores of these runs."""
+        return score_cells(seed_scores(self.runs.evaluations))
 
     def wide(self) -> pd.DataFrame:
         """The cosines as text: rows arms, columns quantities and pairs of stages."""

@@ -35,7 +35,10 @@ OWN_DATA = "own data, not comparable"
 REDUCED = "smaller runs, not comparable"
 NOT_COMPARABLE = {"replica": REPLICA, "path": OWN_DATA, "reduced": REDUCED}
 HOLDS = "holds"
+AMONG_BEST = "among the best"
 FAILS = "fails"
+NO_RUNS = "no runs"
+ANSWERS = (FAILS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED, AMONG_BEST, HOLDS)  # to a claim, the strictest first
 AVERAGE = AVERAGE_ROWS[0]  # the label of an average row; code asks for its column ``is_average``
 
 
@@ -68,14 +71,22 @@ def claim_answer(row: Any, margin: float, level: float = LEVEL) -> str:
 
     "higher" holds when the 95 % interval lies above 0. It fails when the arm is shown to be lower, or is shown to
     differ by less than the margin. "not lower" holds when the interval lies above minus the margin, and fails when the
-    arm is shown to be lower. "not higher" is its mirror. Otherwise the answer is "undecided".
+    arm is shown to be lower. "not higher" is its mirror. "best" holds when the interval lies above 0, is "among the
+    best" when it lies above minus the margin, and fails when the arm is shown to be lower. "equal" holds when the
+    difference is shown to be smaller than the margin, and fails when the interval lies beyond the margin. Otherwise the
+    answer is "undecided".
     """
     if row.verdict == NOT_ENOUGH_RUNS:
         return NOT_ENOUGH_RUNS
+    if row.must == "equal":
+        beyond = row.low > margin or row.high < -margin
+        return HOLDS if row.p_equivalent < level else FAILS if beyond else UNDECIDED
     sign = -1 if row.must == "not higher" else 1
     worst = row.low if sign > 0 else -row.high
-    if worst > (0 if row.must == "higher" else -margin):
+    if worst > (0 if row.must in ("higher", "best") else -margin):
         return HOLDS
+    if row.must == "best" and worst > -margin:
+        return AMONG_BEST
     shown_otherwise = row.p_different < level and sign * row.difference < 0
     if shown_otherwise or (row.must == "higher" and row.p_equivalent < level):
         return FAILS
@@ -83,6 +94,5 @@ def claim_answer(row: Any, margin: float, level: float = LEVEL) -> str:
 
 
 def strictest(answers: Iterable[str]) -> str:
-    """One word for several comparisons that must all hold."""
-    answers = set(answers)
-    return next((word for word in (FAILS, NOT_ENOUGH_RUNS, UNDECIDED) if word in answers), HOLDS)
+    """One word of :data:`ANSWERS` for several comparisons that must all hold; without any comparison "no runs"."""
+    return min(answers, key=ANSWERS.index, default=NO_RUNS)

@@ -42,8 +42,22 @@ def test_curves_are_moving_averages_of_five_averaged_over_data_sets_and_shifted(
     assert tuple(a[-1]) == (100, 14) and tuple(a[0]) == (10, 7)
     np.testing.assert_allclose(b - a, [[200, 0]] * 10)
     note = figure._supxlabel.get_text()
-    assert "moving average of 5 evaluations" in note and "B by 200" in " ".join(note.split())
+    assert "scores are moving averages of 5 evaluations" in note and "B by 200" in " ".join(note.split())
     assert "normalised score A 14" in alt
+
+
+def test_the_alt_text_names_the_axis_that_is_drawn():
+    for shift in ({}, {"B": 200}):
+        figure, alt = learning_curves(evaluations(), ["A", "B"], over="average", shift=shift)
+        assert alt.startswith(f"Curves against {figure.axes[0].get_xlabel()}. ")
+    assert figure.axes[0].get_xlabel() == "updates, pre-training of shifted arms included"
+
+
+def test_a_loss_is_not_smoothed_so_that_it_has_no_kink_of_our_making():
+    figure, alt = learning_curves(evaluations(), ["A"], values=["score", "loss"], over="average")
+    score, loss = (lines(axis)["A"] for axis in figure.axes)
+    np.testing.assert_allclose(loss[:, 1], 1 / loss[:, 0])
+    assert score[-1][1] == 14 and "losses are not smoothed" in alt
 
 
 def test_curves_by_data_set_have_the_papers_panels():

@@ -179,3 +179,19 @@ def test_updates_to_the_target_are_counted_from_one_and_runs_that_never_get_ther
     assert cells.loc[("DT", "ant-medium"), "mean"] == 5.0
     assert cells.loc[("DT+Wiki", "ant-medium"), "n"] == 1
     assert "1 of 96 runs never get there and are left out." in report.caption()
+
+
+@pytest.mark.parametrize("name", ["table1", "table11"])
+def test_a_spread_that_is_printed_is_explained(name):
+    artefact = load_artefact(name)
+    report = Report(runs_of_authors(artefact, small_logs(sorted(set(log_labels(artefact).values())))))
+    assert " ± " in report.wide().iloc[0, 0]
+    assert "± population standard deviation over these seeds" in report.caption()
+
+
+def test_an_arm_is_held_against_its_own_control():
+    compared = Report(made_up_runs("table29", datasets=DATASETS[:2])).comparisons
+    against = {arm: set(rows["baseline"]) for arm, rows in compared.groupby("arm")}
+    assert against["CQL+MDP"] == {"CQL", "CQL, matched"}
+    assert against["CQL+Mapping"] == against["CQL+Identity"] == {"CQL", "CQL, matched (wider head)"}
+    assert against["CQL, matched (wider head)"] == {"CQL", "CQL, matched"}

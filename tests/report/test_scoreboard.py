@@ -1,71 +1,88 @@
+import json
+import nbformat
 import pandas as pd
 import pytest
 
+from synthlib import __main__ as commands
 from synthlib.paper import paper_claims
-from synthlib.report.scoreboard import NO_RUNS, judge, printed_cells, save_scoreboard, scoreboard, with_matched_baseline
-from synthlib.tasks import DATASETS
+from synthlib.report import scoreboard as module
+from synthlib.report.evidence import CELL, OWN, Evidence, finished, of_authors, printed, with_controls
+from synthlib.report.judgements import REASONS
+from synthlib.report.scoreboard import board_columns, save_scoreboard, saved_scoreboard, scoreboard
+from synthlib.report.sources import open_runs
+from synthlib.report.verdicts import ANSWERS
+from tests.common import AUTHORS_LOGS, needs_logs
 
-CLAIMS = {claim["id"]: claim for claim in paper_claims()}
-
-
-def cells(**means):
-    """Cells of Table 1 with 20 seeds and a spread of 1."""
-    rows = [
-        {"table": 1, "arm": arm, "dataset": dataset, "mean": mean, "std": 1.0, "n": 20}
-        for arm, mean in means.items()
-        for dataset in DATASETS
-    ]
-    return pd.DataFrame(rows)
+CLAIMS = [claim["id"] for claim in paper_claims()]
 
 
-def table_1(dt=60.0, matched=66.0, wiki=65.0, synthetic=70.0):
-    return cells(**{"DT": dt, "DT, matched": matched, "DT+Wiki": wiki, "DT+Synthetic": synthetic})
+@pytest.fixture(scope="module")
+def board():
+    nothing = Evidence(OWN, pd.DataFrame(columns=CELL))
+    return scoreboard({"as printed": printed(), "mine": nothing, "mine, matched": with_controls(nothing)})
 
 
-def test_the_control_takes_the_baselines_place():
-    replaced = with_matched_baseline(table_1())
-    assert set(replaced["arm"]) == {"DT", "DT+Wiki", "DT+Synthetic"}
-    assert set(replaced.loc[replaced["arm"] == "DT", "mean"]) == {66.0}
-    assert with_matched_baseline(cells(DT=60.0)).empty
+def test_no_place_on_the_board_is_empty(board):
+    assert list(board.words.index) == CLAIMS
+    assert set(board.words.to_numpy().ravel()) <= {*ANSWERS, *REASONS}
+    for reason in set(board.words.to_numpy().ravel()) & set(REASONS):
+        assert any(line.startswith(f"{reason}: ") for line in board.legend())
+    assert board.counts().sum().to_list() == [len(CLAIMS)] * 3
 
 
-def test_a_gain_that_the_flags_explain_holds_against_the_baseline_and_fails_against_the_control():
-    wiki, synthetic = CLAIMS["wiki-over-dt"], CLAIMS["dt-synthetic-over-dt"]
-    assert judge(wiki, table_1()) == judge(synthetic, table_1()) == "holds"
-    assert judge(wiki, with_matched_baseline(table_1()), matched=True) == "fails"
-    assert judge(synthetic, with_matched_baseline(table_1()), matched=True) == "holds"
-
-
-def test_the_control_has_nothing_to_say_where_the_baseline_is_not_asked():
-    replaced = with_matched_baseline(table_1())
-    assert judge(CLAIMS["dt-synthetic-over-wiki"], table_1()) == "holds"
-    assert judge(CLAIMS["dt-synthetic-over-wiki"], replaced, matched=True) == ""
-    # More fine-tuning of DT has DT's own flags.
-    assert judge(CLAIMS["dt-longer-training"], printed_cells(), matched=True) == ""
-
-
-def test_what_is_not_there_is_said():
-    assert judge(CLAIMS["cql-states-all-over-cql"], table_1()) == NO_RUNS
-    assert judge(CLAIMS["weights-turn-more"], table_1()) == ""
-    assert judge(CLAIMS["dt-27-percent-faster"], table_1()) == NO_RUNS
-
-
-def test_costs_are_a_ratio():
-    assert judge(CLAIMS["dt-27-percent-faster"], printed_cells()) == "0.73 of it (paper: 0.73)"
-
-
-def test_a_board_has_a_row_per_claim_and_is_saved(tmp_path, monkeypatch):
+def test_the_board_is_saved_with_its_numbers_and_read_again(board, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
-    board = scoreboard({"as printed": (printed_cells(), False), "mine": (table_1(), False)})
-    assert list(board.index) == list(CLAIMS)
-    assert board.loc["dt-synthetic-over-dt", "as printed"] == "holds"
-    assert board.loc["cql-1k-updates-over-cql", "mine"] == NO_RUNS
     folder = save_scoreboard(board, "smoke")
-    assert {path.suffix for path in folder.iterdir()} >= {".txt", ".csv", ".html", ".png", ".svg"}
-    assert pd.read_csv(folder / "scoreboard.csv", index_col="id")["claim"].to_dict() == board["claim"].to_dict()
+    assert folder == tmp_path / "smoke" / "scoreboard"
+    assert {path.suffix for path in folder.iterdir()} >= {".txt", ".csv", ".html", ".json", ".png", ".svg"}
+    again = saved_scoreboard(folder)
+    assert again.judgements == board.judgements and again.text() == board.text()
+    table = pd.read_csv(folder / "scoreboard.csv", index_col="id", keep_default_na=False)
+    assert table.loc["dt-synthetic-over-dt", "as printed"] == "holds"
+    assert "+5.9 [+4.7, +7.1]" in table.loc["dt-synthetic-over-dt", "as printed: numbers"]
+    page = (folder / "scoreboard.html").read_text()
+    assert "+5.9 [+4.7, +7.1]" in page and "Margin: 2.5 points" in page
 
 
-@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
-def test_every_claim_can_be_judged_from_the_print(claim):
-    word = judge(claim, printed_cells())
-    assert word in ("holds", "fails", "undecided", "") or " of it (paper: " in word
+def test_the_command_makes_the_board_once_and_the_page_shows_it(board, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(module, "make_scoreboard", lambda *options: board)
+    assert commands.main(["scoreboard", "--preset", "smoke"]) == 0  # the kernel of the page would make another board
+    assert board.text() in capsys.readouterr().out
+    page = nbformat.read(tmp_path / "smoke" / "scoreboard" / "99_scoreboard.ipynb", as_version=4)
+    (given,) = [cell.source for cell in page.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert f'saved = "{tmp_path}/smoke/scoreboard"' in given
+    shown = (tmp_path / "smoke" / "scoreboard" / "99_scoreboard.html").read_text()
+    assert "mine, matched" in shown  # a column of this board only
+
+
+def test_our_runs_of_nothing_are_no_runs(outputs, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(outputs))
+    ours = finished(open_runs("own", "smoke"))
+    assert ours.cells.empty and not ours.comparable
+    without = of_authors(str(outputs / "nothing.csv"))
+    assert without.cells.empty
+    columns = board_columns(ours, without, "smoke, replica")
+    assert list(columns)[3] == "our runs (smoke, replica)"
+    assert [one.matched for one in columns.values()] == [False, False, True, False, True]
+
+
+@needs_logs
+def test_the_authors_logs_fill_their_columns():
+    authors = of_authors(str(AUTHORS_LOGS))
+    words = scoreboard({"theirs": authors, "control": with_controls(authors)}).words
+    decision_transformer = [one for one in CLAIMS if one.startswith(("dt-", "wiki-", "weights-", "scores-", "final-"))]
+    reasons = words.loc[decision_transformer, "theirs"]
+    assert set(reasons[~reasons.isin(ANSWERS)].items()) == {
+        ("dt-fine-tuning-time", "other machine"),
+        ("dt-pretraining-time", "not logged"),
+        ("dt-pretraining-87-percent", "not logged"),
+        ("weights-turn-more", "not logged"),
+    }
+    rest = words.drop(index=[*decision_transformer, "more-change-better-score"])["theirs"]
+    assert set(rest) == {"no CQL logs", "not logged"}  # the features of Figure 12 that the authors did not keep
+    control = words["control"]
+    assert control["dt-synthetic-over-dt"] == "fails"  # the size: half of it is left
+    assert control["wiki-over-dt"] == control["dt-iid-over-both"] == "fails"
+    assert control["dt-steps-all-over-dt"] == control["dt-temperatures-all-over-dt"] == "holds"
+    json.dumps(authors.seconds.to_dict())
