@@ -8,6 +8,7 @@ the files from :mod:`synthlib.report.files`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from synthlib.paper import paper_seeds
 from synthlib.report.comparisons import against_baseline
 from synthlib.report.figures import Drawing, performance_profiles
 from synthlib.report.files import ReportFiles
+from synthlib.report.findings import decides_something, findings
 from synthlib.report.paper_cells import corl_cells, paper_cells
 from synthlib.report.paper_figures import described_figure, learning_curves
 from synthlib.report.power import power_table
@@ -37,7 +39,7 @@ from synthlib.report.statistics import (
     seed_scores,
     updates_to_target,
 )
-from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, wide
+from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, span, wide
 from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
 from synthlib.study.algorithms import algorithm
 from synthlib.study.params import Artefact
@@ -79,6 +81,8 @@ class Runs:
     # run_sizes and unequal_totals of synthlib.study.sizes.
     sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    paper_updates: int | None = None  # how many updates of fine-tuning the paper makes; None where it has no such runs
+    larger: tuple[Runs, ...] = ()  # finished runs of the same arms, longer ones, under other presets
 
     @property
     def compared_as(self) -> str:
@@ -209,7 +213,7 @@ class Report:
     def caption(self) -> str:
         """One paragraph: what the numbers are, which runs they are made of, and what stands beside them."""
         artefact = self.artefact
-        n = _span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
+        n = span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
         words = _WORDS[artefact.metric].format(n=n, span=self._span_of_evaluations(), baseline=artefact.baseline)
         spread = " ± population standard deviation over these seeds"
         sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
@@ -217,7 +221,7 @@ class Report:
             sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
         if (number := artefact.paper_table) is not None:
             seeds = (
-                f"{_span(self._paper_seeds(number))} seeds, " if artefact.metric != "updates" else "without a spread, "
+                f"{span(self._paper_seeds(number))} seeds, " if artefact.metric != "updates" else "without a spread, "
             )
             sentences.append(f"Paper: Table {number}, {seeds}D4RL")
             if self.cells["corl_mean"].notna().any():
@@ -233,10 +237,10 @@ class Report:
         """The updates of the evaluations that are used."""
         updates = self.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"]
         if self.artefact.metric != "final":
-            return _span(updates.max())
+            return span(updates.max())
         first = updates.apply(lambda run: run.nlargest(FINAL_EVALUATIONS).min())
-        last = _span(updates.max())
-        return f"{_span(first)} to {last}" if first.nunique() == 1 else f"ending at {last}"
+        last = span(updates.max())
+        return f"{span(first)} to {last}" if first.nunique() == 1 else f"ending at {last}"
 
     def _paper_seeds(self, number: int) -> pd.Series:
         printed = self.cells.loc[self.cells["paper_mean"].notna(), "arm"].unique()
@@ -288,6 +292,11 @@ class Report:
                     compared.setdefault(str(name), []).append(arm)
         return {name: arms for name, arms in compared.items() if arms}
 
+    @cached_property
+    def larger(self) -> list[Report]:
+        """Reports of :attr:`Runs.larger`, of those with enough seeds to decide something."""
+        return [report for report in map(Report, self.runs.larger) if decides_something(report)]
+
     @property
     def has_comparisons(self) -> bool:
         """Whether arms are compared with each other."""
@@ -299,12 +308,13 @@ class Report:
         if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
             parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
-        return "\n".join([*parts, "", self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
+        notes = [textwrap.fill(sentence, 150) for sentence in findings(self)]
+        return "\n".join([*parts, "", *notes, self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
 
     def _repr_html_(self) -> str:
         if not self.artefact.is_table:
             return html_frame(self.wide(), self.caption())
-        return html_table(self.wide(), self.caption(), self.missing_lines())
+        return html_table(self.wide(), self.caption(), [*findings(self), *self.missing_lines()])
 
     def html(self) -> str:
         """The table and all comparisons as an HTML fragment."""
@@ -338,11 +348,6 @@ class Report:
     def save(self) -> Path:
         """Write everything that :class:`synthlib.report.files.ReportFiles` knows to write; returns the folder."""
         return self._files.save()
-
-
-def _span(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
 
 
 def _refuse_mixed_physics(records: pd.DataFrame) -> None:

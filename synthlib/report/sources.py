@@ -9,6 +9,7 @@ written once.
 
 import json
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -100,7 +101,7 @@ class OwnRuns:
         plan = self._plan(name)
         if plan.artefact.metric == "similarity":
             return SimilarityReport(runs_of_plan(plan), similarities_of_plan(plan, Store(store_root())))
-        return Report(runs_of_plan(plan))
+        return Report(replace(runs_of_plan(plan), larger=tuple(larger_runs(plan))))
 
     def folder(self, name: str) -> Path:
         """``outputs/<preset>/<artefact>``, with the data in the name unless it is the replica."""
@@ -237,7 +238,24 @@ def runs_of_plan(plan: Plan) -> Runs:
         reduced=_is_reduced(plan),
         sizes=run_sizes(plan),
         unequal=unequal_totals(plan),
+        paper_updates=_paper_updates(plan),
     )
+
+
+def larger_runs(plan: Plan) -> Iterator[Runs]:
+    """Finished runs of the plan's artefact under presets with more updates, on the same kind of data."""
+    name, kind = plan.artefact.name, plan.artefact.algorithm
+    for preset in presets():
+        if can_train(preset, kind) and load_preset(preset, kind)["updates"] > plan.settings["updates"]:
+            larger = make_plan(name, preset, plan.source)
+            if any(Store(store_root()).is_done(cell.job) for cell in larger.cells):
+                yield runs_of_plan(larger)
+
+
+def _paper_updates(plan: Plan) -> int | None:
+    """How many updates of fine-tuning the paper makes; None for an algorithm that the paper does not have."""
+    kind = plan.artefact.algorithm
+    return load_preset("paper", kind)["updates"] if can_train("paper", kind) else None
 
 
 def _is_reduced(plan: Plan) -> bool:

@@ -93,6 +93,12 @@ def latex_table(table: pd.DataFrame, caption: str) -> str:
     return shown.to_latex(caption=_latex(caption), column_format="l" + "r" * len(shown.columns))
 
 
+def span(values: pd.Series) -> str:
+    """The least and the greatest of whole numbers, as text: "600", or "2-5"."""
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
+
+
 def _html_cell(lines: pd.Series) -> str:
     others = [line if name == "95 %" else f"{name} {line}" for name, line in lines.iloc[1:].items() if line != "-"]
     return "<br>".join([html.escape(lines.iloc[0]), *(f"<small>{html.escape(line)}</small>" for line in others)])

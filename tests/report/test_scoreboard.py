@@ -1,4 +1,5 @@
 import json
+
 import nbformat
 import pandas as pd
 import pytest

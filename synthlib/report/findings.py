@@ -1,0 +1,78 @@
+"""What a report decides, in sentences, and what larger runs of the same arms say that are there already.
+
+A small preset decides how the arms start, not how they end, so the sentence says after how much of the paper's training
+it speaks. Larger runs are those that the store has or that are published in ``outputs/records``: each is named with its
+preset and size, so that nobody mistakes one for the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from synthlib.report.tables import span
+from synthlib.report.verdicts import AGREES, AVERAGE_MARGIN, HIGHER, LOWER, MINIMUM_SEEDS
+
+if TYPE_CHECKING:
+    from synthlib.report.report import Report
+
+_WORDS = {
+    HIGHER: "higher than {baseline}",
+    LOWER: "lower than {baseline}",
+    AGREES: f"shown to be within {AVERAGE_MARGIN} points of {{baseline}}",
+}
+
+
+def decided(comparisons: pd.DataFrame) -> str:
+    """The decided comparisons over all data sets, as half a sentence: arms with one answer stand together.
+
+    ``comparisons``: of :attr:`synthlib.report.report.Report.comparisons`.
+    """
+    averages = comparisons[comparisons["is_average"]]
+    if averages.empty:
+        return ""
+    parts = []
+    for (baseline, verdict), rows in averages.groupby(["baseline", "verdict"], sort=False):
+        if verdict in _WORDS:
+            arms = [f"{row.arm} ({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])" for row in rows.itertuples()]
+            parts.append(f"{_WORDS[verdict].format(baseline=baseline)}: {', '.join(arms)}")
+    return "; ".join(parts) or "no comparison"
+
+
+def findings(report: Report) -> list[str]:
+    """Sentences on what ``report`` decides, and on what the larger runs beside it say; empty without comparisons."""
+    if not report.has_comparisons or report.runs.by_authors:
+        return []
+    sentences = [f"Decided here ({_size(report)}{_start(report)}): {decided(report.comparisons)}."]
+    for larger in report.larger:
+        sentences.append(
+            f"Larger runs that are there, preset {larger.runs.provenance['preset']} ({_size(larger)}): "
+            f"{_scores(larger)}. Decided there: {decided(larger.comparisons)}."
+        )
+    return sentences
+
+
+def decides_something(report: Report) -> bool:
+    """Whether some cell has the seeds that a verdict needs."""
+    return bool((report.cells["n"] >= MINIMUM_SEEDS).any())
+
+
+def _size(report: Report) -> str:
+    cells = report.cells[~report.cells["is_average"]]
+    datasets = ", ".join(dict.fromkeys(cells["dataset"]))
+    updates = span(report.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"].max())
+    return f"{updates} updates, {datasets}, {span(cells['n'].astype(int))} seeds"
+
+
+def _start(report: Report) -> str:
+    """How small the runs are beside the paper's; empty for runs of the paper's length."""
+    full = report.runs.paper_updates
+    if full is None or report.runs.evaluations["updates"].max() >= full:
+        return ""
+    return f"; of the paper's {full:,} updates, so this is how the arms start, not how they end"
+
+
+def _scores(report: Report) -> str:
+    digits = [f"{row.arm} {row.mean:.1f} ± {row.std:.1f} ({row.n:.0f})" for row in report.averages.itertuples()]
+    return "; ".join(digits)
