@@ -97,8 +97,11 @@ def install_torch(environment: Environment, asked: str = "") -> None:
             return _from_pytorch(environment, locked, f"{version}+{build}")
         except Failed as error:
             if asked:
-                raise
-            print(f"{error}\nwithout TORCH= this is no error: going on with PyPI's build", flush=True)
+                raise Failed(
+                    f"{error}. TORCH_INDEX=https://... names another copy of PyTorch's index; TORCH=cu130 takes PyPI's "
+                    "build, 2.7 GB with its CUDA libraries"
+                ) from error
+            print(f"{error}, so PyPI's build is taken: 2.7 GB with its CUDA libraries", flush=True)
     print(f"installing PyTorch {version} from the package registry", flush=True)
     # === leaves out a build with a label, which pip would prefer if it found one.
     environment.install_locked(locked.replace("==", "===", 1) + read_lock()["cuda"])
@@ -117,11 +120,8 @@ def _from_pytorch(environment: Environment, locked: str, version: str) -> None:
         else:
             environment.pip("install", *options, f"torch=={version}")
     except Failed as error:
-        words = str(error) if there else f"{index} does not answer, and pip does not find it elsewhere"
-        raise Failed(
-            f"PyTorch {version} could not be installed: {words}. TORCH_INDEX=https://... names another copy of "
-            "PyTorch's index; TORCH=cu130 takes PyPI's build, on Linux 2.7 GB with its CUDA libraries"
-        ) from error
+        why = str(error) if there else f"{index} does not answer, and pip does not find it elsewhere"
+        raise Failed(f"PyTorch {version} could not be installed: {why}") from error
 
 
 def _answers(url: str) -> bool:
