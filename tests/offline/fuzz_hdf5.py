@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 
 from synthlib.offline.datasets import OfflineDataset, cql_data, load, trajectories
+from synthlib.offline.masses import choose_masses
 from synthlib.tasks import DIMENSIONS, MAX_EPISODE_STEPS
 from tests.offline.odd_files import CHANGES, Change, make_file
 
@@ -72,8 +73,9 @@ def turns() -> list[Change]:
 
 
 def load_and_check(name: str, folder: Path) -> str:
-    """Load as a training does; "loads", "refused: ..." for a sentence of our own, else what is wrong."""
+    """Plan and load as for a training; "loads", "refused: ..." for a sentence of our own, else what is wrong."""
     try:
+        choose_masses(name, f"path:{folder}", folder / "cache")  # what a plan does, before arrays are checked
         data = load(name, f"path:{folder}", folder / "cache", next_observations=True)
         cql_data(data), trajectories(data)
     except (ValueError, FileNotFoundError) as error:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from synthlib.offline.masses import LABEL
 from synthlib.tasks import DIMENSIONS, MAX_EPISODE_STEPS
 
 NUMBERS = ("observations", "actions", "rewards", "next_observations")
@@ -71,7 +72,8 @@ def make_file(path: Path, rng: np.random.Generator) -> str:
     with h5py.File(path, "w", libver=str(rng.choice(["earliest", "latest"]))) as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array, **({"compression": "gzip"} if rng.random() < 0.7 else {}))
-        file.attrs["masses"] = "d4rl"
+        if rng.random() < 0.7:  # without the label, steps are replayed in the physics
+            file.attrs[LABEL] = "d4rl"
         file["metadata/algorithm"] = np.bytes_("made up")
     return f"{environment}-medium"
 
@@ -168,7 +170,8 @@ def attribute(file, rng, kind):
     elif kind == "name":
         file.attrs["a\nb"] = 1
     elif kind == "masses":
-        file.attrs["masses"] = [b"d4rl", b"stock"] if rng.random() < 0.5 else 3.5
+        file.attrs.pop(LABEL, None)
+        file.attrs[str(rng.choice([LABEL, "masses"]))] = [b"d4rl", b"stock"] if rng.random() < 0.5 else 3.5
     else:
         file.attrs["note"] = values[kind]
 
