@@ -9,6 +9,7 @@ import yaml
 from synthlib.__main__ import main
 from synthlib.cql.agent import CQLConfig
 from synthlib.cql.algorithm import ALGORITHM as CQL
+from synthlib.cql.weight_controls import WeightControl
 from synthlib.dt.algorithm import ALGORITHM as DT
 from synthlib.dt.finetuning import DTTrainingConfig
 from synthlib.dt.model import DTConfig
@@ -277,6 +278,7 @@ def test_everything_in_the_repository_fits():
     [
         (CQL, "mdp", MDPConfig, set()),
         (CQL, "cql", CQLConfig, set()),
+        (CQL, "critic_weights", WeightControl, set()),
         (DT, "chain", ChainConfig, set()),
         (DT, "model", DTConfig, {"observation_width", "action_width"}),
         (DT, "training", DTTrainingConfig, set()),

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from synthlib.paths import store_root
-from synthlib.report.scoreboard import reported_cells
+from synthlib.report.evidence import finished
 from synthlib.report.sources import open_runs
 from synthlib.runs.store import Store
 from synthlib.study.params import ParameterError, load_artefact, presets
@@ -139,7 +139,7 @@ def test_figure_8_shows_what_there_is_and_refuses_the_comparison(report):
 def test_a_table_refuses_the_comparison_and_the_scoreboard_does_not_make_it(report):
     made = report("table28")
     assert "CQL+100K more has 700, CQL+MDP has 2,600, CQL+IID has 2,600" in made.text()
-    cells = reported_cells(open_runs("own", "quick"))
+    cells = finished(open_runs("own", "quick")).cells
     assert set(cells.loc[cells["table"] == 28, "arm"]) == set(made.artefact.arms) - {"CQL+100K more"}
 
 
