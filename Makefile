@@ -58,7 +58,7 @@ help:
 	@echo "make lab                open JupyterLab on the notebooks"
 	@echo "make doctor             check the installation"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
-	@echo "make test               the whole test suite (test-quick: under 3 minutes)"
+	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
