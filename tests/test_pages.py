@@ -159,15 +159,17 @@ def test_the_scoreboard_shows_what_there_is(shared_outputs):
 @pytest.mark.parametrize("kind", ["replica", "path"])
 def test_the_data_page_shows_what_there_is(kind, random_hopper_data, shared_outputs):
     """Of other people's data, which here are two sets of twelve, it shows no behaviour policy."""
-    data, folder = ("replica", "01_datasets") if kind == "replica" else (random_hopper_data, "01_datasets-path")
+    data = "replica" if kind == "replica" else random_hopper_data
     present, missing = find(data)
     assert kind == "replica" or present == ["hopper-medium", "hopper-medium-expert"]
     synthlib("notebook", "01_datasets", "--preset", "smoke", "--data", data, outputs=shared_outputs)
-    page = (shared_outputs / "smoke" / folder / "01_datasets.html").read_text()
+    pattern = "01_datasets" if kind == "replica" else "01_datasets-path-*"  # the first digits of the files' checksum
+    (folder,) = (shared_outputs / "smoke").glob(pattern)
+    page = (folder / "01_datasets.html").read_text()
     assert f"{len(present)} of 12 data sets are there" in page
     assert all(name in page for name in missing)
     for figure in ("returns", "cloning"):
-        assert (shared_outputs / "smoke" / folder / f"{figure}.png").stat().st_size > 0
-    strips = {path.stem for path in (shared_outputs / "smoke" / folder).glob("frames_*.svg")}
+        assert (folder / f"{figure}.png").stat().st_size > 0
+    strips = {path.stem for path in folder.glob("frames_*.svg")}
     shown = {f"frames_{name.replace('-medium-', '_')}" for name in present if name.endswith("expert")}
     assert strips >= shown if kind == "replica" else not strips
