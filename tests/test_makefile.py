@@ -18,12 +18,20 @@ INSTALLED = f"{sys.prefix}/installed"
 TEXT = """a b (2) [x] {y} it's "so" & $HOME $(id) `id` * ; # ~"""
 
 
+def inherited():
+    """The environment without what `make test PYTHON=... VENV=...` was called with, which is not what is tested here."""
+    options = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return {
+        name: text
+        for name, text in os.environ.items()
+        if name not in options and not name.startswith(("MAKE", "MFLAGS"))
+    }
+
+
 def make(*arguments, installed=True, **environment):
     """``make`` with the environment of this test, which counts as installed, or in need of an installation."""
     command = ["make", f"VENV={sys.prefix}", *(["-o", INSTALLED] if installed else []), *arguments]
-    # What `make test` was called with is not what is tested here.
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    return subprocess.run(command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=ROOT, env=inherited() | environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,10 @@ def test_a_copied_checkout_another_python_and_another_torch_install_again(tmp_pa
     version = f"Python {sys.version.split()[0]}"
 
     def asks_for_an_installation(*arguments):
-        return subprocess.run(["make", "-q", "install", *arguments], cwd=tmp_path, capture_output=True).returncode
+        asked = subprocess.run(
+            ["make", "-q", "install", *arguments], cwd=tmp_path, env=inherited(), capture_output=True
+        )
+        return asked.returncode
 
     stamp.write_text(f"{tmp_path}\n{version}\n")
     assert not asks_for_an_installation() and not asks_for_an_installation(f"PYTHON={sys.executable}")
@@ -125,7 +136,7 @@ def test_a_copied_checkout_another_python_and_another_torch_install_again(tmp_pa
 def test_jupyter_starts_for_every_user(tmp_path):
     """As root too, who is the usual user of a container."""
     command = ["make", f"VENV={sys.prefix}", "-o", INSTALLED, "lab", "LAB=--no-browser --port=0"]
-    environment = os.environ | {"HOME": str(tmp_path), "MAKEFLAGS": ""}
+    environment = inherited() | {"HOME": str(tmp_path)}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:

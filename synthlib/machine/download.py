@@ -86,9 +86,10 @@ def _make_place(path: Path) -> None:
 @contextlib.contextmanager
 def _alone(partial: Path) -> Iterator[None]:
     """Hold a lock on ``partial``, which is created if need be; remove the file at the end if it is empty."""
+    waited = False
     while True:
         with open(partial, "ab") as held:
-            _lock(held.fileno(), partial)
+            waited = _lock(held.fileno(), partial, waited)
             # The process that held the lock may have renamed or removed the file; then this lock keeps nobody away.
             if not partial.exists() or not os.path.samestat(os.fstat(held.fileno()), partial.stat()):
                 continue
@@ -102,14 +103,18 @@ def _alone(partial: Path) -> Iterator[None]:
             return
 
 
-def _lock(handle: int, partial: Path) -> None:
+def _lock(handle: int, partial: Path, waited: bool) -> bool:
+    """Lock an open file, and say so before the first wait. Returns whether this process has ``waited`` by now."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"waiting for another process that downloads {partial.stem}", file=sys.stderr)
+        if not waited:
+            print(f"waiting for another process that downloads {partial.stem}", file=sys.stderr)
         fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
     except OSError:  # this disk knows no locks
         pass
+    return waited
 
 
 def _fetch_from(
