@@ -92,7 +92,7 @@ def test_a_page_trains_what_is_missing_and_a_second_time_nothing(table, shared_o
 def test_the_page_of_similarities_draws_every_arm(shared_outputs):
     done = synthlib("reproduce", "figure12", "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
     folder = shared_outputs / "smoke" / "figure12"
-    assert (folder / "15_figure12_similarity.html").stat().st_size > 0
+    assert (folder / "19_figure12_similarity.html").stat().st_size > 0
     drawn = (folder / "figure12.alt.txt").read_text()
     for arm in load_artefact("figure12").arms:
         assert f"weights RI vs FT {arm} " in drawn and f"features RI vs FT {arm} " in drawn

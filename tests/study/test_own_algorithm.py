@@ -18,7 +18,7 @@ TABLE = {
     "title": "Behaviour cloning by width",
     "paper_table": None,
     "metric": "final",
-    "notebook": "07_table6_cql_state_space.ipynb",
+    "notebook": "09_table6_cql_state_space.ipynb",
     "baseline": "BC",
     "control": None,
     "arms": {"BC": {}, "BC, wide": {"width": 32, "length": 1.5}},
