@@ -99,6 +99,7 @@ def test_conda_and_pixi_bring_the_python_that_the_project_wants():
     assert PYPROJECT["tool"]["pixi"]["feature"]["make"]["dependencies"]["python"] == PROJECT["requires-python"]
 
 
+@pytest.mark.slow
 def test_pip_reads_what_conda_hands_to_it(tmp_path):
     """conda writes the lines into a file and calls ``pip install -r`` on it."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())

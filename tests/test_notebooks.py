@@ -104,6 +104,7 @@ def test_a_notebook_without_parameters_cell_is_refused(tmp_path):
         run_notebook(tmp_path / "bare.ipynb", tmp_path, {})
 
 
+@pytest.mark.slow
 def test_a_copied_checkout_runs_its_notebooks_on_its_own_code(notebook, tmp_path):
     """With an environment that imports another checkout, as a copied .venv does; the doctor says so."""
     copy = tmp_path / "copy"

@@ -1,4 +1,4 @@
-"""Convert data sets to and from Minari, the maintained successor of D4RL's format; needs ``pip install minari``.
+"""Convert data sets to and from Minari, the maintained successor of D4RL's format; needs the extra ``minari``.
 
 ``python -m synthlib.offline.minari read ID NAME FOLDER`` writes a local Minari data set as ``FOLDER/NAME`` in D4RL's
 layout, to be used with ``DATA=path:FOLDER``. ``write NAME ID`` converts one of our data sets to a local Minari data
@@ -8,6 +8,7 @@ differs too, so their ant is refused.
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,9 @@ from synthlib.offline.hdf5 import check_arrays, write_d4rl_file
 from synthlib.offline.masses import LABEL, choose_masses
 from synthlib.offline.official import file_name
 from synthlib.tasks import DIMENSIONS, REFERENCE_RETURNS, parse_name
+
+_VERSION = "0.5.4"
+"""Of the extra, whose other requirements are in the lock: a newer one may want another Gymnasium."""
 
 
 def read_minari(minari_id: str, name: str, folder: str | Path) -> Path:
@@ -135,7 +139,8 @@ def _minari() -> ModuleType:
         import minari
     except ImportError:
         raise ModuleNotFoundError(
-            "Minari is not installed here; `pip install minari` (nothing else needs it)"
+            "Minari is not installed here, as nothing else needs it: "
+            f"{shlex.quote(sys.executable)} -m pip install minari=={_VERSION}"
         ) from None
     return minari
 

@@ -111,6 +111,7 @@ def test_two_processes_share_the_data_set(outputs, tmp_path):
     assert "2 processes: " in page.cores_summary(found)
 
 
+@pytest.mark.slow
 def test_a_processor_can_be_held_back():
     """What ``make bench-avx2`` sets is what torch obeys, and the result says so and goes to a folder of its own."""
     makefile = (ROOT / "Makefile").read_text()

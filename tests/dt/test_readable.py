@@ -20,6 +20,7 @@ from tests.common import noted_choices, train
 ARMS = ("DT", "DT+Synthetic")  # without pre-training, and with all of its code
 
 
+@pytest.mark.slow
 def test_the_environment_variable_asks_for_the_definitions():
     code = "from synthlib.kernels import twins; from synthlib.dt.windows import BatchBuilder; "
     code += "raise SystemExit(twins.best(BatchBuilder) is not BatchBuilder)"

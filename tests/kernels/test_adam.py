@@ -78,6 +78,7 @@ def test_a_step_over_the_long_tensor_moves_the_weights_in_it():
         assert torch.equal(weight, view)
 
 
+@pytest.mark.slow
 def test_no_compiler_is_loaded_to_train():
     code = """
 import sys

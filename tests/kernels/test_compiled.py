@@ -59,6 +59,7 @@ def test_without_a_folder_that_can_be_written_everything_runs_and_the_doctor_is_
     assert "  ok       device:" in done.stdout and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_only_our_functions_are_kept_in_our_folder(tmp_path):
     """Another package's cached functions in the same process stay where that package expects them."""
     theirs = tmp_path / "theirs.py"

@@ -1,11 +1,13 @@
+import re
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 
 from synthlib.offline.datasets import load, trajectories
 from synthlib.offline.minari import read_minari, write_minari
-from tests.common import toy_file
+from tests.common import ROOT, toy_file
 
 
 @pytest.fixture
@@ -89,5 +91,6 @@ def test_a_name_that_minari_cannot_take_is_refused_before_anything_is_made(minar
 
 def test_without_minari_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install minari"):
+    (locked,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["minari"]
+    with pytest.raises(ModuleNotFoundError, match=f"-m pip install {re.escape(locked)}$"):
         read_minari("any/thing-v0", "hopper-medium", tmp_path)

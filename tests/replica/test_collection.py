@@ -257,6 +257,7 @@ def test_the_command_collects_and_says_how_to_use_it(embedded, tmp_path, capsys)
     assert "0: at least one transition is needed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_replica_can_be_rolled_out_under_other_masses_and_its_files_say_so(embedded, tmp_path, capsys):
     folder = tmp_path / "heavy"
     rest = ["--environments", "hopper", "--processes", "1", "--size", "600", "--folder", str(folder)]
@@ -292,6 +293,7 @@ def test_the_command_trains_and_refuses_another_configuration(tmp_path, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_larger_replica_takes_its_replay_buffer_from_the_training(embedded, tmp_path):
     toy_training(tmp_path / "training" / "hopper", [50] * 20)
     regenerate(["hopper"], 300, tmp_path / "large", tmp_path / "training", processes=1, report=lambda line: None)

@@ -73,6 +73,7 @@ class Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path):
     train(TINY, tmp_path / "whole", report=lambda line: None)
 

@@ -48,6 +48,7 @@ def test_a_run_less_is_seen_in_its_cell(authors_logs):
 
 
 @needs_logs
+@pytest.mark.slow
 def test_runs_behind_a_column_are_as_many_as_the_paper_package_says(authors_logs):
     for artefact in authors_artefacts():
         if artefact.metric != "updates":

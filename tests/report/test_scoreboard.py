@@ -45,6 +45,7 @@ def test_the_board_is_saved_with_its_numbers_and_read_again(board, tmp_path, mon
     assert "+5.9 [+4.7, +7.1]" in page and "Margin: 2.5 points" in page
 
 
+@pytest.mark.slow
 def test_the_command_makes_the_board_once_and_the_page_shows_it(board, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(module, "make_scoreboard", lambda *options: board)
@@ -69,6 +70,7 @@ def test_our_runs_of_nothing_are_no_runs(outputs, monkeypatch):
 
 
 @needs_logs
+@pytest.mark.slow
 def test_the_authors_logs_fill_their_columns():
     authors = of_authors(str(AUTHORS_LOGS))
     words = scoreboard({"theirs": authors, "control": with_controls(authors)}).words

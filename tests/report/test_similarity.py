@@ -65,6 +65,7 @@ def test_cells_are_means_over_data_sets_and_dt_has_one_start():
     assert cell["final_score"] == 51.5
 
 
+@pytest.mark.slow
 def test_every_claim_on_cosines_is_judged_by_its_comparisons():
     claims = {claim["id"] for claim in paper_claims() if "similarities" in claim}
     found = words(report())

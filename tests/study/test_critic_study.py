@@ -42,6 +42,7 @@ def test_the_published_critic_has_learned_a_fifth_of_structure_and_noise_alike()
         assert last["error_to_exact"] > 2 * 0.000277
 
 
+@pytest.mark.slow
 def test_critics_are_trained_once_and_looked_at_on_the_way(outputs):
     found = {name: critic_study.measure(data) for name, data in SMALL.items()}
     critic_study.train(SMALL, [20, 400], workers=1)

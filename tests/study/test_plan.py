@@ -220,6 +220,7 @@ def test_of_two_jobs_for_one_training_the_longer_stays_and_keeps_both_checkpoint
     assert merged[0].updates == 100 and merged[0].keep == (0, 10, 100)
 
 
+@pytest.mark.slow
 def test_the_papers_totals_shrink_by_sharing_and_know_plain_hours_from_the_bench(outputs):
     """With the smoke preset's sizes: adding up is the same for the paper's."""
     totals = paper_totals("smoke")

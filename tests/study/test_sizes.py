@@ -136,6 +136,7 @@ def test_figure_8_shows_what_there_is_and_refuses_the_comparison(report):
     assert "180,000" not in made.artefact.title
 
 
+@pytest.mark.slow
 def test_a_table_refuses_the_comparison_and_the_scoreboard_does_not_make_it(report):
     made = report("table28")
     assert "CQL+100K more has 700, CQL+MDP has 2,600, CQL+IID has 2,600" in made.text()
