@@ -19,7 +19,7 @@ TEXT = """a b (2) [x] {y} it's "so" & $HOME $(id) `id` * ; # ~"""
 
 
 def inherited():
-    """The environment without what `make test PYTHON=... VENV=...` was called with, which is not what is tested here."""
+    """The environment without the variables that `make test PYTHON=... VENV=...` hands to its commands."""
     options = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return {
         name: text

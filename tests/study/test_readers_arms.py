@@ -1,4 +1,4 @@
-"""An arm that a reader adds, as the exercises of the pages of Tables 1 to 8 ask, is trained and shown and breaks nothing else."""
+"""An arm that a reader adds, as the exercises of Tables 1 to 8 ask, is trained and shown and breaks nothing else."""
 
 import os
 import shutil
