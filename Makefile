@@ -38,7 +38,7 @@ WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
-.PHONY: help install lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
+.PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
 .PHONY: bench bench-avx2 bench-peers
 .PHONY: pretraining-floor
 .PHONY: test test-quick lint format lock clean FORCE
@@ -56,6 +56,7 @@ help:
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
+	@echo "make start              the map: what there is of the paper, page and command, what is trained, what it costs"
 	@echo "make doctor             check the installation"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
 	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
@@ -114,6 +115,8 @@ reproduce-%: $(VENV)/installed
 
 notebook-%: $(VENV)/installed
 	@$(SYNTHLIB) notebook $* $(WHAT)
+
+start: notebook-00_start_here
 
 scoreboard: $(VENV)/installed
 	@$(SYNTHLIB) scoreboard $(OPTIONS)
