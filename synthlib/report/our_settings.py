@@ -17,9 +17,10 @@ from synthlib.dt.finetuning import DTTrainingConfig
 from synthlib.dt.model import DTConfig
 from synthlib.dt.pretraining import GPT2PretrainingConfig, huggingface_config, learning_rate
 from synthlib.generators.mdp import MDPConfig
+from synthlib.paper import paper_arms
 from synthlib.report import probes
 from synthlib.runs.job import Job
-from synthlib.study.params import ParameterError
+from synthlib.study.params import ParameterError, left_out, load_artefact, load_preset
 from synthlib.study.plan import Plan, make_plan
 from synthlib.tasks import ENVIRONMENTS, MAX_EPISODE_STEPS, REFERENCE_RETURNS, environment_of, normalised_score
 
@@ -29,7 +30,7 @@ Where = tuple[str, str]
 """Arm and robot of a training."""
 
 ARTEFACTS = {9: "table1", 10: "table1", 15: "table6", 16: "table6"}
-"""{table of settings: the table whose trainings have them}; Table 17 belongs to no training."""
+"""{table of settings: the printed table whose trainings have them}; Table 17 belongs to no training."""
 DEFAULT_ARMS = {9: "DT+Synthetic", 15: "S=100"}
 """The arm with the paper's default pre-training."""
 _ROBOTS = dict(zip(ENVIRONMENTS, ("HalfCheetah", "Hopper", "Walker", "Ant"), strict=True))  # as Table 10 calls them
@@ -42,7 +43,13 @@ def our_settings(number: int, preset: str) -> Lines:
     """
     if number == 17:
         return _table17()
-    return _READERS[number](make_plan(ARTEFACTS[number], preset, None))
+    artefact = load_artefact(ARTEFACTS[number])
+    assert artefact.paper_table is not None
+    # The paper's arms only: an arm that a reader adds may have any settings.
+    printed = paper_arms(artefact.paper_table)
+    absent = left_out(artefact, load_preset(preset, artefact.algorithm))
+    arms = [arm for arm in artefact.arms if arm in printed and arm not in absent]
+    return _READERS[number](make_plan(artefact.name, preset, None, arms))
 
 
 def differing_flags(preset: str) -> pd.DataFrame:

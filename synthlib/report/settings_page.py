@@ -160,7 +160,7 @@ class SettingsTable:
         words = f"Table {self.number}: {load_page(f'table{self.number}').title}."
         if self.number in ARTEFACTS:
             name = ARTEFACTS[self.number]
-            arms = f"arm {DEFAULT_ARMS[self.number]}" if self.number in DEFAULT_ARMS else "all arms"
+            arms = f"arm {DEFAULT_ARMS[self.number]}" if self.number in DEFAULT_ARMS else "the paper's arms"
             words += f" Ours: preset paper, {arms} of params/{name}.yaml, read from the code."
         else:
             words += " Ours: read from synthlib/tasks.py; the same in every preset."

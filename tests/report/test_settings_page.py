@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -169,9 +170,15 @@ def test_an_arm_of_its_own_kind_is_named(monkeypatch):
     monkeypatch.setattr(
         "synthlib.dt.jobs.pretrained_training", lambda **fields: DTTrainingConfig(**fields, batch_size=32)
     )
-    assert our_settings(10, "smoke")["Batch size"] == (
-        "64 (DT); 32 (DT, matched, DT+Wiki, DT+Wiki, matched, DT+Synthetic)"
-    )
+    assert our_settings(10, "smoke")["Batch size"] == ("64 (DT); 32 (DT+Wiki, DT+Synthetic)")
+
+
+def test_an_arm_that_a_reader_adds_changes_no_line(monkeypatch):
+    usual = load_artefact("table6")
+    own = replace(usual, arms={"mine": {"cql": {"sampled_actions": 10}}} | usual.arms)
+    for module in ("report.our_settings", "study.plan"):
+        monkeypatch.setattr(f"synthlib.{module}.load_artefact", lambda name: own)
+    assert our_settings(16, "smoke")["Number of sampled actions"] == "3"
 
 
 def test_a_nonlinearity_is_found_by_its_values(monkeypatch):
@@ -257,7 +264,7 @@ def test_optimiser_loss_and_distribution_are_asked(monkeypatch):
 
 def test_the_arms_of_table_1_differ_in_more_than_their_weights():
     flags = differing_flags("paper")
-    assert flags.loc["eps"].tolist() == ["1e-08", "1e-06", "1e-06", "1e-06", "1e-06"]
+    assert flags.loc["eps", ["DT", "DT, matched", "DT+Synthetic"]].tolist() == ["1e-08", "1e-06", "1e-06"]
     assert set(flags.loc["tied_projections", ["DT", "DT+Synthetic"]]) == {"False", "True"}
     assert "learning_rate" not in flags.index
 
