@@ -161,11 +161,29 @@ def _make_page(name: str, options: argparse.Namespace) -> int:
     executed = run_notebook(path, folder, _known_parameters(path, options))
     print(cell_text(executed, page.shows))
     print(f"the page: {executed.with_suffix('.html')}")
-    print(f"its figures and numbers as PNG, SVG and CSV: {folder}")
+    print(f"its figures and numbers as files: {folder}")
+    return 0
+
+
+def _show_page(name: str, options: argparse.Namespace) -> int:
+    """Print what a page says: made anew where nothing is trained for it, else as it was made last."""
+    from synthlib.notebooks import cell_text
+
+    page = load_page(name)
+    if not page.trains:
+        return _make_page(name, options)
+    time = page.settings(options.preset)["time"]
+    executed = page.folder(options.preset) / page.notebook
+    if not executed.exists():
+        raise ParameterError(f"{name} has not been made in preset {options.preset}; make reproduce-{name} takes {time}")
+    print(cell_text(executed, page.shows))
+    print(f"the page: {executed.with_suffix('.html')}")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
+    if options.table in page_names():
+        return _show_page(options.table, options)
     runs, shown = _open(options), 0
     for name in _names(options):
         try:

@@ -101,10 +101,15 @@ def run_notebook(path: str | Path, folder: str | Path, parameters: dict[str, Any
 
 
 def cell_text(executed: str | Path, tag: str) -> str:
-    """What the cell tagged ``tag`` printed in an executed notebook. ValueError when no cell has the tag."""
+    """What the cell tagged ``tag`` printed in an executed notebook; if it printed nothing, its result as text.
+
+    Raises ValueError when no cell has the tag.
+    """
     for cell in nbformat.read(executed, as_version=4).cells:
         if tag in cell.metadata.get("tags", []):
-            return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+            printed = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+            results = (output.data for output in cell.outputs if output.output_type == "execute_result")
+            return printed or "".join(data.get("text/plain", "") for data in results)
     raise ValueError(f"{Path(executed).name} has no cell tagged {tag!r}")
 
 

@@ -79,6 +79,16 @@ def test_what_a_tagged_cell_printed_can_be_read(notebook, tmp_path):
         cell_text(executed, "other")
 
 
+def test_a_tagged_cell_that_printed_nothing_has_the_text_of_its_result(notebook, tmp_path):
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[
+        1
+    ].source = "class Table:\n    __repr__ = lambda self: 'two\\nlines'\n    _repr_html_ = lambda self: '<b>'\nTable()"
+    book.cells[1].metadata["tags"] = ["finding"]
+    nbformat.write(book, notebook)
+    assert cell_text(run_notebook(notebook, tmp_path / "out", {}), "finding") == "two\nlines"
+
+
 def test_a_typed_parameter_is_a_parameter(notebook, tmp_path):
     cells = nbformat.read(notebook, as_version=4)
     cells.cells[0].source = 'size: int = 3  # how often\nname: "str" = "a"'

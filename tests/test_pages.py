@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from synthlib.notebooks import notebook_parameters
+from synthlib.notebooks import cell_text, notebook_parameters
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.report.data_page import find
 from synthlib.study.pages import load_page, page_names
@@ -118,6 +118,22 @@ def test_a_page_without_fine_tuning_runs_is_made_by_its_name(name, shared_output
         assert path.with_suffix(".alt.txt").read_text().strip()
     images = re.findall(r"<img [^>]*>", html)
     assert len(images) == len(drawn) and all(re.search('alt="[^"]{40}', image) for image in images)
+
+
+@pytest.mark.slow
+def test_the_page_of_the_settings_prints_each_of_its_tables(shared_outputs):
+    done = synthlib("show", "table16", "--preset", "smoke", outputs=shared_outputs)
+    assert "table16: Settings of CQL's fine-tuning" in done.stdout and "Table 16: " in done.stdout
+    assert "Table 15: " not in done.stdout and "  Min Q weight  " in done.stdout
+    home = load_page("table9")
+    folder = shared_outputs / "smoke" / "table9"
+    executed = folder / home.notebook
+    for number in (9, 10, 15, 16, 17):
+        page = load_page(f"table{number}")
+        assert page.home == home.name and cell_text(executed, page.shows).startswith(f"Table {number}: {page.title}.")
+    html = executed.with_suffix(".html").read_text()
+    assert html.count("<table><caption") == 2 * 5 + 1 and "34 contradictions</caption>" in html
+    assert (folder / "settings.csv").stat().st_size > 0 and (folder / "contradictions.csv").stat().st_size > 0
 
 
 def test_pages_of_sections_have_two_exercises_with_solutions():

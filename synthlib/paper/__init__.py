@@ -108,11 +108,12 @@ def paper_costs(number: int) -> pd.DataFrame:
 
 
 def paper_hyperparameters(number: int) -> pd.DataFrame:
-    """Table 9, 10, 15, 16 or 17 as printed: ``table, name, printed, executed, source``, all text.
+    """Table 9, 10, 15, 16 or 17 as printed: ``table, name, printed, executed, note, source``, all text.
 
-    Where the authors' programs did something else than printed, ``executed`` says what, and ``source`` names the
-    faithfulness item; both are empty otherwise. What we run is in the configuration of each algorithm, not here. Raises
-    KeyError for another number.
+    Where the authors' programs did something else than printed, ``executed`` says what, in the notation of ``printed``.
+    ``note`` is what the programs add to the line. ``source`` names the faithfulness items of both. Each is empty where
+    there is nothing to say. What we run is in the configuration of each algorithm, not here
+    (:mod:`synthlib.report.our_settings`). Raises KeyError for another number.
     """
     return _rows("hyperparameters.csv", number)
 
@@ -132,7 +133,12 @@ def paper_claims() -> list[dict[str, Any]]:
 
 
 def paper_contradictions() -> list[dict[str, Any]]:
-    """Contradictions: a list of dicts ``number, issue, evidence, default, option``; ``option`` None: no choice."""
+    """Contradictions: a list of dicts ``number, issue, evidence, default, option, choose, concerns``.
+
+    ``default`` is what we do. ``option`` is what a reader can choose instead, and ``choose`` {algorithm: settings of an
+    arm that chooses it}; both are None where there is no choice. ``concerns`` is {number of a printed table: its
+    lines}, with no lines where it concerns the table as a whole.
+    """
     return _load("contradictions.yaml")
 
 

@@ -1,7 +1,7 @@
 """How tables of a report are laid out: as text, HTML and LaTeX. No number is computed here."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
@@ -82,6 +82,24 @@ def html_frame(frame: pd.DataFrame, caption: str) -> str:
     """A small table of text as HTML."""
     shown = frame.to_html(border=0, justify="left")
     return shown.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
+
+
+def html_rows(columns: Iterable[str], rows: Iterable[Iterable[str]], caption: str, marked: Collection[int] = ()) -> str:
+    """A table of words as HTML, aligned on the left; the first cell of each row is its heading.
+
+    ``rows`` are HTML already, ``columns`` and ``caption`` plain text. ``marked`` are the numbers of rows to emphasise.
+    """
+    style = "text-align: left; vertical-align: top"
+    head = "".join(f"<th scope='col' style='{style}'>{html.escape(column)}</th>" for column in columns)
+    body = []
+    for number, (heading, *cells) in enumerate(rows):
+        colour = " style='background: rgba(230, 159, 0, 0.15)'" if number in marked else ""
+        values = "".join(f"<td style='{style}'>{cell}</td>" for cell in cells)
+        body.append(f"<tr{colour}><th scope='row' style='{style}'>{heading}</th>{values}</tr>")
+    return (
+        f"<table><caption style='{style}'>{html.escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    )
 
 
 def latex_table(table: pd.DataFrame, caption: str) -> str:

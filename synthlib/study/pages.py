@@ -1,4 +1,4 @@
-"""Sections and figures of the paper that need no fine-tuning run: a notebook makes all of them.
+"""Sections, figures and tables of the paper that need no fine-tuning run: a notebook makes all of them.
 
 ``params/pages/<name>.yaml`` describes one:
 
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from synthlib.paths import PARAMS, outputs
-from synthlib.study.params import ParameterError, Settings
+from synthlib.study.params import ParameterError, Settings, in_order
 
 _FOLDER = PARAMS / "pages"
 _KEYS = ("title", "notebook", "shows", "sizes")
@@ -26,7 +26,7 @@ _KEYS = ("title", "notebook", "shows", "sizes")
 
 @dataclass(frozen=True)
 class Page:
-    """One section or figure; ``home`` is the page that it is made with, or its own name."""
+    """One section, figure or table; ``home`` is the page that it is made with, or its own name."""
 
     name: str
     home: str
@@ -41,6 +41,11 @@ class Page:
             raise ParameterError(f"{self.name} has no size for preset {preset!r}; it has: {', '.join(self.sizes)}")
         return self.sizes[preset]
 
+    @property
+    def trains(self) -> bool:
+        """Whether the page trains something itself: then the presets give it sizes besides the reader's time."""
+        return any(set(settings) != {"time"} for settings in self.sizes.values())
+
     def folder(self, preset: str) -> Path:
         """``outputs/<preset>/<home>``."""
         return outputs() / preset / self.home
@@ -52,8 +57,8 @@ class Page:
 
 
 def page_names() -> list[str]:
-    """Names of all pages, figures before sections."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    """Names of all pages: figures, sections and tables, each kind in the paper's order."""
+    return in_order(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def load_page(name: str) -> Page:

@@ -11,7 +11,7 @@ Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algo
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,11 @@ class Artefact:
 
 def artefact_names() -> list[str]:
     """Names of all artefacts in params/, in the paper's order."""
-    names = (path.stem for path in PARAMS.glob("*.yaml") if path.stem != "presets")
+    return in_order(path.stem for path in PARAMS.glob("*.yaml") if path.stem != "presets")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names sorted as text, but numbers in them as numbers: table9 before table10."""
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 

@@ -176,7 +176,8 @@ def test_hyperparameters_are_text_and_departures_have_a_source():
     for number in sizes:
         table = paper_hyperparameters(number)
         assert table["name"].is_unique and (table["printed"] != "").all()
-        assert ((table["executed"] == "") == (table["source"] == "")).all()
+        assert ((table["executed"] + table["note"] == "") == (table["source"] == "")).all()
+        assert (table["executed"] != table["printed"]).all()
 
 
 def test_table_17_is_what_our_scores_are_normalised_with():
@@ -225,7 +226,7 @@ def test_contradictions_are_numbered_and_say_what_we_do():
     contradictions = paper_contradictions()
     assert [entry["number"] for entry in contradictions] == list(range(1, 35))
     for entry in contradictions:
-        assert set(entry) == {"number", "issue", "evidence", "default", "option"}
+        assert set(entry) == {"number", "issue", "evidence", "default", "option", "choose", "concerns"}
         assert all(isinstance(entry[key], str) and entry[key] for key in ("issue", "evidence", "default"))
         assert entry["option"] is None or isinstance(entry["option"], str)
 

@@ -40,6 +40,12 @@ def test_a_figure_is_made_with_the_page_that_it_stands_on(described, outputs):
     assert figure.plan("quick") == "figure: a figure\n  preset quick: notebooks/n.ipynb, now; no fine-tuning run"
 
 
+def test_pages_are_in_the_paper_s_order_and_say_whether_they_train():
+    names = page_names()
+    assert names.index("table9") < names.index("table10") < names.index("table15")
+    assert load_page("section4_3").trains and not load_page("table9").trains
+
+
 def test_what_cannot_be_made_is_said(described):
     with pytest.raises(ParameterError, match="no page called 'other'; there are: own"):
         load_page("other")
@@ -59,10 +65,15 @@ def test_what_cannot_be_made_is_said(described):
         (["run", "figure7"], "figure7 has no fine-tuning runs; make reproduce-figure7 makes it all"),
         (["publish", "section4_1"], "section4_1 has no fine-tuning runs"),
         (["reproduce", "section4_3", "--source", "authors"], "section4_3 is made without fine-tuning runs"),
+        (
+            ["show", "section4_3", "--preset", "smoke"],
+            "section4_3 has not been made in preset smoke; make reproduce-section",
+        ),
+        (["run", "table9"], "table9 has no fine-tuning runs; make reproduce-table9 makes it all"),
         (["plan", "section4_3", "--preset", "scouting"], "section4_3 has no size for preset 'scouting'"),
     ],
 )
-def test_commands_that_a_page_does_not_have(command, message, capsys):
+def test_commands_that_a_page_does_not_have(command, message, capsys, outputs):
     assert main(command) == 1
     assert message in capsys.readouterr().err
 
