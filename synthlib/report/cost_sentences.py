@@ -204,8 +204,8 @@ def finding(of: Mapping[str, Stage]) -> str:
     chain, run = of[CHAIN_20K], of["DT+Synthetic, 100,000"]
     return (
         f"One pre-training of 20,000 updates needs {chain.operations / run.operations:.1f} times the operations of one "
-        f"fine-tuning run of 100,000, and {chain.minutes * chain.gpus / run.minutes:.2f} times its printed GPU time. It "
-        "serves every run that starts from it."
+        f"fine-tuning run of 100,000, and {chain.minutes * chain.gpus / run.minutes:.2f} times its printed GPU time. "
+        "It serves every run that starts from it."
     )
 
 

@@ -22,6 +22,7 @@ from synthlib.tasks import environment_of
 GPT2, DT, CRITICS, CQL = "GPT-2 pre-training", "DT fine-tuning", "critic pre-training", "CQL fine-tuning"
 PAPER_UPDATES = {GPT2: 80_000, DT: 100_000, CRITICS: 100_000, CQL: 1_000_000}
 SECONDS = ["wall", "processor"]
+LONG_ENOUGH = 100  # updates; of a shorter training most is loading and compiling
 _ARMS = {"DT": "DT", "DT+Wiki": "k-means", "DT+Synthetic": "pre-trained"}  # column of Table 12 -> ``arm`` of a training
 
 
@@ -144,9 +145,11 @@ def share_of_cells(cells: pd.DataFrame, arm: str, baseline: str) -> Share | None
 def share_of_arms(times: pd.DataFrame, arm: str, baseline: str) -> Share | None:
     """The share of an update's wall time in trainings of the Decision Transformer, on equal robots and processors.
 
-    ``arm`` and ``baseline``: columns of Table 12. ``times``: of :func:`recorded`. None where one has no recorded time.
+    ``arm`` and ``baseline``: columns of Table 12. ``times``: of :func:`recorded`. Trainings of fewer than
+    :data:`LONG_ENOUGH` updates are left out. None where an arm has no recorded time.
     """
-    usable = times[(times["stage"] == DT) & times["is_papers_size"]].dropna(subset="wall")
+    usable = times[(times["stage"] == DT) & times["is_papers_size"] & (times["updates"] >= LONG_ENOUGH)]
+    usable = usable.dropna(subset="wall")
     grouped = usable.groupby(["arm", "environment", "machine"])["wall"]
     cells = grouped.agg(mean="mean", n="size").assign(std=grouped.std(ddof=0)).reset_index()
     cells["dataset"] = cells["environment"] + " on " + cells["machine"]
@@ -172,6 +175,8 @@ def summary(times: pd.DataFrame) -> pd.DataFrame:
             if group["is_papers_size"].all()
             else "-",
         }
+    if not rows:
+        return pd.DataFrame()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["stage", "size", "processor"])
 
 
