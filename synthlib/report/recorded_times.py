@@ -150,6 +150,8 @@ def share_of_arms(times: pd.DataFrame, arm: str, baseline: str) -> Share | None:
     """
     usable = times[(times["stage"] == DT) & times["is_papers_size"] & (times["updates"] >= LONG_ENOUGH)]
     usable = usable.dropna(subset="wall")
+    if usable.empty:
+        return None
     grouped = usable.groupby(["arm", "environment", "machine"])["wall"]
     cells = grouped.agg(mean="mean", n="size").assign(std=grouped.std(ddof=0)).reset_index()
     cells["dataset"] = cells["environment"] + " on " + cells["machine"]
