@@ -58,25 +58,19 @@ def test_nothing_recorded_is_an_empty_table_and_no_share(tmp_path):
 
 
 def made_up(**walls):
-    common = {"stage": DT, "is_papers_size": True, "environment": "hopper"}
-    return pd.DataFrame(
-        [
-            common | {"arm": arm, "machine": machine, "wall": wall}
-            for arm, runs in walls.items()
-            for machine, wall in runs
-        ]
-    )
+    common = {"stage": DT, "is_papers_size": True, "environment": "hopper", "updates": 400}
+    runs = [(arm, *run) for arm, of_arm in walls.items() for run in of_arm]
+    return pd.DataFrame([common | {"arm": arm, "machine": machine, "wall": wall} for arm, machine, wall in runs])
 
 
 def test_arms_are_compared_on_equal_processors_only():
-    runs = {"DT": [("a", 1.0), ("b", 9.0)], "pre_trained": [("a", 2.0), ("c", 1.0)]}
-    times = made_up(**runs).replace({"arm": {"pre_trained": "pre-trained"}})
+    runs = {"DT": [("a", 1.0), ("b", 9.0)], "pre-trained": [("a", 2.0), ("c", 1.0)]}
+    times = made_up(**runs)
     share = share_of_arms(times, "DT+Synthetic", "DT")
     assert share.value == 2.0 and not share.enough
-    apart = times[times["machine"] != "a"]
-    assert share_of_arms(apart, "DT+Synthetic", "DT") is None
-    many = pd.concat(
-        [times[times["machine"] == "a"].assign(wall=lambda rows, i=i: rows["wall"] + i / 100) for i in range(4)]
-    )
+    assert share_of_arms(times[times["machine"] != "a"], "DT+Synthetic", "DT") is None
+    assert share_of_arms(times.assign(updates=16), "DT+Synthetic", "DT") is None  # little more than loading
+    equal = times[times["machine"] == "a"]
+    many = pd.concat([equal.assign(wall=equal["wall"] + i / 100) for i in range(4)])
     share = share_of_arms(many, "DT+Synthetic", "DT")
     assert share.enough and share.low < share.value < share.high
