@@ -1,5 +1,6 @@
 """The page of Tables 12 and 14: what the notebook prints, put together from stages, sentences and recorded times."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def table_12(of: Mapping[str, Stage], logged: pd.DataFrame, rows: Shares) -> str
         "\n".join(cost_sentences.contradiction_26(logged)),
         cost_sentences.finding(of),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(map(_wrapped, parts))
 
 
 def table_14(of: Mapping[str, Stage]) -> str:
@@ -68,4 +69,9 @@ def table_14(of: Mapping[str, Stage]) -> str:
         beside_table_14(of).to_string(),
         cost_sentences.finding_on_cql(of, claim["costs"][0]["at_most"]),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(map(_wrapped, parts))
+
+
+def _wrapped(text: str) -> str:
+    """``text`` with lines that a page can show."""
+    return "\n".join(textwrap.fill(line, 110) if len(line) > 110 else line for line in text.splitlines())

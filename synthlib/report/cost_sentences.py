@@ -154,13 +154,14 @@ def beside(
 
 def in_words(rows: Shares) -> str:
     """The sentences with every share and its word, one source a line."""
-    lines = []
+    blocks = []
     for one in sentences():
-        lines.append(f"{one.says}: a share of {one.claimed:.2f}")
+        lines = [f"{one.says}: a share of {one.claimed:.2f}"]
         for source, share in rows[one.claim].items():
             digits, found = ("-", "") if share is None else (_in_digits(share), word(share, one))
             lines.append(f"  {source:<14} {digits:<22} {found}".rstrip())
-    return "\n".join(lines)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _in_digits(share: Share) -> str:

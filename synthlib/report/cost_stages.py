@@ -112,7 +112,7 @@ def as_text(costs: pd.DataFrame) -> pd.DataFrame:
     formats = {
         "printed, GPU hours": [hours_and_minutes(hours) for hours in costs["printed"]],
         "operations": [f"{value:.1e}" for value in costs["operations"]],
-        "a second, printed": [f"{value:.0e}" for value in costs["rate"]],
+        "a second, printed": [f"{value:.1e}" for value in costs["rate"]],
         "here, scaled": [hours_and_minutes(hours) for hours in costs["here"]],
     }
     return pd.DataFrame(formats, index=costs.index)

@@ -162,7 +162,8 @@ def summary(times: pd.DataFrame) -> pd.DataFrame:
     """The recorded times by stage, size and machine, as text; empty where no training has any.
 
     ``times``: of :func:`recorded`. Seconds an update: mean ± sd over trainings, and from least to most. Hours: the
-    paper's number of updates at this rate, scaled and not run; "-" where an update is not of the paper's size.
+    paper's number of updates at this rate, scaled and not run; "-" where an update is not of the paper's size, and
+    where a training is shorter than :data:`LONG_ENOUGH`.
     """
     rows = {}
     for (stage, size, machine), group in times.dropna(subset="wall").groupby(["stage", "size", "machine"], sort=False):
@@ -174,7 +175,7 @@ def summary(times: pd.DataFrame) -> pd.DataFrame:
             "processor s/update": f"{group['processor'].mean():.4f}",
             "evaluations' share": f"{group['evaluations'].mean():.0%}",
             "scaled to the paper": f"{wall.mean() * updates / 3600:.1f} h for {updates:,}"
-            if group["is_papers_size"].all()
+            if group["is_papers_size"].all() and group["updates"].min() >= LONG_ENOUGH
             else "-",
         }
     if not rows:
