@@ -16,7 +16,7 @@ from synthlib.report.comparisons import ratio
 from synthlib.report.cost_stages import MEDIUM_EXPERT, stages
 from synthlib.report.evidence import AUTHORS, OWN, PRINT, Evidence
 from synthlib.report.judgements import NO_CQL, NOT_LOGGED, NOT_PRINTED, OTHER_MACHINE, Judgement
-from synthlib.report.recorded_times import CRITICS, PAPER_UPDATES, share_of_arms
+from synthlib.report.recorded_times import CRITICS, PAPER_UPDATES, comparable, share_of_arms
 from synthlib.report.verdicts import FAILS, HOLDS, UNDECIDED, strictest
 
 A_DIGIT = 0.01
@@ -97,11 +97,11 @@ def _minutes_of_critics(times: pd.DataFrame | None) -> str:
     """How long 100,000 updates take at the recorded rate; empty where no run of the paper's networks recorded it."""
     if times is None:
         return ""
-    seconds = times.loc[(times["stage"] == CRITICS) & times["is_papers_size"], "wall"].dropna()
+    seconds = comparable(times, CRITICS)["wall"]
     if seconds.empty:
         return ""
     minutes = seconds.mean() * PAPER_UPDATES[CRITICS] / 60
-    return f"{minutes:.1f} minutes on our processors, scaled from {len(seconds)} recorded pre-trainings"
+    return f"{minutes:.1f} minutes on our processors, scaled (n = {len(seconds)})"
 
 
 def judge_minutes(rules: list[Rule], evidence: Evidence) -> Judgement:

@@ -22,7 +22,7 @@ from synthlib.tasks import environment_of
 GPT2, DT, CRITICS, CQL = "GPT-2 pre-training", "DT fine-tuning", "critic pre-training", "CQL fine-tuning"
 PAPER_UPDATES = {GPT2: 80_000, DT: 100_000, CRITICS: 100_000, CQL: 1_000_000}
 SECONDS = ["wall", "processor"]
-LONG_ENOUGH = 100  # updates; of a shorter training most is loading and compiling
+LONG_ENOUGH = 60  # seconds; of a shorter training much is loading and compiling
 _ARMS = {"DT": "DT", "DT+Wiki": "k-means", "DT+Synthetic": "pre-trained"}  # column of Table 12 -> ``arm`` of a training
 
 
@@ -142,14 +142,19 @@ def share_of_cells(cells: pd.DataFrame, arm: str, baseline: str) -> Share | None
     return Share(pairs["mean"].mean() / pairs["baseline_mean"].mean(), enough=False)
 
 
+def comparable(times: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """The trainings of a stage that recorded their time, make updates of the paper's size, and took long enough."""
+    of_stage = times[(times["stage"] == stage) & times["is_papers_size"]].dropna(subset="wall")
+    return of_stage[of_stage["wall"] * of_stage["updates"] >= LONG_ENOUGH]
+
+
 def share_of_arms(times: pd.DataFrame, arm: str, baseline: str) -> Share | None:
     """The share of an update's wall time in trainings of the Decision Transformer, on equal robots and processors.
 
-    ``arm`` and ``baseline``: columns of Table 12. ``times``: of :func:`recorded`. Trainings of fewer than
-    :data:`LONG_ENOUGH` updates are left out. None where an arm has no recorded time.
+    ``arm`` and ``baseline``: columns of Table 12. ``times``: of :func:`recorded`. None where an arm has no recorded
+    time of :func:`comparable` trainings.
     """
-    usable = times[(times["stage"] == DT) & times["is_papers_size"] & (times["updates"] >= LONG_ENOUGH)]
-    usable = usable.dropna(subset="wall")
+    usable = comparable(times, DT)
     if usable.empty:
         return None
     grouped = usable.groupby(["arm", "environment", "machine"])["wall"]
@@ -162,8 +167,7 @@ def summary(times: pd.DataFrame) -> pd.DataFrame:
     """The recorded times by stage, size and machine, as text; empty where no training has any.
 
     ``times``: of :func:`recorded`. Seconds an update: mean ± sd over trainings, and from least to most. Hours: the
-    paper's number of updates at this rate, scaled and not run; "-" where an update is not of the paper's size, and
-    where a training is shorter than :data:`LONG_ENOUGH`.
+    paper's number of updates at this rate, scaled and not run; "-" where some training is not :func:`comparable`.
     """
     rows = {}
     for (stage, size, machine), group in times.dropna(subset="wall").groupby(["stage", "size", "machine"], sort=False):
@@ -175,7 +179,7 @@ def summary(times: pd.DataFrame) -> pd.DataFrame:
             "processor s/update": f"{group['processor'].mean():.4f}",
             "evaluations' share": f"{group['evaluations'].mean():.0%}",
             "scaled to the paper": f"{wall.mean() * updates / 3600:.1f} h for {updates:,}"
-            if group["is_papers_size"].all() and group["updates"].min() >= LONG_ENOUGH
+            if len(comparable(group, stage)) == len(group)
             else "-",
         }
     if not rows:
