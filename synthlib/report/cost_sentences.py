@@ -6,7 +6,7 @@ says whether it is the paper's.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -121,13 +121,13 @@ def from_recorded(sentence: Sentence, times: pd.DataFrame) -> Share | None:
     return share_of_arms(times, sentence.arm, sentence.baseline)
 
 
-def from_stages(sentence: Sentence, of: Mapping[str, Stage], what: str) -> Share | None:
-    """The share of ``what`` two stages need: "operations", or "hours" on this machine. None for a number of updates."""
+def from_stages(sentence: Sentence, of: Mapping[str, Stage], need: Callable[[Stage], float | None]) -> Share | None:
+    """The share of what two stages ``need``, such as operations; None for a number of updates, or if it is not known."""
     if sentence.claim == _OF_UPDATES:
         return None
     names = [name if name in of else f"{name}, 100,000" for name in (sentence.arm, sentence.baseline)]
-    arm, baseline = (of[name].operations if what == "operations" else of[name].hours() for name in names)
-    return Share(arm / baseline)
+    arm, baseline = (need(of[name]) for name in names)
+    return None if arm is None or baseline is None else Share(arm / baseline)
 
 
 def beside(
@@ -146,8 +146,9 @@ def beside(
             "printed": found,
             "authors' logs": from_cells(one, authors_cells) if updates else from_hours(one, logged),
             "finished runs": from_cells(one, own_cells) if updates else from_recorded(one, times),
-            "timed here": from_stages(one, of, "hours"),
-            "operations": from_stages(one, of, "operations"),
+            "timed here": from_stages(one, of, Stage.hours),
+            "operations, at least": from_stages(one, of, lambda stage: stage.operations),
+            "operations, plain": from_stages(one, of, lambda stage: stage.plain_operations),
         }
     return rows
 
@@ -159,7 +160,7 @@ def in_words(rows: Shares) -> str:
         lines = [f"{one.says}: a share of {one.claimed:.2f}"]
         for source, share in rows[one.claim].items():
             digits, found = ("-", "") if share is None else (_in_digits(share), word(share, one))
-            lines.append(f"  {source:<14} {digits:<22} {found}".rstrip())
+            lines.append(f"  {source:<20} {digits:<22} {found}".rstrip())
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

@@ -15,6 +15,7 @@ import seaborn as sns
 
 from synthlib.cql import cost as cql_cost
 from synthlib.dt import cost as dt_cost
+from synthlib.dt.flops import plain_gpt2_update
 from synthlib.machine.description import describe_environment
 from synthlib.paper import paper_claims, paper_costs
 from synthlib.report.figures import COLOURS, Drawing
@@ -48,6 +49,14 @@ class Stage:
     def operations(self) -> float:
         """Floating-point operations of the matrix products that are needed at least, the mean over data sets."""
         return float(np.mean([training(job).operations(job) for job in self.jobs]))
+
+    @property
+    def plain_operations(self) -> float | None:
+        """Operations in a plain program, which also computes attention to the future; None for other than GPT-2's."""
+        if self.jobs[0].kind != "gpt2_pretraining":
+            return None
+        (job,) = self.jobs
+        return float(job.updates * plain_gpt2_update(job.config["gpt2"]["vocabulary"]))
 
     def hours(self) -> float:
         """Hours on this machine: a short measurement of one update times the number of updates, without evaluations."""
