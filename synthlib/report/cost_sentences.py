@@ -122,7 +122,7 @@ def from_recorded(sentence: Sentence, times: pd.DataFrame) -> Share | None:
 
 
 def from_stages(sentence: Sentence, of: Mapping[str, Stage], need: Callable[[Stage], float | None]) -> Share | None:
-    """The share of what two stages ``need``, such as operations; None for a number of updates, or if it is not known."""
+    """The share of what two stages ``need``, such as operations; None for a number of updates, or if unknown."""
     if sentence.claim == _OF_UPDATES:
         return None
     names = [name if name in of else f"{name}, 100,000" for name in (sentence.arm, sentence.baseline)]

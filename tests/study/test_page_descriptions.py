@@ -78,23 +78,6 @@ def test_commands_that_a_page_does_not_have(command, message, capsys, outputs):
     assert message in capsys.readouterr().err
 
 
-def test_a_page_that_trains_is_shown_as_it_was_made(outputs, monkeypatch, capsys):
-    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(outputs))
-    assert main(["show", "section4_3", "--preset", "smoke"]) == 1
-    assert "section4_3 is not made yet under preset smoke: make reproduce-section4_3" in capsys.readouterr().err
-    page = load_page("section4_3")
-    said = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text="what was found\n")])
-    said.metadata["tags"] = ["finding"]
-    page.folder("smoke").mkdir(parents=True)
-    nbformat.write(nbformat.v4.new_notebook(cells=[said]), page.folder("smoke") / page.notebook)
-    assert main(["show", "section4_3", "--preset", "smoke"]) == 0
-    assert "what was found" in capsys.readouterr().out
-
-
-def test_only_a_page_that_trains_says_so():
-    assert [name for name in page_names() if load_page(name).trains] == ["section4_3"]
-
-
 @pytest.mark.parametrize("preset", presets())
 def test_tables_12_and_14_have_a_plan_in_every_preset(preset, capsys):
     for name in ("table12", "table14"):
