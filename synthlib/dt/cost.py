@@ -78,10 +78,15 @@ def _authors_cluster_term() -> float:
     embeddings = torch.randn(windows, 3 * CONTEXT, config.width, generator=generator).to(chosen()).requires_grad_()
 
     def term() -> None:
-        products = F.normalize(embeddings, dim=-1)[:, :, None] * centres
-        (-products.max(dim=2).values.mean()).backward()
+        authors_cluster_loss(embeddings, centres).backward()
 
     return median_seconds(term) / windows
+
+
+def authors_cluster_loss(embeddings: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """The k-means term with its products written out: (B, T, E) and normalised centres (C, E) -> scalar."""
+    products = F.normalize(embeddings, dim=-1)[:, :, None] * centres
+    return -products.max(dim=2).values.mean()
 
 
 def _update(observation_width: int, action_width: int, clusters: int = 0) -> float:
