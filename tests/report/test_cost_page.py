@@ -53,6 +53,8 @@ def test_the_operations_bear_out_the_shares_of_pretraining_and_not_of_fine_tunin
     assert shares["dt-pretraining-87-percent"].value == pytest.approx(4 * shares["dt-pretraining-time"].value)
     assert word(shares["dt-pretraining-time"], OF["dt-pretraining-time"]) == AS_CLAIMED
     assert word(shares["dt-pretraining-87-percent"], OF["dt-pretraining-87-percent"]) == AS_CLAIMED
+    plain = cost_sentences.from_stages(OF["dt-pretraining-time"], STAGES, lambda stage: stage.plain_operations)
+    assert plain.value == pytest.approx(0.0445, abs=1e-4) and word(plain, OF["dt-pretraining-time"]) == SAME_DIRECTION
     assert shares["dt-fine-tuning-time"].value == 1 and word(Share(1.0), OF["dt-fine-tuning-time"]) == OTHER_WAY
 
 
