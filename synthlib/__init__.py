@@ -12,9 +12,9 @@ Which file holds which part of the paper:
     4.2  CQL (Tables 6-8)                           cql/agent.py, networks.py, params/table6.yaml to table8.yaml
     4.3  why IID data work                          generators/centroids.py, report/centroid_page.py
     A.1  hyperparameters of DT (Tables 9, 10)       dt/pretraining.py, model.py, finetuning.py, report/settings_page.py
-    A.1  cost of DT (Tables 11, 12)                 report/statistics.py, study/cost.py
+    A.1  cost of DT (Tables 11, 12)                 report/statistics.py, cost_stages.py, cost_sentences.py
     A.2  hyperparameters of CQL (Tables 15, 16)     cql/pretraining.py, agent.py, report/settings_page.py
-    A.2  cost of CQL (Tables 13, 14)                report/statistics.py, study/cost.py
+    A.2  cost of CQL (Tables 13, 14)                report/statistics.py, cost_stages.py
     A.3  normalised score (Table 17)                tasks.py
     B, C best scores, learning curves               report/statistics.py, paper_figures.py
     E, I more fine-tuning (Tables 26, 28)           params/table26.yaml, table28.yaml

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import nbformat
+import pandas as pd
 import pytest
 
 from synthlib.notebooks import cell_text, notebook_parameters
@@ -134,6 +135,18 @@ def test_the_page_of_the_settings_prints_each_of_its_tables(shared_outputs):
     html = executed.with_suffix(".html").read_text()
     assert html.count("<table><caption") == 2 * 5 + 1 and "34 contradictions</caption>" in html
     assert (folder / "settings.csv").stat().st_size > 0 and (folder / "contradictions.csv").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table12", "table14"])
+def test_the_page_of_costs_is_made_and_shown_by_either_table(name, shared_outputs):
+    command = "reproduce" if name == "table12" else "show"
+    done = synthlib(command, name, "--preset", "smoke", outputs=shared_outputs)
+    folder = shared_outputs / "smoke" / "table12"
+    assert f"Table {name[5:]}: 1" in done.stdout and "as claimed" in done.stdout
+    assert (folder / "stages.svg").stat().st_size > 0 and "Wikipedia" in (folder / "stages.alt.txt").read_text()
+    shares = pd.read_csv(folder / "shares.csv")
+    assert {"printed", "authors' logs", "timed here", "operations, at least"} <= set(shares["source"])
 
 
 def test_pages_of_sections_have_two_exercises_with_solutions():

@@ -21,20 +21,26 @@ _STEPS = 150
 
 def pretraining_seconds(job: Job) -> float:
     """Expected seconds of a "critic_pretraining" job."""
-    widths, hidden = (job.config["observation_width"], job.config["action_width"]), tuple(job.config["hidden"])
-    name = f"critic_pretraining-{widths}{_unless_default(hidden)}"
-    return job.updates * measured(name, lambda: _pretraining_update(*widths, hidden))
+    return job.updates * update_seconds(job)
 
 
 def finetuning_seconds(job: Job) -> float:
     """Expected seconds of a "cql" job, its evaluations included."""
     environment = environment_of(job.config["dataset"]["name"])
-    widths, cql = DIMENSIONS[environment], job.config["cql"]
+    step = measured(f"step-{environment}", lambda: _environment_step(environment))
+    return job.updates * update_seconds(job) + evaluation_steps(job) * step
+
+
+def update_seconds(job: Job) -> float:
+    """Measured seconds of one update of a "critic_pretraining" or "cql" job, without evaluations."""
+    if job.kind == "critic_pretraining":
+        widths, hidden = (job.config["observation_width"], job.config["action_width"]), tuple(job.config["hidden"])
+        name = f"critic_pretraining-{widths}{_unless_default(hidden)}"
+        return measured(name, lambda: _pretraining_update(*widths, hidden))
+    widths, cql = DIMENSIONS[environment_of(job.config["dataset"]["name"])], job.config["cql"]
     config = CQLConfig(sampled_actions=cql["sampled_actions"], hidden=cql["hidden"])
     name = f"cql-{widths}-{config.sampled_actions}{_unless_default(config.hidden)}"
-    update = measured(name, lambda: _update(*widths, config))
-    step = measured(f"step-{environment}", lambda: _environment_step(environment))
-    return job.updates * update + evaluation_steps(job) * step
+    return measured(name, lambda: _update(*widths, config))
 
 
 def _unless_default(hidden: tuple[int, ...]) -> str:

@@ -50,6 +50,17 @@ def gpt2_update(
     return 2 * batch_size * 3 * (layers * layer + sequence_length * width * vocabulary)
 
 
+def plain_gpt2_update(
+    vocabulary: int, sequence_length: int = 1024, batch_size: int = 64, width: int = 128, layers: int = 3
+) -> int:
+    """Operations of one update of GPT-2's pre-training in a plain program (faithfulness 9.7).
+
+    It has all four projections of attention, and computes attention to the future before it masks it.
+    """
+    per_token = layers * (12 * width**2 + 2 * sequence_length * width) + vocabulary * width
+    return 2 * 3 * batch_size * sequence_length * per_token
+
+
 def pretraining_update(config: dict[str, Any]) -> int:
     """Operations of one update of a pre-training; ``config`` is ``asdict`` of its GPT2PretrainingConfig."""
     vocabulary = config["vocabulary"] * (2 if config["objective"] == "mapping" else 1)

@@ -15,7 +15,7 @@ from synthlib.machine.devices import CPU, chosen, describe, wait
 from synthlib.machine.files import read_json, write_json
 from synthlib.paths import outputs
 
-_CALLS = 15
+CALLS = 15
 
 
 def measured(name: str, measure: Callable[[], float]) -> float:
@@ -35,11 +35,11 @@ def measured(name: str, measure: Callable[[], float]) -> float:
     return known[name]
 
 
-def median_seconds(call: Callable[[], Any]) -> float:
+def median_seconds(call: Callable[[], Any], calls: int = CALLS) -> float:
     """Median seconds of one ``call()`` on the chosen device: processor time, or wall time for a GPU."""
     clock = time.process_time if chosen() == CPU else time.perf_counter  # a GPU works while the process waits
     seconds = []
-    for _ in range(_CALLS):
+    for _ in range(calls):
         began = clock()
         call()
         wait(chosen())

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from synthlib.report.claims_on_centroids import judge_centroids
+from synthlib.report.claims_on_costs import judge_costs, judge_minutes, judge_vocabulary
 from synthlib.report.claims_on_curves import judge_overtaking, judge_totals
 from synthlib.report.claims_on_measures import judge_agreement, judge_spreads
 from synthlib.report.claims_on_scores import Rule, judge_compare, reason_without_cells
-from synthlib.report.claims_on_sizes import judge_costs, judge_minutes, judge_sizes
+from synthlib.report.claims_on_sizes import judge_sizes
 from synthlib.report.evidence import AUTHORS, PRINT, Evidence, artefact_of_table, sets_pretraining_against_baseline
 from synthlib.report.judgements import (
     DRAWN,
@@ -80,6 +81,7 @@ KINDS: dict[str, Callable[[list[Rule], Evidence], Judgement]] = {
     "sizes": judge_sizes,
     "costs": judge_costs,
     "minutes": judge_minutes,
+    "vocabulary": judge_vocabulary,
     "agreement": judge_agreement,
     "spreads": judge_spreads,
     "totals": judge_totals,

@@ -188,3 +188,23 @@ def judge_column(pairs: pd.DataFrame, other: str, margin: float, average_margin:
     smaller = table[[side[2] for side in names]].min(axis=1)
     judged = zip(table["difference"], table["p_different"], table["p_equivalent"], smaller, strict=True)
     return table.assign(verdict=[verdict(*row) for row in judged])
+
+
+def ratio(pairs: pd.DataFrame) -> tuple[float, float, float]:
+    """(share, low, high): an arm's mean over data sets divided by its baseline's, with the 95 % interval.
+
+    ``pairs``: one row per data set, ``mean, std, n, baseline_mean, baseline_std, baseline_n``. The delta method: the
+    interval is that of the arm minus share times baseline.
+    """
+    baseline = float(pairs["baseline_mean"].mean())
+    share = float(pairs["mean"].mean()) / baseline
+    scaled = {name: share * pairs[name] for name in ("baseline_mean", "baseline_std")}
+    found = compare_averages(*sides(pairs.assign(**scaled)))
+    half_width = float(found.high - found.low) / 2 / abs(baseline)
+    return share, share - half_width, share + half_width
+
+
+def sides(pairs: pd.DataFrame) -> tuple[Side, Side]:
+    """An arm and its baseline, each as ``mean, std, n`` of the data sets."""
+    arm = pairs["mean"], pairs["std"], pairs["n"]
+    return arm, (pairs["baseline_mean"], pairs["baseline_std"], pairs["baseline_n"])

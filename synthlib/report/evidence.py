@@ -14,9 +14,12 @@ from functools import cache
 import pandas as pd
 
 from synthlib.paper import paper_costs, paper_seeds, paper_table, score_table_numbers
+from synthlib.paths import store_root
 from synthlib.report.authors_logs import logged_evaluations
+from synthlib.report.recorded_times import recorded
 from synthlib.report.report import Report
 from synthlib.report.sources import AnyRuns, AuthorsRuns, open_runs
+from synthlib.runs.store import Store
 from synthlib.study.params import Artefact, artefact_names, load_artefact
 
 CELL = ["table", "arm", "dataset", "mean", "std", "n"]
@@ -44,7 +47,9 @@ class Evidence:
     matched: bool = False
     """Whether pre-trained arms are held against their matched controls, in the place of the published baseline."""
     seconds: pd.DataFrame | None = None
-    """Wall time of whole fine-tuning runs where it is known: ``arm, dataset, seconds``, means over seeds."""
+    """Wall time of the authors' fine-tuning runs: ``arm, dataset, seconds``, means over seeds."""
+    times: pd.DataFrame | None = None
+    """What our trainings recorded of their time (:func:`synthlib.report.recorded_times.recorded`)."""
 
     def baseline_of(self, table: int, arm: str, baseline: str) -> str | None:
         """What ``arm`` of ``table`` is compared with where a claim says ``baseline``; None: it has no control."""
@@ -105,7 +110,7 @@ def finished(runs: AnyRuns) -> Evidence:
     if isinstance(runs, AuthorsRuns):
         return Evidence(AUTHORS, frame, report, seconds=_seconds(runs))
     comparable = bool(reports) and all(made.runs.compared_as == "d4rl" for made in reports)
-    return Evidence(OWN, frame, report, comparable)
+    return Evidence(OWN, frame, report, comparable, times=recorded(Store(store_root())))
 
 
 def _cells(report: Report) -> pd.DataFrame:

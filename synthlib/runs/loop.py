@@ -4,6 +4,7 @@
 save a checkpoint about every :data:`CHECKPOINT_SECONDS`. A resumed training equals a training that never stopped.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -67,6 +68,7 @@ def pretrain(
     for stop in missing:
         if saved and training.updates < longest <= stop:
             training.load_state_dict(saved["training"])
+            session.stopwatch.restart()  # what was trained again is no part of the saved updates' time
         while training.updates < stop:
             training.run(min(training.updates + stride, stop), report)
             if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
@@ -84,6 +86,8 @@ def finetune(
     for run, session in zip(runs, sessions, strict=True):
         run.restore(session.resume())
     update, first, until = update_all(runs), runs[0], sessions[0].job.updates
+    for session in sessions:
+        session.stopwatch.shared_by = len(sessions)
     last_save = time.monotonic()
 
     def save() -> None:
@@ -93,8 +97,12 @@ def finetune(
     while first.updates < until:
         update()
         evaluated = first.updates % first.every == 0
-        for run in runs if evaluated else ():
-            run.evaluate()
+        if evaluated:
+            with contextlib.ExitStack() as timed:
+                for session in sessions:
+                    timed.enter_context(session.stopwatch.evaluating())
+                for run in runs:
+                    run.evaluate()
         if evaluated or time.monotonic() - last_save > CHECKPOINT_SECONDS:
             save()
             last_save = time.monotonic()

@@ -8,7 +8,7 @@
         losses.csv         one row per logging interval
         checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to resume
         weights_<n>.pt     weights after n updates, kept for the trainings that start from them
-        progress.json      updates done so far
+        progress.json      updates done so far, and the time that they took (not in trainings from before it was kept)
         FAILED.json        the traceback, if the last attempt raised an exception
         claim.json         the lock: which process trains it now
 
@@ -35,6 +35,7 @@ from synthlib.machine.files import PARTIAL, make_folder, read_json, write_atomic
 from synthlib.machine.locks import Claim, ClaimLost, Holder, holder, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
+from synthlib.runs.stopwatch import Spent, Stopwatch, spent_from
 
 
 class Store:
@@ -113,6 +114,13 @@ class Store:
         """The logged losses up to the job's length, with columns updates and one per loss; may be empty."""
         return self._rows(job, "losses.csv")
 
+    def spent(self, job: Job) -> tuple[int, Spent] | None:
+        """(updates in the job's folder, the time that all of them took), or None where no time was recorded.
+
+        A longer job may have trained the folder beyond this job's length.
+        """
+        return spent_in(self._finished(job) or self.folder(job))
+
     def _rows(self, job: Job, name: str) -> pd.DataFrame:
         path = (self._finished(job) or self.folder(job)) / name
         if not path.exists() or path.stat().st_size < 2:
@@ -145,7 +153,9 @@ class Session:
     def __init__(self, folder: Path, job: Job, claim: Claim) -> None:
         self.folder = folder
         self.job = job
+        self.stopwatch = Stopwatch()
         self._claim = claim
+        self._before: Spent | None = Spent()  # the time of the updates in the resumed state; None: not recorded
 
     def resume(self) -> dict[str, Any] | None:
         """The last saved state, or None at the start. An unreadable checkpoint is renamed, and a message is printed."""
@@ -153,7 +163,7 @@ class Session:
         if not path.exists():
             return None
         try:
-            return _load(path)
+            state = _load(path)
         except (OSError, MemoryError):  # a fault of the machine: the file may be readable the next time
             raise
         except Exception as error:
@@ -161,6 +171,8 @@ class Session:
             path.rename(aside)
             print(f"{path} cannot be read ({error}); kept as {aside.name}, training starts again from 0")
             return None
+        self._before = spent_from(state.pop("time", None))
+        return state
 
     def save(
         self,
@@ -169,16 +181,18 @@ class Session:
         evaluations: Sequence[Mapping[str, Any]] = (),
         losses: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Save ``state`` (tensors and plain values) after ``updates`` updates, and all rows so far.
+        """Save ``state`` (tensors and plain values) after ``updates`` updates, all rows so far, and the time so far.
 
         Raises ClaimLost when another process has taken the lock over.
         """
         self._claim.check()
-        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
+        spent = None if self._before is None else (self._before + self.stopwatch.elapsed()).to_json()
+        kept: dict[str, Any] = {} if spent is None else {"time": spent}
+        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state | kept, path))
         for name, rows in (("evaluations.csv", evaluations), ("losses.csv", losses)):
             if rows:
                 write_text(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
-        write_json(self.folder / "progress.json", {"updates": updates})
+        write_json(self.folder / "progress.json", {"updates": updates} | kept)
 
     def has_weights(self, updates: int) -> bool:
         """Whether the weights after ``updates`` updates are kept already."""
@@ -248,6 +262,14 @@ def updates_in(folder: Path) -> int | None:
     """Updates that are saved in ``folder``, or None when nothing is saved yet."""
     path = folder / "progress.json"
     return read_json(path)["updates"] if path.exists() else None
+
+
+def spent_in(folder: Path) -> tuple[int, Spent] | None:
+    """(updates that are saved in ``folder``, the time that they took), or None where no time was recorded."""
+    path = folder / "progress.json"
+    progress = read_json(path) if path.exists() else {}
+    spent = spent_from(progress.get("time"))
+    return None if spent is None else (progress["updates"], spent)
 
 
 def _load(path: Path) -> Any:

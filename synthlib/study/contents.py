@@ -32,7 +32,11 @@ def sections() -> list[Section]:
     """All numbered sections, in the paper's order."""
     return [
         Section(
-            str(one["section"]), one["title"], tuple(one.get("shows", ())), tuple(one.get("see", ())), one.get("note", "")
+            str(one["section"]),
+            one["title"],
+            tuple(one.get("shows", ())),
+            tuple(one.get("see", ())),
+            one.get("note", ""),
         )
         for one in paper_contents()
     ]

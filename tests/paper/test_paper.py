@@ -207,7 +207,7 @@ def test_every_claim_points_at_arms_that_the_paper_prints():
             average = paper_costs(rule["table"]).query("dataset == @AVERAGE_ROWS[0]").set_index("arm")["value"]
             if "ratio" in rule:
                 ratio = average[rule["arm"]] / average[rule["baseline"]]
-                assert ratio == pytest.approx(rule["ratio"], abs=0.012), claim["id"]
+                assert ratio == pytest.approx(rule["ratio"], abs=rule.get("about", 0.012)), claim["id"]
 
 
 def test_gains_that_the_claims_quote_follow_from_the_tables():

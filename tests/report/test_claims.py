@@ -6,7 +6,7 @@ import pytest
 from synthlib.paper import paper_claims, paper_table
 from synthlib.report.claims import KINDS, judge
 from synthlib.report.evidence import CELL, OWN, Evidence, printed, with_controls
-from synthlib.report.judgements import OTHER_BASELINE, OTHER_DATA, REASONS
+from synthlib.report.judgements import OTHER_BASELINE, OTHER_DATA, OTHER_MACHINE, REASONS
 from synthlib.report.verdicts import AMONG_BEST, ANSWERS, FAILS, HOLDS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED
 from synthlib.tasks import DATASETS
 
@@ -74,6 +74,7 @@ def test_the_numbers_behind_a_word_are_the_papers():
     assert "0.69 of it, claimed 0.68" in judge(CLAIMS["cql-iid-faster"], PRINTED).detail
     assert judge(CLAIMS["dt-pretraining-87-percent"], PRINTED).detail == "0.13 of it, claimed 0.13"
     assert "4.1 minutes" in judge(CLAIMS["cql-pretraining-time"], PRINTED).detail
+    assert judge(CLAIMS["dt-fine-tuning-as-fast-as-dt"], PRINTED) == ("holds", "1.11 of it, claimed 1.00")
     assert judge(CLAIMS["dt-kmeans-marginal"], PRINTED) == ("not printed", "printed: 0.3, cited from Reid et al.")
     assert "-1.3 [-4.0, +1.4] on hopper-medium" in judge(CLAIMS["cql-consistent"], PRINTED).detail
 
@@ -261,3 +262,45 @@ def test_the_printed_cells_of_the_claims_are_those_of_the_tables():
     cells = PRINTED.cells.query("table == 1 and arm == 'DT'").set_index("dataset")["mean"]
     printed_column = paper_table(1).query("arm == 'DT' and not is_average").set_index("dataset")["mean"]
     assert cells.to_dict() == printed_column.to_dict()
+
+
+# --- wall time and operations
+
+
+def test_wall_time_of_other_machines_gives_no_word_but_its_numbers():
+    rows = [
+        {"stage": "DT fine-tuning", "arm": arm, "environment": "hopper", "machine": "x", "is_papers_size": True}
+        | {"wall": wall + seed / 1000, "updates": 1_000}
+        for arm, wall in (("DT", 0.1), ("k-means", 0.2), ("pre-trained", 0.1))
+        for seed in range(3)
+    ]
+    rows += [{"stage": "critic pre-training", "is_papers_size": True, "wall": 0.003, "updates": 100_000}] * 2
+    timed = evidence(column("DT"), times=pd.DataFrame(rows))
+    assert judge(CLAIMS["dt-fine-tuning-time"], timed) == (
+        OTHER_MACHINE,
+        "0.50 of it an update on our processors, claimed 0.67 on one GPU",
+    )
+    assert judge(CLAIMS["dt-fine-tuning-as-fast-as-dt"], timed).detail.startswith("1.00 of it an update")
+    assert judge(CLAIMS["cql-pretraining-time"], timed) == (
+        OTHER_MACHINE,
+        "5.0 minutes on our processors, scaled (n = 2)",
+    )
+    without = evidence(column("DT"))
+    for identity in ("dt-fine-tuning-time", "cql-pretraining-time"):
+        assert judge(CLAIMS[identity], without) == (OTHER_MACHINE, "")
+
+
+def test_counted_operations_stand_beside_the_times_in_the_text():
+    own = evidence(column("DT"))
+    assert judge(CLAIMS["dt-pretraining-time"], own) == (
+        OTHER_MACHINE,
+        "0.031 of the operations (0.044 in a plain program), claimed 0.03 of the time",
+    )
+    assert judge(CLAIMS["dt-pretraining-87-percent"], own).detail.startswith("0.123 of the operations")
+    by_vocabulary = judge(CLAIMS["dt-pretraining-87-percent-by-vocabulary"], own)
+    assert by_vocabulary.word == HOLDS
+    assert by_vocabulary.detail == (
+        "the vocabulary alone saves 88% of the operations (82% in a plain program), and printed are 87% of the time"
+    )
+    demanding = one_rule("dt-pretraining-87-percent-by-vocabulary", "vocabulary", largely=1.1)
+    assert judge(demanding, own).word == FAILS

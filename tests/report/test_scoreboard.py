@@ -78,8 +78,10 @@ def test_the_authors_logs_fill_their_columns():
     reasons = words.loc[decision_transformer, "theirs"]
     assert set(reasons[~reasons.isin(ANSWERS)].items()) == {
         ("dt-fine-tuning-time", "other machine"),
+        ("dt-fine-tuning-as-fast-as-dt", "other machine"),
         ("dt-pretraining-time", "not logged"),
         ("dt-pretraining-87-percent", "not logged"),
+        ("dt-pretraining-87-percent-by-vocabulary", "not logged"),
         ("weights-turn-more", "not logged"),
     }
     rest = words.drop(index=[*decision_transformer, "more-change-better-score"])["theirs"]

@@ -43,7 +43,10 @@ def test_pages_are_numbered_in_the_papers_order():
     """
     runs_of_other_tables = ("A.1", "A.2", "A.3", "B.1", "B.2", "C.1", "C.2", "D")
     pages = [
-        title_and_notebook(name)[1] for one in sections() if one.number not in runs_of_other_tables for name in one.shows
+        title_and_notebook(name)[1]
+        for one in sections()
+        if one.number not in runs_of_other_tables
+        for name in one.shows
     ]
     first = list(dict.fromkeys(pages))
     assert first == sorted(first)

@@ -78,6 +78,13 @@ def test_commands_that_a_page_does_not_have(command, message, capsys, outputs):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("preset", presets())
+def test_tables_12_and_14_have_a_plan_in_every_preset(preset, capsys):
+    for name in ("table12", "table14"):
+        assert main(["plan", name, "--preset", preset]) == 0
+        assert f"preset {preset}: notebooks/14_tables12_14_cost.ipynb" in capsys.readouterr().out
+
+
 def test_a_page_has_a_plan(capsys):
     assert main(["plan", "figure7", "--preset", "smoke"]) == 0
     assert "figure7: How the temperature shapes a row" in capsys.readouterr().out
