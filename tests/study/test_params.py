@@ -119,7 +119,7 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
     ),
     "a notebook": (
         field("table6", notebook="07.ipynb"),
-        ": there is no notebook '07.ipynb'; there are: 01_datasets.ipynb,",
+        ": there is no notebook '07.ipynb'; there are: 00_start_here.ipynb,",
     ),
     "no title": (field("table6", title=None), ": title must be a text, not nothing"),
     "no arms": (field("table6", arms={}), ": arms must be a mapping of arms, not {}"),
