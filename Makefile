@@ -46,7 +46,8 @@ SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
 help:
 	@echo "make reproduce-table6   train what is missing, execute the notebook, print the table"
-	@echo "make reproduce-section4_3     the same for section3_2, section4_1, figure7, table9, 10, 15, 16, 17: pages without fine-tuning runs"
+	@echo "make reproduce-figure5  the same for any of the paper's figures, figure1 to figure17"
+	@echo "make reproduce-section4_3     the same for section3_2, section4_1, table9, 10, 15, 16, 17: pages without fine-tuning runs"
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
 	@echo "make run-table6         only train"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"

@@ -16,9 +16,10 @@ Which file holds which part of the paper:
     A.2  hyperparameters of CQL (Tables 15, 16)     cql/pretraining.py, agent.py, report/settings_page.py
     A.2  cost of CQL (Tables 13, 14)                report/statistics.py, cost_stages.py
     A.3  normalised score (Table 17)                tasks.py
-    B, C best scores, learning curves               report/statistics.py, paper_figures.py
+    B, C best scores, learning curves               report/statistics.py, curves.py, paper_figures.py
     E, I more fine-tuning (Tables 26, 28)           params/table26.yaml, table28.yaml
     F, J identity and mapping (Tables 27, 29)       dt/pretraining.py, generators/mdp.py
+    G, K fewer updates (Figures 10, 16)             params/figure10.yaml, figure16.yaml
     G, K less fine-tuning data (Figures 11, 17)     params/figure11.yaml, figure17.yaml
     H    similarity of weights, features (Fig. 12)  dt/similarity.py
     what is printed, and what was really done       paper/, paper/faithfulness.md

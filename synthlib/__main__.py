@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from synthlib.errors import Failed
 from synthlib.machine.files import may_not_write
 from synthlib.paths import NOTEBOOKS, absolute
+from synthlib.study.figures import find_artefact, names_of_all
 from synthlib.study.pages import load_page, page_names, pages_of
-from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, presets
+from synthlib.study.params import Artefact, ParameterError, artefact_names, can_train, load_artefact, presets
 
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns
@@ -54,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    known = [*artefact_names(), *page_names()]
+    known = dict.fromkeys([*names_of_all(), *page_names()])
     for name, text in (
-        ("plan", "print what a table needs and how long it takes; run nothing"),
+        ("plan", "print what a table or figure needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
         ("reproduce", "train what is missing, execute the notebook, print the table"),
         ("show", "print the table from the runs that are done; train nothing"),
@@ -115,6 +116,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.table in page_names():
+        print(load_page(options.table).plan(options.preset))
+        print(f"  no run to train; make reproduce-{options.table} makes it all")
+        return 0
     runs = _open(options)
     for name in _names(options):
         runs.prepare(name)
@@ -131,7 +136,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     runs, executed = _open(options), set()
     for name in _names(options):
         runs.prepare(name)
-        notebook = load_artefact(name).notebook
+        artefact = find_artefact(name)
+        notebook = artefact.notebook
         folder = runs.folder(name)
         print(runs.plan(name))
         runs.train(name, _shard(options.shard), stacked=options.stacked)
@@ -141,8 +147,9 @@ def _reproduce(options: argparse.Namespace) -> int:
         report = runs.report(name)
         report.save()
         print(report.text())
-        print(f"table, figures and verdict: {page}")
-        print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {folder}")
+        _print_figures(artefact, folder)
+        print(f"{'table, figures and verdict' if artefact.is_table else 'its page'}: {page}")
+        print(f"the same as CSV, {'LaTeX, ' if artefact.is_table else ''}JSON, PNG and SVG: {folder}")
     if options.table == "all" and options.source == "own":
         for made in pages_of(options.preset):
             _make_page(made.name, options)
@@ -193,13 +200,21 @@ def _show(options: argparse.Namespace) -> int:
             continue
         print(report.text())
         try:
-            print(f"the same as CSV, LaTeX, JSON, PNG and SVG: {report.save()}")
+            folder = report.save()
+            _print_figures(report.artefact, folder)
+            print(f"the same as CSV, {'LaTeX, ' if report.artefact.is_table else ''}JSON, PNG and SVG: {folder}")
         except OSError as error:
             if not may_not_write(error):
                 raise
             print(f"not saved as CSV, LaTeX, JSON, PNG and SVG: {error}")
         shown += 1
     return int(shown == 0)
+
+
+def _print_figures(artefact: Artefact, folder: Path) -> None:
+    """Say where the figures of an artefact that is not a table lie."""
+    for name in () if artefact.is_table else artefact.figures:
+        print(f"{name}: {folder / name}.png")
 
 
 def _publish(options: argparse.Namespace) -> int:

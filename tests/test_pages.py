@@ -12,6 +12,7 @@ import pytest
 from synthlib.notebooks import cell_text, notebook_parameters
 from synthlib.paths import NOTEBOOKS, ROOT
 from synthlib.report.data_page import find
+from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import artefact_names, load_artefact
 from tests.common import AUTHORS_LOGS, needs_logs
@@ -98,6 +99,21 @@ def test_the_page_of_similarities_draws_every_arm(shared_outputs):
     for arm in load_artefact("figure12").arms:
         assert f"weights RI vs FT {arm} " in drawn and f"features RI vs FT {arm} " in drawn
     assert "What the paper says of Figure 12" in done.stdout and "missing: " not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["figure15", "figure16"])
+def test_a_figure_is_made_by_its_number(name, shared_outputs):
+    """One that a table's page shows, and one with a page of its own."""
+    done = synthlib("reproduce", name, "--preset", "smoke", "--workers", "2", outputs=shared_outputs)
+    folder, artefact = shared_outputs / "smoke" / name, find_artefact(name)
+    page = (folder / artefact.notebook).with_suffix(".html")
+    assert f"{name}: {folder / name}.png\n" in done.stdout and f"its page: {page}\n" in done.stdout
+    assert all((folder / f"{name}{end}").stat().st_size > 0 for end in (".png", ".svg", ".alt.txt", "_drawn.csv"))
+    assert (folder / f"{name}.txt").read_text() in done.stdout and "missing: " not in done.stdout
+    assert page.stat().st_size > 0
+    for numbers in (f"{artefact.title}. Preset smoke", " (2)", "Not in the paper: CQL, matched"):
+        assert numbers in done.stdout
 
 
 @pytest.mark.slow

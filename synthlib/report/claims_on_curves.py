@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from synthlib.report.claims_on_scores import Rule, judge_compare
+from synthlib.report.curves import SMOOTHING
 from synthlib.report.evidence import AUTHORS, PRINT, Evidence, sets_pretraining_against_baseline
 from synthlib.report.judgements import DRAWN, NO_CQL, NO_TOTALS, NOT_PRINTED, Judgement, all_of
-from synthlib.report.paper_figures import SMOOTHING
 from synthlib.report.report import Report
 from synthlib.report.statistics import FINAL_EVALUATIONS, RUN, score_cells, seed_scores
 from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, UNDECIDED

@@ -47,13 +47,15 @@ class ReportFiles:
         return folder
 
     def figure(self, name: str) -> Path:
-        """Draw a figure, if that is not done yet; save PNG, SVG and alt text; return the path of the PNG."""
+        """Draw a figure, if that is not done yet; save PNG, SVG, alt text and what is drawn; return the PNG's path."""
         report = self._report
         stem = name if name in report.artefact.figures else f"{report.artefact.name}_{name}"
         path = report.runs.folder / f"{stem}.png"
         if name not in self._drawn:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_figure(*report.figure(name), path)
+            if name in report.artefact.figures:
+                write_text(path.with_name(f"{name}_drawn.csv"), report.chart(name).points.to_csv(index=False))
             self._drawn.add(name)
         return path
 

@@ -5,8 +5,8 @@ import math
 import pandas as pd
 
 from synthlib.paths import store_root
+from synthlib.report.curves import Curves
 from synthlib.report.figures import Drawing
-from synthlib.report.paper_figures import learning_curves
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import training
 from synthlib.study.plan import Plan
@@ -16,7 +16,7 @@ def pretraining_curves(plan: Plan) -> Drawing:
     """(figure, alt text) of the pre-training losses; RuntimeError when no pre-training was long enough to log one."""
     losses = pretraining_losses(plan)
     arms = [arm for arm in plan.artefact.arms if arm in set(losses["arm"])]
-    return learning_curves(losses, arms, values=["loss"], smoothing=1, xlabel="pre-training updates")
+    return Curves(losses, arms, values=["loss"], smoothing=1, xlabel="pre-training updates").draw()
 
 
 def pretraining_losses(plan: Plan) -> pd.DataFrame:

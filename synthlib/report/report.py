@@ -20,11 +20,12 @@ import pandas as pd
 
 from synthlib.paper import paper_seeds
 from synthlib.report.comparisons import against_baseline
+from synthlib.report.curves import Curves
 from synthlib.report.figures import Drawing, performance_profiles
 from synthlib.report.files import ReportFiles
 from synthlib.report.findings import decides_something, findings
 from synthlib.report.paper_cells import corl_cells, paper_cells
-from synthlib.report.paper_figures import described_figure, learning_curves
+from synthlib.report.paper_figures import Chart, described_chart, text_of_figures
 from synthlib.report.power import power_table
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
@@ -303,7 +304,9 @@ class Report:
         return self.artefact.metric != "updates" and bool(self._compared)
 
     def text(self) -> str:
-        """What the terminal shows."""
+        """What the terminal shows: the table with its comparisons, or the numbers of the figures."""
+        if not self.artefact.is_table:
+            return "\n".join([text_of_figures(self), *self.missing_lines()]).rstrip() + "\n"
         parts = [self.caption(), "", self.wide().to_string()]
         if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
@@ -317,8 +320,11 @@ class Report:
         return html_table(self.wide(), self.caption(), [*findings(self), *self.missing_lines()])
 
     def html(self) -> str:
-        """The table and all comparisons as an HTML fragment."""
+        """The table and all comparisons, or the numbers of the figures, as an HTML fragment."""
         parts = [self._repr_html_()]
+        if not self.artefact.is_table:
+            charts = map(self.chart, self.artefact.figures)
+            parts += [html_frame(chart.numbers(), chart.caption) for chart in charts]
         if self.has_comparisons:
             parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
         return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
@@ -327,10 +333,14 @@ class Report:
         """(figure, alt text) of one of the artefact's figures, or of the two that every table has."""
         arms = [self.label(arm) for arm in self.artefact.arms]
         if name == "curves":
-            return learning_curves(self._labelled(self.runs.evaluations), arms)
+            return Curves(self._labelled(self.runs.evaluations), arms).draw()
         if name == "profile":
             return performance_profiles(self._labelled(self.scores.dropna(subset="score")), arms)
-        return described_figure(self.artefact.figures[name], self)
+        return self.chart(name).draw()
+
+    def chart(self, name: str) -> Chart:
+        """One of the artefact's figures before it is drawn: its caption and its numbers."""
+        return described_chart(self.artefact.figures[name], self)
 
     def figure_names(self) -> list[str]:
         """Names that :meth:`figure` knows."""

@@ -16,6 +16,7 @@ import pandas as pd
 from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.comparisons import against_baseline
 from synthlib.report.judgements import NOT_LOGGED, Judgement, all_of
+from synthlib.report.paper_figures import cosine_text
 from synthlib.report.report import Report, Runs
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.report.tables import html_frame
@@ -107,7 +108,7 @@ class SimilarityReport(Report):
         if average.empty:
             return Judgement(NOT_ENOUGH_RUNS)
         (row,) = average.itertuples()
-        detail = f"{higher} {row.mean:.3f}, {lower} {row.baseline_mean / factor:.3f}"
+        detail = f"{higher} {cosine_text(row.mean)}, {lower} {cosine_text(row.baseline_mean / factor)}"
         if self.runs.by_authors:
             return Judgement(HOLDS if row.difference > 0 else FAILS, detail)
         return Judgement(claim_answer(row, margin=0), detail)
@@ -224,8 +225,8 @@ def _chosen(frame: pd.DataFrame, quantity: str, stages: str) -> pd.DataFrame:
 
 
 def _with_interval(cell: pd.Series) -> str:
-    interval = "" if np.isnan(cell["low"]) else f" [{cell['low']:.3f}, {cell['high']:.3f}]"
-    return f"{cell['mean']:.3f}{interval}"
+    interval = "" if np.isnan(cell["low"]) else f" [{cosine_text(cell['low'])}, {cosine_text(cell['high'])}]"
+    return f"{cosine_text(cell['mean'])}{interval}"
 
 
 def _answers(row: pd.Series) -> str:

@@ -38,11 +38,11 @@ from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe
+from synthlib.study.figures import find_artefact
 from synthlib.study.params import (
     Artefact,
     ParameterError,
     can_train,
-    load_artefact,
     load_preset,
     presets,
     pretraining_updates,
@@ -142,7 +142,7 @@ class AuthorsRuns:
 
     def plan(self, name: str) -> str:
         """How many of the authors' runs artefact ``name`` uses: a text to print."""
-        artefact = load_artefact(name)
+        artefact = find_artefact(name)
         chosen = logged_evaluations(self.logs, artefact)
         runs = len(chosen[["arm", "dataset", "seed"]].drop_duplicates())
         return f"{name}: {artefact.title}\n  the authors' logs: {runs} runs, nothing to train"
@@ -154,7 +154,7 @@ class AuthorsRuns:
 
     def report(self, name: str) -> Report:
         """The :class:`~synthlib.report.report.Report`; ValueError when the logs lack an arm of artefact ``name``."""
-        runs = runs_of_authors(load_artefact(name), self.logs)
+        runs = runs_of_authors(find_artefact(name), self.logs)
         if runs.artefact.metric == "similarity":
             return SimilarityReport(runs, authors_similarities(runs.artefact.baseline))
         return Report(runs)

@@ -68,6 +68,9 @@ FIGURES: dict[str, tuple[dict[str, Setting], frozenset[str]]] = {
                 lambda value: list_of(text()).fits(value) or mapping_of(text()).fits(value),
             ),
             "shift": list_of(text()),
+            "until": text(),
+            "rows": list_of(text()),
+            "columns": list_of(text()),
             "smoothing": integer(1),
         },
         frozenset(),
@@ -133,14 +136,23 @@ def check_figure(description: Any, arms: Collection[str], where: str) -> None:
     if not isinstance(kind, str) or kind not in FIGURES:
         raise ParameterError(f"{where}: kind must be one of {', '.join(FIGURES)}, not {_shown(kind)}")
     keys, required = FIGURES[kind]
-    check(description, {"kind": text(), **keys}, where, required)
-    shown = description.get("arms", list(arms))
-    names = shown if isinstance(shown, dict) else {arm: arm for arm in shown}
-    panels = description.get("panels", {"": names})
-    if unknown := [arm for panel in panels.values() for arm in panel.values() if arm not in arms]:
+    check(description, {"kind": text(), "title": text(), **keys}, where, required)
+    if unknown := [arm for arm in arms_shown(description, arms) if arm not in arms]:
         raise ParameterError(f"{where}: no arm {unknown[0]!r} in this table; there are: {'; '.join(arms)}")
-    if absent := [name for name in description.get("shift", []) if name not in names]:
-        raise ParameterError(f"{where}: shift names {absent[0]!r}, which the figure does not show: {'; '.join(names)}")
+    names = list(description.get("arms", arms))
+    for key in ("shift", "until"):
+        named = description.get(key, [])
+        if absent := [name for name in ([named] if key == "until" and named else named) if name not in names]:
+            raise ParameterError(
+                f"{where}: {key} names {absent[0]!r}, which the figure does not show: {'; '.join(names)}"
+            )
+
+
+def arms_shown(description: Mapping[str, Any], arms: Collection[str]) -> list[str]:
+    """The arms that a figure of an artefact with these ``arms`` shows: all of them, unless it names some."""
+    named = description.get("arms", list(arms))
+    panels = description.get("panels", {"": named if isinstance(named, dict) else {arm: arm for arm in named}})
+    return list(dict.fromkeys(arm for panel in panels.values() for arm in panel.values()))
 
 
 def _shown(value: Any) -> str:

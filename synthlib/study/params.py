@@ -165,6 +165,12 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
     return _read_description(parent, (name, *children)) | fields
 
 
+def figures_named_in(name: str) -> list[str]:
+    """Names of the figures in ``params/<name>.yaml`` itself, without those that it takes over with ``like``."""
+    figures = read_yaml(PARAMS / f"{name}.yaml").get("figures")
+    return list(figures) if isinstance(figures, dict) else []
+
+
 def artefacts_of(algorithm: str) -> list[Artefact]:
     """All artefacts of one algorithm, in the paper's order."""
     artefacts = map(load_artefact, artefact_names())

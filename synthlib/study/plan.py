@@ -12,15 +12,8 @@ from synthlib.offline.identity import data_identity
 from synthlib.runs.job import Algorithm, Job
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, FINAL_EVALUATIONS
-from synthlib.study.params import (
-    Artefact,
-    ParameterError,
-    Settings,
-    left_out,
-    load_artefact,
-    load_preset,
-    seeds_of,
-)
+from synthlib.study.figures import find_artefact
+from synthlib.study.params import Artefact, ParameterError, Settings, left_out, load_preset, seeds_of
 
 
 @dataclass(frozen=True)
@@ -74,13 +67,13 @@ def distinct_jobs(jobs: Iterable[Job]) -> list[Job]:
 
 
 def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequence[str] = ()) -> Plan:
-    """The :class:`Plan` of a table. It reads the checksums of the data sets and trains nothing.
+    """The :class:`Plan` of a table or figure. It reads the checksums of the data sets and trains nothing.
 
     ``source`` is "replica", "d4rl" or "path:DIR"; None makes a plan that is only counted and needs no data. ``arms``
     names the wanted arms, () for all. Raises ParameterError for an unknown name or value, and the errors of
     :func:`synthlib.offline.identity.data_identity`.
     """
-    artefact = load_artefact(artefact_name)
+    artefact = find_artefact(artefact_name)
     if unknown := sorted(set(arms) - set(artefact.arms)):
         raise ParameterError(f"{artefact_name} has no arm {unknown}; there are: {'; '.join(artefact.arms)}")
     settings = load_preset(preset, artefact.algorithm)

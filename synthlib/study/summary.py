@@ -24,7 +24,10 @@ class PlanSummary:
         store = Store(store_root())
         jobs = plan.jobs()
         self.counts = _count_by_status(jobs, store)
-        self.shared = _shared_with(plan)
+        ours, others = {job.key for job in jobs}, _other_artefacts(plan)
+        self.shared = _shared_with(ours, others)
+        on_page = {name: keys for name, (notebook, keys) in others.items() if notebook == plan.artefact.notebook}
+        self.rest_of_page = {name: more for name, keys in on_page.items() if (more := keys - ours)}
         self.columns_done = _columns_done(plan, store)
         missing = [job for job in jobs if not store.is_done(job)]
         seconds = seconds_of(missing)
@@ -52,6 +55,9 @@ class PlanSummary:
             lines.append(f"  columns done: {'; '.join(self.columns_done)}")
         for number, names in self.shared.items():
             lines.append(f"  {number} of these trainings also serve {', '.join(names)}")
+        if self.rest_of_page:
+            more, others = len(set().union(*self.rest_of_page.values())), ", ".join(self.rest_of_page)
+            lines.append(f"  make reproduce-{plan.artefact.name} trains {more} more: its page shows {others} too")
         for job, failure in self.failures:
             lines.append(f"  failed before: {describe(job)}: {failure['error']}")
         cores = f"{self.workers} core{'s' if self.workers > 1 else ''}"
@@ -90,13 +96,19 @@ def _columns_done(plan: Plan, store: Store) -> list[str]:
     return [arm for arm in plan.arms if arm not in unfinished]
 
 
-def _shared_with(plan: Plan) -> dict[int, list[str]]:
-    """{number of trainings: names of the other artefacts of the same algorithm that share so many with the plan}."""
-    ours = {job.key for job in plan.jobs()}
+def _other_artefacts(plan: Plan) -> dict[str, tuple[str, set[str]]]:
+    """{name of another artefact of the same algorithm: (its notebook, the keys of its trainings)}."""
+    others = [other for other in artefacts_of(plan.artefact.algorithm) if other.name != plan.artefact.name]
+    return {
+        other.name: (other.notebook, {job.key for job in make_plan(other.name, plan.preset, plan.source).jobs()})
+        for other in others
+    }
+
+
+def _shared_with(ours: set[str], others: dict[str, tuple[str, set[str]]]) -> dict[int, list[str]]:
+    """{number of trainings: names of the other artefacts that share so many with ours}."""
     shared: dict[int, list[str]] = {}
-    for other in artefacts_of(plan.artefact.algorithm):
-        if other.name != plan.artefact.name:
-            theirs = make_plan(other.name, plan.preset, plan.source).jobs()
-            if common := len(ours & {job.key for job in theirs}):
-                shared.setdefault(common, []).append(other.name)
+    for name, (_, theirs) in others.items():
+        if common := len(ours & theirs):
+            shared.setdefault(common, []).append(name)
     return shared

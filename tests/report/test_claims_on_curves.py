@@ -2,41 +2,20 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from synthlib.paper import paper_claims
 from synthlib.report.claims import judge
 from synthlib.report.evidence import AUTHORS, CELL, OWN, PRINT, Evidence, finished
-from synthlib.report.report import Report, Runs
+from synthlib.report.report import Report
 from synthlib.report.sources import AuthorsRuns
 from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED
-from synthlib.study.params import load_artefact
-from synthlib.tasks import environment_of
 from tests.common import AUTHORS_LOGS, needs_logs
+from tests.report.curves import report
 
 CLAIMS = {claim["id"]: claim for claim in paper_claims()}
 NOTHING = pd.DataFrame(columns=CELL)
-DATASETS = ("hopper-medium", "ant-medium")
-
-
-def report(name, curves, pretraining, seeds=5, spread=0.1):
-    """``curves``: {arm: scores at 10, 20, ... updates}; ``pretraining``: {arm: its pre-training updates}."""
-    generator = np.random.default_rng(0)
-    rows = [
-        {"arm": arm, "dataset": dataset, "seed": seed, "updates": 10 * (step + 1), "score": score + level}
-        for arm, scores in curves.items()
-        for dataset in DATASETS
-        for seed in range(seeds)
-        for level in [spread * generator.normal()]
-        for step, score in enumerate(scores)
-    ]
-    evaluations = pd.DataFrame(rows)
-    records = evaluations[["arm", "dataset", "seed"]].drop_duplicates().assign(run="r", physics="p")
-    records["environment"] = records["dataset"].map(environment_of)
-    records["pretraining_updates"] = records["arm"].map(pretraining).fillna(0).astype(int)
-    return Report(Runs(load_artefact(name), evaluations, records, "replica", "made up", None, (), {}))
 
 
 def evidence(made, **options):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthlib.report.curves import Curves
 from synthlib.report.figures import arm_styles, save_figure, sorted_probabilities
-from synthlib.report.paper_figures import learning_curves
 from tests.report.test_paper_figures import evaluations
 
 
@@ -23,7 +23,7 @@ def test_arms_are_told_apart_without_colour():
 
 
 def test_a_saved_figure_carries_its_alt_text_and_nothing_is_cut_off(tmp_path):
-    figure, alt = learning_curves(evaluations(), ["A", "B"])
+    figure, alt = Curves(evaluations(), ["A", "B"]).draw()
     figure.draw_without_rendering()
     size = figure.get_window_extent()
     for artist in (figure.legends[0], figure._supxlabel, *(axis.title for axis in figure.axes)):

@@ -119,7 +119,7 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
     ),
     "a notebook": (
         field("table6", notebook="07.ipynb"),
-        ": there is no notebook '07.ipynb'; there are: 01_datasets.ipynb,",
+        ": there is no notebook '07.ipynb'; there are: 00_start_here.ipynb,",
     ),
     "no title": (field("table6", title=None), ": title must be a text, not nothing"),
     "no arms": (field("table6", arms={}), ": arms must be a mapping of arms, not {}"),
@@ -173,7 +173,7 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
     ),
     "a key of a figure": (
         figure("table1", "figure1", smooth=3),
-        ", figure figure1: unknown ['smooth']; known: arms, kind,",
+        ", figure figure1: unknown ['smooth']; known: arms, columns, kind,",
     ),
     "an arm of a figure": (
         figure("table1", "figure1", arms=["BC"]),
@@ -183,13 +183,17 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
         figure("table7", "figure2", shift=["tau=1"]),
         ", figure figure2: shift names 'tau=1', which the figure",
     ),
+    "what a figure ends with": (
+        figure("table29", "figure15", until="CQL+100K more"),
+        ", figure figure15: until names 'CQL+100K more', which the figure",
+    ),
     "an arm of a panel": (
-        figure("table6", "figure16a", panels={"State space": {"S=1": "S=1"}}),
-        ", figure figure16a: no arm 'S=1' in this table; there are: CQL; CQL, matched;",
+        figure("figure16", "figure16", panels={"State space": {"S=1": "S=1"}}),
+        ", figure figure16: no arm 'S=1' in this table; there are: CQL; CQL, matched;",
     ),
     "shares of the updates": (
-        figure("table6", "figure16a", shares=[10, 100]),
-        ", figure figure16a: shares must be a list of",
+        figure("figure16", "figure16", shares=[10, 100]),
+        ", figure figure16: shares must be a list of",
     ),
 }
 

@@ -5,6 +5,8 @@ import pytest
 from synthlib.cql.algorithm import SEEDS
 from synthlib.paper import paper_arms, paper_costs
 from synthlib.runs.job import Job
+from synthlib.study.checks import arms_shown
+from synthlib.study.figures import find_artefact
 from synthlib.study.params import (
     ParameterError,
     artefact_names,
@@ -39,8 +41,7 @@ def test_figures_show_arms_that_their_description_has(name):
     artefact = load_artefact(name)
     arms = {artefact.ratios.get(arm, (arm, 1.0))[0] for arm in artefact.arms}
     for figure in artefact.figures.values():
-        panels = figure.get("panels") or {"": figure.get("arms", {})}
-        assert {arm for names in panels.values() for arm in names.values()} <= arms
+        assert set(arms_shown(figure, arms)) <= arms
         assert set(figure.get("shift", [])) <= set(figure.get("arms", arms))
 
 
@@ -104,8 +105,10 @@ def test_the_paper_preset_is_the_papers():
 
 
 def test_unknown_names_list_the_known_ones(own_params):
-    with pytest.raises(ParameterError, match=r"no table called 'table66'; there are: .*table6, table7, table8"):
-        load_artefact("table66")
+    with pytest.raises(
+        ParameterError, match=r"no table or figure called 'table66'; there are: .*table6, table7, table8"
+    ):
+        find_artefact("table66")
     with pytest.raises(ParameterError, match="no preset called 'huge'; there are: smoke, quick"):
         load_preset("huge", "cql")
 
