@@ -139,8 +139,8 @@ class CQL:
 
         The names are from the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
-        mean Q of the three kinds of sampled actions. Two are ours: ``largest_target_q`` is the largest uncapped value of
-        a next state, and ``above_cap`` the share of the values above Qmax, which safe-Q caps (or would cap: "off").
+        mean Q of the three kinds of sampled actions. Two are ours: ``largest_target_q`` is the largest uncapped value
+        of a next state, and ``above_cap`` the share of the values above Qmax, which safe-Q caps (or would cap: "off").
 
         Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
         """
@@ -313,7 +313,7 @@ class CQL:
 
 
 def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> Target:
-    """The target from the uncapped value (B,) of s'; ``config.safe_q`` says what ``q_max`` caps (:class:`CQLConfig`)."""
+    """The target from the uncapped value (B,) of s'. ``config.safe_q`` says what ``q_max`` caps."""
     kept = next_value.clamp(max=q_max) if config.safe_q == "next_value" else next_value
     y = batch.rewards + config.discount * (1 - batch.terminals) * kept
     above_cap = ((y if config.safe_q == "target" else next_value) > q_max).to(y.dtype).mean()

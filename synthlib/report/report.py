@@ -26,6 +26,7 @@ from synthlib.report.findings import decides_something, findings
 from synthlib.report.paper_cells import corl_cells, paper_cells
 from synthlib.report.paper_figures import described_figure, learning_curves
 from synthlib.report.power import power_table
+from synthlib.report.q_values import finding, q_table
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
@@ -48,6 +49,7 @@ from synthlib.tasks import D4RL_DATASETS
 
 _RESAMPLES = 1000
 _COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
+_Q_VALUES = "Values of next states beside Qmax, the cap of safe Q: the greatest over the runs"
 _OVERALL = "Over all runs, 95 % intervals"
 _WORDS = {
     "final": "D4RL-normalised score x 100: mean over {n} seeds of the mean of each run's last four evaluations "
@@ -81,6 +83,7 @@ class Runs:
     # run_sizes and unequal_totals of synthlib.study.sizes.
     sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    q_values: pd.DataFrame | None = None  # of an artefact that draws them: synthlib.report.q_values.logged_q_values
     paper_updates: int | None = None  # how many updates of fine-tuning the paper makes; None where it has no such runs
     larger: tuple[Runs, ...] = ()  # finished runs of the same arms, longer ones, under other presets
 
@@ -308,6 +311,8 @@ class Report:
         if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
             parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
+        if self.runs.q_values is not None:
+            parts += ["", f"{_Q_VALUES}:", q_table(self.runs.q_values).to_string(), finding(self)]
         notes = [textwrap.fill(sentence, 150) for sentence in findings(self)]
         return "\n".join([*parts, "", *notes, self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
 
@@ -321,6 +326,8 @@ class Report:
         parts = [self._repr_html_()]
         if self.has_comparisons:
             parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
+        if self.runs.q_values is not None:
+            parts += [html_frame(q_table(self.runs.q_values), _Q_VALUES), f"<p>{finding(self)}</p>"]
         return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
 
     def figure(self, name: str) -> Drawing:

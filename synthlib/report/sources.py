@@ -34,6 +34,7 @@ from synthlib.report.authors_logs import (
     run_folder,
 )
 from synthlib.report.figures import Drawing
+from synthlib.report.q_values import logged_q_values
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
@@ -220,6 +221,7 @@ def runs_of_plan(plan: Plan) -> Runs:
         name = plan.artefact.name
         raise RuntimeError(f"{name}, preset {plan.preset}: no run is done; make run-{name} PRESET={plan.preset}")
     data, checksums = _source_of(plan), _checksums(plan)
+    draws_q_values = any(figure["kind"] == "q_values" for figure in plan.artefact.figures.values())
     return Runs(
         artefact=plan.artefact,
         evaluations=pd.concat(frames, ignore_index=True),
@@ -239,6 +241,7 @@ def runs_of_plan(plan: Plan) -> Runs:
         sizes=run_sizes(plan),
         unequal=unequal_totals(plan),
         paper_updates=_paper_updates(plan),
+        q_values=logged_q_values(plan, store) if draws_q_values else None,
     )
 
 

@@ -75,6 +75,7 @@ FIGURES: dict[str, tuple[dict[str, Setting], frozenset[str]]] = {
     "shares": ({"shares": list_of(SHARE), "panels": _PANELS}, frozenset({"shares", "panels"})),
     "data": ({"panels": _PANELS}, frozenset({"panels"})),
     "similarity": ({}, frozenset()),
+    "q_values": ({}, frozenset()),
 }
 """{kind of figure: (its keys, those that it must have)}; :mod:`synthlib.report.paper_figures` says what they mean."""
 
