@@ -60,6 +60,10 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
             raise ValueError(f"pre-training on text is text: wiki, without chain or objective; not {arm}")
         vocabulary = settings["text_vocabulary"]
         data = {"text": _text_identity(settings["text"]), "vocabulary": vocabulary}
+        if (workers := arm.get("loader_workers", 1)) != 1:  # left out of the identity of older runs
+            data["loader_workers"] = workers
+    elif "loader_workers" in arm:
+        raise ValueError("loader_workers is for text: a chain's sequences are independent, in whatever order they come")
     else:
         chain = ChainConfig(**{"length": length} | arm.get("chain", {}))
         vocabulary = chain.states
@@ -143,7 +147,8 @@ def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callab
         if _text_identity(data["text"]["corpus"]) != data["text"]:
             raise ValueError(f"{data['text']['corpus']} changed while its runs were being planned; start again")
         training, validation = _text_rows(data["text"]["corpus"], data["vocabulary"], gpt2.sequence_length)
-        return shuffled_batches(training, gpt2.batch_size), validation[:held_out]
+        workers = data.get("loader_workers", 1)
+        return shuffled_batches(training, gpt2.batch_size, workers=workers), validation[:held_out]
     chain = ChainConfig(**data["chain"])
 
     def sequences(first: int, count: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What the critics of CQL say over a fine-tuning, beside the cap of safe Q (paper A.2, notebook 15).
 
 Qmax is 100 times the largest reward of the data. With the discount 0.99 no sum of these rewards is above it. So a
-critic whose mean lies above Qmax has diverged. Its numbers stay finite: Adam's steps are bounded, and so is the growth of Q.
+critic whose mean lies above Qmax has diverged. Its numbers stay finite: Adam's steps are bounded, and so is the growth
+of Q.
 """
 
 from __future__ import annotations
