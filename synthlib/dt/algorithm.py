@@ -12,7 +12,7 @@ in addition to ``length``:
     loader_workers: n         with text: so many workers share the shuffled sequences and take turns (authors: 4)
     data_ratio: x             fine-tuned on this share of the trajectories
     exclude_lowest: false     draws also the trajectory with the lowest return, which the authors' loop leaves out
-    target_return: x          raw return that the evaluation asks for, instead of Table 10's; or {environment: return, ...}
+    target_return: x          raw return that evaluations ask for, instead of Table 10's; or {environment: return}
     model: {...}, training: {...}, gpt2: {...}
                               fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
 """
@@ -61,6 +61,7 @@ _CHAIN = {
     "length": integer(2),
     "seed": integer(0),
     "initial": one_of("authors", "uniform"),
+    "rows": one_of("authors", "legacy"),
 }
 _MODEL = {
     **dict.fromkeys(("width", "layers", "heads", "timesteps", "context", "time_limit"), integer(1)),

@@ -32,6 +32,7 @@ from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
+from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
 
@@ -67,7 +68,7 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     else:
         chain = ChainConfig(**{"length": length} | arm.get("chain", {}))
         vocabulary = chain.states
-        data = {"chain": asdict(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
+        data = {"chain": identity_of(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
     model = {name: value for name, value in arm.get("model", {}).items() if name in _MODEL_FIELDS}
     fields = {
         "vocabulary": vocabulary,
@@ -112,6 +113,7 @@ def describe_pretraining(config: dict[str, Any]) -> str:
         words += ", iid"
     else:
         words += f", order {chain['order']}, temperature {chain['temperature']:g}"
+        words += ", legacy rows" if chain.get("rows") == "legacy" else ""
     return words if objective == "next_token" else f"{words}, {objective}"
 
 

@@ -149,8 +149,8 @@ def updates_to_target(
     of Table 11's 720 runs a return lies 0.01 under the unrounded target, and the authors' stored value counts it.
 
     Needs the column ``return``. Returns ``arm, dataset, seed, updates``; ``updates`` is NaN for a run that never
-    reaches the target. With ``as_table_13`` they are counted as the paper's Table 13 counts: evaluations from 0, so that
-    every number is lower by the updates of the first evaluation, and 0 for a run that never reaches the target.
+    reaches the target. With ``as_table_13`` they are counted as the paper's Table 13 counts: evaluations from 0, so
+    that every number is lower by the updates of the first evaluation, and 0 for a run that never reaches the target.
 
     Raises ValueError for a return that is not finite, an evaluation that is there twice, and a data set without a run
     of the baseline.

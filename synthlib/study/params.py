@@ -69,8 +69,8 @@ class Artefact:
     seeds: int | list[int] | None = None
     """For arms that give none: see the module's docstring"""
     counting: str = "from_one"
-    """Of metric updates: "from_one", or "as_table_13", which counts evaluations from 0 and a run that never gets there as 0
-    (faithfulness 6.8)"""
+    """Of metric updates: "from_one", or "as_table_13", which counts evaluations from 0 and a run that never gets there
+    as 0 (faithfulness 6.8)"""
     seeds_on_parts: int | None = None
     """On a part of the data the first seeds only, so many; None: all"""
     equal_totals: tuple[tuple[str, ...], ...] = ()

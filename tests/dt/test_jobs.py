@@ -46,6 +46,8 @@ def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, 
     assert key() == key(updates=99) == key({}) == key({"chain": {"order": 1, "temperature": 1.0}})
     arms = [{}, BASELINE, MATCHED, {"pretraining_updates": 10_000}, {"pretraining_seed": 1}, {"data_ratio": 0.5}]
     arms += [{"chain": {"kind": "iid"}}, {"objective": "identity"}, {"text": "wiki"}, {"exclude_lowest": False}]
+    assert "rows" not in small_dt_job(CHAIN, random_hopper_data).requires[0].config["data"]["chain"]  # older than it
+    assert key({"chain": {"rows": "authors"}}) == key() != key({"chain": {"rows": "legacy"}})
     assert len({key(arm) for arm in arms} | {key(seed=0), key(evaluate_every=3), key(warmup_updates=9)}) == 13
     assert key(pretraining_scale=0.002) != key() != key(pretraining_batch_size=3)
     # The baseline has no pre-training, so how one would be made is no part of it.
@@ -97,8 +99,8 @@ def test_text_can_be_read_in_the_order_of_the_authors_loader(outputs, monkeypatc
         batches, _ = pretraining_jobs._tokens(config, GPT2PretrainingConfig(**config["gpt2"]))
         orders[workers] = [batches(update)[:, 0].tolist() for update in range(20)]
     assert orders[None] == orders[1] != orders[4]
-    assert sorted(sum(orders[4], [])) == sorted(sum(orders[1], []))
-    one = sum(orders[1], [])
+    one = [row for batch in orders[1] for row in batch]
+    assert sorted(row for batch in orders[4] for row in batch) == sorted(one)
     assert orders[4][:4] == [one[0:2], one[10:12], one[20:22], one[30:32]]
     keys = [pretraining_job({"text": "wiki"} | more, DT_SETTINGS).key for more in ({}, {"loader_workers": 1})]
     assert keys[0] == keys[1] != pretraining_job({"text": "wiki", "loader_workers": 4}, DT_SETTINGS).key
