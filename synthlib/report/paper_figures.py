@@ -16,7 +16,6 @@ import pandas as pd
 import seaborn as sns
 
 from synthlib.report.figures import COLOURS, Drawing, arm_styles, count_in_thousands, finish, panels_in_a_grid
-from synthlib.report.q_values import q_figure
 from synthlib.study.sizes import with_size
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def described_figure(description: dict[str, Any], report: Report) -> Drawing:
     kind curves: ``values`` (score, loss) ``over`` average or datasets. ``arms`` are names, or {name in the figure:
     arm}; all by default. The arms in ``shift`` are moved right by their pre-training updates. kind shares: score after
     ``shares`` of the fine-tuning updates. kind data: final score by share of the data. These two have ``panels``,
-    {title: {name in the figure: arm}}. kind similarity: :func:`similarity_bars` of all arms.
-    kind q_values: :func:`~synthlib.report.q_values.q_figure`. Raises ValueError for
+    {title: {name in the figure: arm}}. kind similarity: :func:`similarity_bars` of all arms. Raises ValueError for
     another kind.
     """
     options = dict(description)
@@ -66,10 +64,7 @@ def described_figure(description: dict[str, Any], report: Report) -> Drawing:
         return scores_by_data(report.averages_by_data_ratio(), **options)
     if kind == "similarity":
         return similarity_bars(report.cells, list(report.artefact.arms))
-    if kind == "q_values":
-        assert report.runs.q_values is not None, "only our own runs of CQL have logged them"
-        return q_figure(report.runs.q_values, list(report.artefact.arms))
-    raise ValueError(f"unknown kind of figure {kind!r}; known: curves, shares, data, similarity, q_values")
+    raise ValueError(f"unknown kind of figure {kind!r}; known: curves, shares, data, similarity")
 
 
 def _labels(names: dict[str, str], report: Report) -> dict[str, str]:

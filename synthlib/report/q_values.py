@@ -78,7 +78,7 @@ def q_table(values: pd.DataFrame) -> pd.DataFrame:
     for arm, runs in by_run(values).groupby("arm", sort=False):
         rows[arm] = {
             "runs": f"{len(runs)}",
-            "greatest mean Q, % of Qmax": f"{100 * runs['mean'].max():.1f}",
+            "greatest mean Q, % of Qmax": _per_cent(runs["mean"].max()),
             "largest Q, % of Qmax": _per_cent(runs["largest"].max()),
             "values above Qmax, %": _per_cent(runs["above_cap"].mean()),
             "runs whose mean passed Qmax": f"{runs['passed'].notna().sum()}",
@@ -93,13 +93,13 @@ def _per_cent(share: float) -> str:
 def finding(report: Report) -> str:
     """Sentences on whether Q passed Qmax in the runs of ``report``, and on what the cap did to their scores."""
     values = report.runs.q_values
-    assert values is not None, "the artefact has no figure of Q values"
+    assert values is not None, "the artefact does not show Q values"
     runs = by_run(values)
     passed = runs[runs["passed"].notna()]
     highest = runs.loc[runs["mean"].idxmax()]
     sentences = [
         f"{len(passed)} of {len(runs)} runs have a mean Q above Qmax at some time; the highest mean is "
-        f"{100 * highest['mean']:.1f} % of Qmax ({highest['arm']}, {highest['dataset']})."
+        f"{100 * highest['mean']:.3g} % of Qmax ({highest['arm']}, {highest['dataset']})."
     ]
     for arm, ours in passed.groupby("arm", sort=False):
         sentences.append(f"{arm}: {len(ours)} runs, the first after {ours['passed'].min():,.0f} updates.")

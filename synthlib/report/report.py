@@ -26,7 +26,7 @@ from synthlib.report.findings import decides_something, findings
 from synthlib.report.paper_cells import corl_cells, paper_cells
 from synthlib.report.paper_figures import described_figure, learning_curves
 from synthlib.report.power import power_table
-from synthlib.report.q_values import finding, q_table
+from synthlib.report.q_values import finding, q_figure, q_table
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
@@ -83,7 +83,7 @@ class Runs:
     # run_sizes and unequal_totals of synthlib.study.sizes.
     sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    q_values: pd.DataFrame | None = None  # of an artefact that draws them: synthlib.report.q_values.logged_q_values
+    q_values: pd.DataFrame | None = None  # of an artefact that shows them: synthlib.report.q_values.logged_q_values
     paper_updates: int | None = None  # how many updates of fine-tuning the paper makes; None where it has no such runs
     larger: tuple[Runs, ...] = ()  # finished runs of the same arms, longer ones, under other presets
 
@@ -336,17 +336,20 @@ class Report:
         return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
 
     def figure(self, name: str) -> Drawing:
-        """(figure, alt text) of one of the artefact's figures, or of the two that every table has."""
+        """(figure, alt text) of one of the artefact's figures, or of those that :meth:`figure_names` adds."""
         arms = [self.label(arm) for arm in self.artefact.arms]
         if name == "curves":
             return learning_curves(self._labelled(self.runs.evaluations), arms)
         if name == "profile":
             return performance_profiles(self._labelled(self.scores.dropna(subset="score")), arms)
+        if name == "q_values" and self.runs.q_values is not None:
+            return q_figure(self._labelled(self.runs.q_values), arms)
         return described_figure(self.artefact.figures[name], self)
 
     def figure_names(self) -> list[str]:
         """Names that :meth:`figure` knows."""
         ours = {"final": ["curves", "profile"], "best": ["profile"]}.get(self.artefact.metric, [])
+        ours += ["q_values"] if self.runs.q_values is not None else []
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
     @cached_property

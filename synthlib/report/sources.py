@@ -221,7 +221,6 @@ def runs_of_plan(plan: Plan) -> Runs:
         name = plan.artefact.name
         raise RuntimeError(f"{name}, preset {plan.preset}: no run is done; make run-{name} PRESET={plan.preset}")
     data, checksums = _source_of(plan), _checksums(plan)
-    draws_q_values = any(figure["kind"] == "q_values" for figure in plan.artefact.figures.values())
     return Runs(
         artefact=plan.artefact,
         evaluations=pd.concat(frames, ignore_index=True),
@@ -241,7 +240,7 @@ def runs_of_plan(plan: Plan) -> Runs:
         sizes=run_sizes(plan),
         unequal=unequal_totals(plan),
         paper_updates=_paper_updates(plan),
-        q_values=logged_q_values(plan, store) if draws_q_values else None,
+        q_values=logged_q_values(plan, store) if plan.artefact.q_values else None,
     )
 
 

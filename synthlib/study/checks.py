@@ -21,6 +21,7 @@ from synthlib.runs.settings import (
     one_of,
     or_none,
     text,
+    yes_or_no,
 )
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
@@ -46,6 +47,7 @@ OPTIONAL = {
     "seeds": _SEEDS,
     "seeds_on_parts": integer(1),
     "counting": one_of("from_one", "as_table_13"),
+    "q_values": yes_or_no(),
     "equal_totals": list_of(list_of(text()), different=False),
 }
 ARM = {"length": number(above=0), "seeds": _SEEDS}
@@ -78,7 +80,6 @@ FIGURES: dict[str, tuple[dict[str, Setting], frozenset[str]]] = {
     "shares": ({"shares": list_of(SHARE), "panels": _PANELS}, frozenset({"shares", "panels"})),
     "data": ({"panels": _PANELS}, frozenset({"panels"})),
     "similarity": ({}, frozenset()),
-    "q_values": ({}, frozenset()),
 }
 """{kind of figure: (its keys, those that it must have)}; :mod:`synthlib.report.paper_figures` says what they mean."""
 

@@ -71,6 +71,8 @@ class Artefact:
     counting: str = "from_one"
     """Of metric updates: "from_one", or "as_table_13", which counts evaluations from 0 and a run that never gets there
     as 0 (faithfulness 6.8)"""
+    q_values: bool = False
+    """Whether the Q values that CQL logged are shown beside the cap of safe Q"""
     seeds_on_parts: int | None = None
     """On a part of the data the first seeds only, so many; None: all"""
     equal_totals: tuple[tuple[str, ...], ...] = ()
@@ -151,6 +153,8 @@ def _check_relations(fields: dict[str, Any], where: str) -> None:
             raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
     if fields["baseline"] is None and fields["metric"] in ("updates", "loss"):
         raise ParameterError(f"{where}: baseline must be an arm, not null: metric {fields['metric']} is relative to it")
+    if fields.get("q_values") and fields["algorithm"] != "cql":
+        raise ParameterError(f"{where}: only cql logs Q values, not {fields['algorithm']}; leave q_values out")
     if "counting" in fields and fields["metric"] != "updates":
         raise ParameterError(
             f"{where}: counting is for metric updates, not for metric {fields['metric']}; leave it out"

@@ -86,9 +86,9 @@ def test_a_run_passes_qmax_when_its_mean_does():
     assert one["above_cap"] == pytest.approx(0.2)
     assert np.isnan(runs.loc[("CQL", 0), "passed"])
     table = q_table(made_up(highest=500.0, above_cap=0.2))
-    assert table.loc[WITHOUT[0]].tolist() == ["3", "250.0", "375", "20", "3"]
+    assert table.loc[WITHOUT[0]].tolist() == ["3", "250", "375", "20", "3"]
     said = finding(report(made_up(highest=500.0, above_cap=0.2)))
-    assert said.startswith("9 of 12 runs have a mean Q above Qmax at some time; the highest mean is 250.0 % of Qmax")
+    assert said.startswith("9 of 12 runs have a mean Q above Qmax at some time; the highest mean is 250 % of Qmax")
     assert f"{WITHOUT[0]}: 3 runs, the first after 20 updates." in said and "one run, to the bit" not in said
 
 

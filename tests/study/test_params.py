@@ -156,6 +156,7 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
         field("table13", counting="as_table13"),
         ": counting must be from_one or as_table_13, not the text 'as_table13'",
     ),
+    "Q values of DT": (field("table1", q_values=True), ": only cql logs Q values, not dt; leave q_values out"),
     "counting where nothing is counted": (
         field("table6", counting="as_table_13"),
         ": counting is for metric updates, not for metric final; leave it out",
