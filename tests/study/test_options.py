@@ -1,4 +1,4 @@
-"""Every option of contradictions.yaml can be chosen as it says: the parameter is accepted, and it changes what is run."""
+"""Every option of contradictions.yaml can be chosen as it says: the parameter is accepted and changes what is run."""
 
 from copy import deepcopy
 
