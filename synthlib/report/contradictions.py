@@ -47,7 +47,7 @@ class Contradiction:
 
     @property
     def parameter(self) -> str:
-        """What to write into params/<table>.yaml to choose the option, into an arm of it or among the table's own lines.
+        """What to write into params/<table>.yaml to choose the option: into an arm, or among the table's own lines.
 
         "" where nothing can be chosen.
         """

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from synthlib import tasks
-from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.agent import CQL, CQLConfig, Target
 from synthlib.cql.pretraining import CriticPretrainingConfig
 from synthlib.dt import evaluation
 from synthlib.dt.finetuning import DTTrainingConfig
@@ -89,7 +89,7 @@ def test_where_print_programs_and_ours_differ(tables):
     assert len(found) == 69 and set(found.values()) == {AGREE, *DEPARTURES.values()}
     assert finding(list(tables.values())) == (
         "Tables 9, 10, 15, 16, 17: 69 lines: 62 all agree; 5 ours as executed, not as printed; 1 ours as printed, not "
-        "as executed; 1 all three differ. Of 34 contradictions between text, tables and programs, an arm can choose "
+        "as executed; 1 all three differ. Of 34 contradictions between text, tables and programs, a reader can choose "
         f"the other side of {sum(one.choose is not None for one in all_contradictions())}."
     )
 
@@ -188,13 +188,13 @@ def test_a_nonlinearity_is_found_by_its_values(monkeypatch):
 
 
 def with_entropy(agent, batch, noise):
-    y, value = agent.usual_target(batch, noise)
-    return y - agent.log_alpha.exp() * agent.policy.sample(batch.next_observations, noise)[1], value
+    target = agent.usual_target(batch, noise)
+    return target._replace(y=target.y - agent.log_alpha.exp() * agent.policy.sample(batch.next_observations, noise)[1])
 
 
 def with_maximum(agent, batch, noise):
     values = [agent.usual_target(batch, one) for one in (noise, -noise)]
-    return tuple(torch.maximum(*pair) for pair in zip(*values, strict=True))
+    return Target(*(torch.maximum(*pair) for pair in zip(*values, strict=True)))
 
 
 def clipped(agent, q, observations, sampled, q_data):

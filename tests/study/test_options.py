@@ -14,7 +14,7 @@ TABLES = {"dt": "table1", "cql": "table6"}  # where a test puts an arm of its ow
 CHANGED = {24: "table13"}
 
 
-def runs(table, arms=()):
+def runs(table, arms):
     """What a table would train at the paper's size: {arm: {(data set, seed, key, updates of pre-training)}}."""
     found = {}
     for cell in make_plan(table, "paper", None, arms).cells:
