@@ -57,7 +57,7 @@ class ReferenceCQL:
         next_action, _ = self._sample(batch.next_observations, noise.target)
         targets = (q(batch.next_observations, next_action) for q in (self.target_q1, self.target_q2))
         next_value = torch.min(*targets)
-        y = bellman_target(batch, next_value, config, self.q_max).detach()
+        y = bellman_target(batch, next_value, config, self.q_max).y.detach()
         td_1, td_2 = F.mse_loss(q1_data, y), F.mse_loss(q2_data, y)
 
         current, current_log_pi = self._sample_several(states, noise.current)

@@ -66,6 +66,22 @@ class CQLConfig:
             raise ValueError(f"temperature is {self.temperature}; it must be positive")
 
 
+class Target(NamedTuple):
+    """The TD target of a minibatch, and what safe-Q did to it."""
+
+    y: torch.Tensor  # (B,)
+    next_value: torch.Tensor  # (B,) min(Q1-, Q2-)(s', a'), uncapped
+    above_cap: torch.Tensor  # () share of the values above Qmax: of y before its cap for "target", else of next_value
+
+    def losses(self) -> dict[str, torch.Tensor]:
+        """What :meth:`CQL.update` returns of the target, as scalars."""
+        return {
+            "average_target_q": self.next_value.mean(),
+            "largest_target_q": self.next_value.amax(),
+            "above_cap": self.above_cap,
+        }
+
+
 class SampledActions(NamedTuple):
     """The 3N actions per state of the conservative loss, in the order uniform, pi(s'), pi(s)."""
 
@@ -123,7 +139,10 @@ class CQL:
 
         The names are from the authors' logs: ``qf_loss_total`` is the "combined loss" of the paper's Figure 2,
         ``cql_min_qf{i}_loss`` the weighted conservative loss, ``cql_q{i}_rand | next_actions | current_actions`` the
-        mean Q of the three kinds of sampled actions. Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
+        mean Q of the three kinds of sampled actions. Two are ours: ``largest_target_q`` is the largest uncapped value
+        of a next state, and ``above_cap`` the share of the values above Qmax, which safe-Q caps (or would cap: "off").
+
+        Raises ValueError when a shape in ``batch`` or ``noise`` is wrong.
         """
         objectives, losses = self.objectives(batch, noise)
         self._step(*objectives)
@@ -137,9 +156,9 @@ class CQL:
         action, log_pi = self.policy.sample(batch.observations, noise.policy)
         alpha_loss = self.alpha_loss(log_pi)
         policy_loss = self.policy_loss(batch.observations, action, log_pi)
-        y, next_value = self.td_target(batch, noise.target)
-        td_1, q_data_1 = self.td_loss(self.q1, batch, y)
-        td_2, q_data_2 = self.td_loss(self.q2, batch, y)
+        target = self.td_target(batch, noise.target)
+        td_1, q_data_1 = self.td_loss(self.q1, batch, target.y)
+        td_2, q_data_2 = self.td_loss(self.q2, batch, target.y)
         sampled = self.sample_actions(batch, noise)
         conservative_1, q_sampled_1 = self.conservative_loss(self.q1, batch.observations, sampled, q_data_1)
         conservative_2, q_sampled_2 = self.conservative_loss(self.q2, batch.observations, sampled, q_data_2)
@@ -157,7 +176,7 @@ class CQL:
             "log_pi": log_pi.mean(),
             "average_qf1": q_data_1.mean(),
             "average_qf2": q_data_2.mean(),
-            "average_target_q": next_value.mean(),
+            **target.losses(),
             **_mean_q_per_source(1, q_sampled_1),
             **_mean_q_per_source(2, q_sampled_2),
         }
@@ -178,18 +197,17 @@ class CQL:
         return (alpha * log_pi - q).mean()
 
     @torch.no_grad()
-    def td_target(self, batch: Batch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def td_target(self, batch: Batch, noise: torch.Tensor) -> Target:
         """y = r + gamma (1 - d) min(Q1-, Q2-)(s', a'), a' ~ pi(s'), with safe-Q; no entropy term (Table 16).
 
         The paper caps y at Qmax. The authors' code caps min Q- before it enters y, so its y may reach r + gamma Qmax
-        (faithfulness 8, row 12). The authors' code made the paper's numbers, so its cap is the default here. Returns y
-        (B,) and the uncapped min Q- (B,).
+        (faithfulness 8, row 12). The authors' code made the paper's numbers, so its cap is the default here.
         """
         next_action, _ = self.policy.sample(batch.next_observations, noise)
         next_value = torch.minimum(
             self.target_q1(batch.next_observations, next_action), self.target_q2(batch.next_observations, next_action)
         )
-        return bellman_target(batch, next_value, self.config, self.q_max), next_value
+        return bellman_target(batch, next_value, self.config, self.q_max)
 
     def td_loss(self, q: QNetwork, batch: Batch, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """mean (Q(s, a) - y)^2 over the data's actions, without a factor 1/2. Returns the loss and Q(s, a) (B,)."""
@@ -294,12 +312,12 @@ class CQL:
         return weights
 
 
-def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> torch.Tensor:
-    """y (B,) from the uncapped value (B,) of s'; ``config.safe_q`` says what ``q_max`` caps (:meth:`CQL.td_target`)."""
-    if config.safe_q == "next_value":
-        next_value = next_value.clamp(max=q_max)
-    y = batch.rewards + config.discount * (1 - batch.terminals) * next_value
-    return y.clamp(max=q_max) if config.safe_q == "target" else y
+def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> Target:
+    """The target from the uncapped value (B,) of s'. ``config.safe_q`` says what ``q_max`` caps."""
+    kept = next_value.clamp(max=q_max) if config.safe_q == "next_value" else next_value
+    y = batch.rewards + config.discount * (1 - batch.terminals) * kept
+    above_cap = ((y if config.safe_q == "target" else next_value) > q_max).to(y.dtype).mean()
+    return Target(y.clamp(max=q_max) if config.safe_q == "target" else y, next_value, above_cap)
 
 
 def check_finite(losses: Mapping[str, float | torch.Tensor]) -> None:

@@ -64,8 +64,8 @@ class FastCQL(CQL):
         steps.sample(outputs, *scalars, *noise, batch.actions, actions, log_densities, target_action, log_pi)
         next_pairs = torch.cat([batch.next_observations, target_action], dim=1)
         next_value = torch.minimum(*(mlp.forward(q, next_pairs)[0] for q in self._target_layers)).squeeze(1)
-        y = bellman_target(batch, next_value, self.config, self.q_max)
-        blocks = _blocks(actions, log_densities, y)
+        target = bellman_target(batch, next_value, self.config, self.q_max)
+        blocks = _blocks(actions, log_densities, target.y)
         critics_gradient, alpha_gradient = self._critics.grad, self.log_alpha.grad
         assert critics_gradient is not None and alpha_gradient is not None  # flatten has made both
         critics_gradient.zero_()
@@ -85,7 +85,7 @@ class FastCQL(CQL):
             **_named(2, losses_2),
             "alpha": alpha,
             "log_pi": log_pi,
-            "average_target_q": next_value.mean(),
+            **target.losses(),
         }
         alpha_gradient.copy_(self.action_width - log_pi)
         self.optimiser.step()

@@ -171,8 +171,8 @@ class FineTuning:
         Raises FloatingPointError when the mean of a loss in the new row is NaN or infinite.
         """
         self.updates += 1
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        for name in self.sums or losses:  # a checkpoint of earlier code may lack a loss: its next row does so too
+            self.sums[name] = self.sums.get(name, 0.0) + losses[name]
         if self.updates % self.every == 0:
             means = {name: float(value) / self.every for name, value in self.sums.items()}
             check_finite(means)

@@ -9,14 +9,26 @@ in addition to ``length``:
     chain: {...}              fields of ChainConfig
     objective: name           identity, mapping or mapping_within instead of next_token
     text: wiki                pre-training on text instead of a chain
+    loader_workers: n         with text: so many workers share the shuffled sequences and take turns (authors: 4)
     data_ratio: x             fine-tuned on this share of the trajectories
     exclude_lowest: false     draws also the trajectory with the lowest return, which the authors' loop leaves out
+    target_return: x          raw return that evaluations ask for, instead of Table 10's; or {environment: return}
     model: {...}, training: {...}, gpt2: {...}
                               fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
 """
 
 from synthlib.runs.job import Algorithm
-from synthlib.runs.settings import PRETRAINED_ARM, Setting, group, integer, number, one_of, yes_or_no
+from synthlib.runs.settings import (
+    PRETRAINED_ARM,
+    Setting,
+    any_of,
+    group,
+    integer,
+    mapping_of,
+    number,
+    one_of,
+    yes_or_no,
+)
 
 # All 20 seeds of faithfulness 3.15. The authors' arms with three or five seeds used the first three or five of these.
 _FIRST_SEEDS = (42, 666, 1024, 6049, 6331, 684, 2901, 3406, 3785, 4493)
@@ -49,6 +61,7 @@ _CHAIN = {
     "length": integer(2),
     "seed": integer(0),
     "initial": one_of("authors", "uniform"),
+    "rows": one_of("authors", "legacy"),
 }
 _MODEL = {
     **dict.fromkeys(("width", "layers", "heads", "timesteps", "context", "time_limit"), integer(1)),
@@ -80,7 +93,8 @@ ALGORITHM = Algorithm(
     seeds=SEEDS,
     preset_keys=_PRESET,
     arm_keys=PRETRAINED_ARM
-    | {"chain": group(_CHAIN), "objective": _OBJECTIVE, "text": one_of("wiki"), "exclude_lowest": yes_or_no()}
+    | {"chain": group(_CHAIN), "objective": _OBJECTIVE, "text": one_of("wiki"), "loader_workers": integer(1)}
+    | {"exclude_lowest": yes_or_no(), "target_return": any_of(number(), mapping_of(number()))}
     | {"model": group(_MODEL), "training": group(_TRAINING), "gpt2": group(_GPT2)},
     pretraining_updates=lambda arm: TEXT_UPDATES if "text" in arm else CHAIN_UPDATES,
     plotted_loss="train_loss",

@@ -50,7 +50,7 @@ from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
-_PRETRAINING_KEYS = {"chain", "gpt2", "objective", "pretraining_seed", "pretraining_updates", "text"}
+_PRETRAINING_KEYS = {"chain", "gpt2", "loader_workers", "objective", "pretraining_seed", "pretraining_updates", "text"}
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
@@ -95,11 +95,22 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "evaluation": {
             "every": settings["evaluate_every"],
             "episodes": settings["episodes"],
-            "target_return": TARGET_RETURNS[environment],
+            "target_return": _target_return(arm, environment),
         },
     }
     context = {"source": source}
     return Job("dt", config, settings["updates"], requires=requires, context=context, algorithm=ALGORITHM.name)
+
+
+def _target_return(arm: dict[str, Any], environment: str) -> float:
+    """The raw return that the evaluations ask for. ValueError for an environment that is not there."""
+    wanted = arm.get("target_return", {})
+    if not isinstance(wanted, dict):
+        return float(wanted)
+    if unknown := sorted(wanted.keys() - TARGET_RETURNS.keys()):
+        there = ", ".join(TARGET_RETURNS)
+        raise ValueError(f"target_return names {unknown[0]!r}, which is no environment; there are: {there}")
+    return float(wanted.get(environment, TARGET_RETURNS[environment]))
 
 
 def untrained_model(job: Job) -> DecisionTransformer:

@@ -32,6 +32,7 @@ from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
+from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
 
@@ -60,10 +61,14 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
             raise ValueError(f"pre-training on text is text: wiki, without chain or objective; not {arm}")
         vocabulary = settings["text_vocabulary"]
         data = {"text": _text_identity(settings["text"]), "vocabulary": vocabulary}
+        if (workers := arm.get("loader_workers", 1)) != 1:  # left out of the identity of older runs
+            data["loader_workers"] = workers
+    elif "loader_workers" in arm:
+        raise ValueError("loader_workers is for text: a chain's sequences are independent, in whatever order they come")
     else:
         chain = ChainConfig(**{"length": length} | arm.get("chain", {}))
         vocabulary = chain.states
-        data = {"chain": asdict(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
+        data = {"chain": identity_of(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
     model = {name: value for name, value in arm.get("model", {}).items() if name in _MODEL_FIELDS}
     fields = {
         "vocabulary": vocabulary,
@@ -108,6 +113,7 @@ def describe_pretraining(config: dict[str, Any]) -> str:
         words += ", iid"
     else:
         words += f", order {chain['order']}, temperature {chain['temperature']:g}"
+        words += ", legacy rows" if chain.get("rows") == "legacy" else ""
     return words if objective == "next_token" else f"{words}, {objective}"
 
 
@@ -143,7 +149,8 @@ def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callab
         if _text_identity(data["text"]["corpus"]) != data["text"]:
             raise ValueError(f"{data['text']['corpus']} changed while its runs were being planned; start again")
         training, validation = _text_rows(data["text"]["corpus"], data["vocabulary"], gpt2.sequence_length)
-        return shuffled_batches(training, gpt2.batch_size), validation[:held_out]
+        workers = data.get("loader_workers", 1)
+        return shuffled_batches(training, gpt2.batch_size, workers=workers), validation[:held_out]
     chain = ChainConfig(**data["chain"])
 
     def sequences(first: int, count: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from synthlib.generators.markov_chain import (
     check_request,
     has_tables,
     initial_distribution,
+    legacy_logits,
     stream,
 )
 from synthlib.kernels import pcg64
@@ -103,7 +104,11 @@ def _alias_tables(config: ChainConfig) -> list[list[np.ndarray]]:
 
 def rows(config: ChainConfig, contexts: np.ndarray) -> np.ndarray:
     """Distributions of the next token after ``contexts`` (k, n), k <= order, oldest token first: float64 (n, S)."""
-    logits = pcg64.doubles(pcg64.seeded(_entropy(config, contexts)), pcg64.jumps(config.states)) / config.temperature
+    if config.rows == "legacy":
+        logits = legacy_logits(config, contexts)
+    else:
+        logits = pcg64.doubles(pcg64.seeded(_entropy(config, contexts)), pcg64.jumps(config.states))
+    logits = logits / config.temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 

@@ -137,8 +137,8 @@ def paper_contradictions() -> list[dict[str, Any]]:
     """Contradictions: a list of dicts ``number, issue, evidence, default, option, choose, concerns``.
 
     ``default`` is what we do. ``option`` is what a reader can choose instead, and ``choose`` {algorithm: settings of an
-    arm that chooses it}; both are None where there is no choice. ``concerns`` is {number of a printed table: its
-    lines}, with no lines where it concerns the table as a whole.
+    arm that chooses it}, or {"table": lines of a table that do}; both are None where there is no choice. ``concerns``
+    is {number of a printed table: its lines}, with no lines where it concerns the table as a whole.
     """
     return _load("contradictions.yaml")
 

@@ -11,14 +11,13 @@ from typing import Any
 from synthlib.report.claims_on_centroids import judge_centroids
 from synthlib.report.claims_on_costs import judge_costs, judge_minutes, judge_vocabulary
 from synthlib.report.claims_on_curves import judge_overtaking, judge_totals
+from synthlib.report.claims_on_divergence import judge_divergence
 from synthlib.report.claims_on_measures import judge_agreement, judge_spreads
 from synthlib.report.claims_on_scores import Rule, judge_compare, reason_without_cells
 from synthlib.report.claims_on_sizes import judge_sizes
-from synthlib.report.evidence import AUTHORS, PRINT, Evidence, artefact_of_table, sets_pretraining_against_baseline
+from synthlib.report.evidence import PRINT, Evidence, artefact_of_table, sets_pretraining_against_baseline
 from synthlib.report.judgements import (
     DRAWN,
-    NO_ARM,
-    NO_CQL,
     NOT_PRINTED,
     OTHER_BASELINE,
     Judgement,
@@ -68,14 +67,6 @@ def _figure_12(evidence: Evidence) -> SimilarityReport | Judgement:
     return report if isinstance(report, SimilarityReport) else Judgement(NO_RUNS)
 
 
-def _judge_missing(rules: list[Rule], evidence: Evidence) -> Judgement:
-    """A claim that no arm here can show; the rule says which arm it would take."""
-    (rule,) = rules
-    if evidence.source == PRINT:
-        return Judgement(NOT_PRINTED)
-    return Judgement(NO_CQL if evidence.source == AUTHORS else NO_ARM, f"it would take {rule['arm']}")
-
-
 KINDS: dict[str, Callable[[list[Rule], Evidence], Judgement]] = {
     "compare": judge_compare,
     "sizes": judge_sizes,
@@ -89,7 +80,7 @@ KINDS: dict[str, Callable[[list[Rule], Evidence], Judgement]] = {
     "similarities": _judge_similarities,
     "order": _judge_order,
     "centroids": judge_centroids,
-    "missing": _judge_missing,
+    "divergence": judge_divergence,
 }
 _ON_TABLES = ("compare", "sizes", "costs", "agreement", "spreads")
 

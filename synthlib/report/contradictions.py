@@ -7,7 +7,7 @@ the jobs that preset ``paper`` plans with and without the option.
 import html
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ from synthlib.paper import paper_contradictions
 from synthlib.report.tables import html_rows
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM
-from synthlib.study.params import load_preset, number_of_seeds
+from synthlib.study.params import Artefact, load_preset, number_of_seeds
 
+TABLE = "table"  # in place of an algorithm: the option stands among the lines of a table, not in an arm
 _DATASET = "hopper-medium"  # an option changes the jobs of every data set alike
 
 
@@ -46,7 +47,10 @@ class Contradiction:
 
     @property
     def parameter(self) -> str:
-        """What to write into an arm of params/<table>.yaml to choose the option; "" where nothing can be chosen."""
+        """What to write into params/<table>.yaml to choose the option: into an arm, or among the table's own lines.
+
+        "" where nothing can be chosen.
+        """
         if self.choose is None:
             return ""
         (arm,) = self.choose.values()
@@ -58,9 +62,17 @@ class Contradiction:
         if self.choose is None:
             return {}
         ((name, arm),) = self.choose.items()
-        usual, chosen = ({"text": arm["text"]} if "text" in arm else {}), arm
-        before, after = (_settings(name, one) for one in (usual, chosen))
+        if name == TABLE:
+            usual = {field.name: field.default for field in fields(Artefact)}
+            return {key: (usual[key], value) for key, value in arm.items()}
+        before, after = (_settings(name, one) for one in (self.start, arm))
         return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """The settings of the arm that the option changes."""
+        ((_, arm),) = (self.choose or {TABLE: {}}).items()
+        return {key: arm[key] for key in ("pretraining", "text") if key in arm}
 
     @property
     def now(self) -> str:
@@ -94,9 +106,9 @@ def as_text(contradictions: Sequence[Contradiction], width: int = 110) -> str:
     """The contradictions one below the other."""
     parts = []
     for one in contradictions:
-        fields = {"evidence": one.evidence, "ours": one.default, "option": one.option, "choose": one.parameter}
+        words_of = {"evidence": one.evidence, "ours": one.default, "option": one.option, "choose": one.parameter}
         parts.append(textwrap.fill(one.issue, width, initial_indent=f"{one.number:>4}  ", subsequent_indent=" " * 6))
-        for name, words in (fields | {"now": one.now}).items():
+        for name, words in (words_of | {"now": one.now}).items():
             if words:
                 start = f"      {name:<10}"
                 parts.append(textwrap.fill(words, width, initial_indent=start, subsequent_indent=" " * len(start)))

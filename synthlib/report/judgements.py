@@ -16,7 +16,6 @@ NOT_LOGGED = "not logged"
 OTHER_BASELINE = "other baseline"
 OTHER_DATA = "other data"
 OTHER_MACHINE = "other machine"
-NO_ARM = "no such arm"
 NO_TOTALS = "no equal totals"
 REASONS = {
     DRAWN: "the paper draws it and prints no number",
@@ -26,7 +25,6 @@ REASONS = {
     OTHER_BASELINE: "the claim does not set a pre-trained arm against the published baseline",
     OTHER_DATA: "the claim is a size, and these runs are on other data or shorter than the paper's",
     OTHER_MACHINE: "the claim is a wall time on one GPU",
-    NO_ARM: "no table here has the arm that would show it",
     NO_TOTALS: "these runs are too short to be compared at equal totals of updates",
     NO_RUNS: "a run that the claim needs is not there yet",
     NOT_ENOUGH_RUNS: "fewer than three seeds",

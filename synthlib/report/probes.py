@@ -126,7 +126,7 @@ def _noise(agent: CQL) -> Noise:
 def _one_action_decides_the_target(agent: CQL) -> bool:
     """Whether the value in the TD target is the value of one action of pi(s'), and no maximum over several."""
     batch, noise = _batch(), _noise(agent)
-    _, value = agent.td_target(batch, noise.target)
+    value = agent.td_target(batch, noise.target).next_value
     action, _ = agent.policy.sample(batch.next_observations, noise.target)
     values = [q(batch.next_observations, action) for q in (agent.target_q1, agent.target_q2)]
     return torch.allclose(value, torch.minimum(*values))
@@ -144,7 +144,7 @@ def _alpha_changes_the_target(agent: CQL) -> bool:
     targets = []
     for log_alpha in (0.0, 1.0):
         agent.log_alpha.fill_(log_alpha)
-        targets.append(agent.td_target(_batch(), _noise(agent).target)[0])
+        targets.append(agent.td_target(_batch(), _noise(agent).target).y)
     return not torch.equal(*targets)
 
 

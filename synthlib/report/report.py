@@ -27,6 +27,7 @@ from synthlib.report.findings import decides_something, findings
 from synthlib.report.paper_cells import corl_cells, paper_cells
 from synthlib.report.paper_figures import Chart, described_chart, text_of_figures
 from synthlib.report.power import power_table
+from synthlib.report.q_values import finding, q_figure, q_table
 from synthlib.report.statistics import (
     FINAL_EVALUATIONS,
     average_rows,
@@ -49,6 +50,7 @@ from synthlib.tasks import D4RL_DATASETS
 
 _RESAMPLES = 1000
 _COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
+_Q_VALUES = "Values of next states beside Qmax, the cap of safe Q: the greatest over the runs"
 _OVERALL = "Over all runs, 95 % intervals"
 _WORDS = {
     "final": "D4RL-normalised score x 100: mean over {n} seeds of the mean of each run's last four evaluations "
@@ -82,6 +84,7 @@ class Runs:
     # run_sizes and unequal_totals of synthlib.study.sizes.
     sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    q_values: pd.DataFrame | None = None  # of an artefact that shows them: synthlib.report.q_values.logged_q_values
     paper_updates: int | None = None  # how many updates of fine-tuning the paper makes; None where it has no such runs
     larger: tuple[Runs, ...] = ()  # finished runs of the same arms, longer ones, under other presets
 
@@ -123,7 +126,8 @@ class Report:
         if artefact.metric != "updates":
             return seed_scores(evaluations, artefact.metric)
         last = algorithm(artefact.algorithm).target_over  # faithfulness 3.19, 6.8
-        reached = updates_to_target(evaluations, artefact.baseline, last=last)
+        as_table_13 = artefact.counting == "as_table_13"
+        reached = updates_to_target(evaluations, artefact.baseline, last=last, as_table_13=as_table_13)
         return reached.assign(score=reached["updates"] / 1000)
 
     @cached_property
@@ -218,6 +222,10 @@ class Report:
         words = _WORDS[artefact.metric].format(n=n, span=self._span_of_evaluations(), baseline=artefact.baseline)
         spread = " ± population standard deviation over these seeds"
         sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
+        if artefact.counting == "as_table_13":
+            sentences.append(
+                "Counted as in the paper's Table 13: evaluations from 0, and a run that never gets there as 0 updates"
+            )
         if never := int(self.scores["score"].isna().sum()):
             sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
         if (number := artefact.paper_table) is not None:
@@ -311,6 +319,8 @@ class Report:
         if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
             parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
+        if self.runs.q_values is not None:
+            parts += ["", f"{_Q_VALUES}:", q_table(self.runs.q_values).to_string(), finding(self)]
         notes = [textwrap.fill(sentence, 150) for sentence in findings(self)]
         return "\n".join([*parts, "", *notes, self.paper_verdict(), *self.missing_lines()]).rstrip() + "\n"
 
@@ -327,15 +337,19 @@ class Report:
             parts += [html_frame(chart.numbers(), chart.caption) for chart in charts]
         if self.has_comparisons:
             parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
+        if self.runs.q_values is not None:
+            parts += [html_frame(q_table(self.runs.q_values), _Q_VALUES), f"<p>{finding(self)}</p>"]
         return "".join([*parts, f"<p>{self.paper_verdict()}</p>"])
 
     def figure(self, name: str) -> Drawing:
-        """(figure, alt text) of one of the artefact's figures, or of the two that every table has."""
+        """(figure, alt text) of one of the artefact's figures, or of those that :meth:`figure_names` adds."""
         arms = [self.label(arm) for arm in self.artefact.arms]
         if name == "curves":
             return Curves(self._labelled(self.runs.evaluations), arms).draw()
         if name == "profile":
             return performance_profiles(self._labelled(self.scores.dropna(subset="score")), arms)
+        if name == "q_values" and self.runs.q_values is not None:
+            return q_figure(self._labelled(self.runs.q_values), arms)
         return self.chart(name).draw()
 
     def chart(self, name: str) -> Chart:
@@ -345,6 +359,7 @@ class Report:
     def figure_names(self) -> list[str]:
         """Names that :meth:`figure` knows."""
         ours = {"final": ["curves", "profile"], "best": ["profile"]}.get(self.artefact.metric, [])
+        ours += ["q_values"] if self.runs.q_values is not None else []
         return [*self.artefact.figures, *(ours if self.artefact.is_table else [])]
 
     @cached_property

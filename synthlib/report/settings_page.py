@@ -245,7 +245,7 @@ def finding(tables: Sequence[SettingsTable]) -> str:
     return (
         f"Tables {', '.join(str(table.number) for table in tables)}: "
         f"{_counted([line for table in tables for line in table.lines])}. Of {len(found)} contradictions between text, "
-        f"tables and programs, an arm can choose the other side of {able}."
+        f"tables and programs, a reader can choose the other side of {able}."
     )
 
 

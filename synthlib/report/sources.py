@@ -34,6 +34,7 @@ from synthlib.report.authors_logs import (
     run_folder,
 )
 from synthlib.report.figures import Drawing
+from synthlib.report.q_values import logged_q_values
 from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
@@ -239,6 +240,7 @@ def runs_of_plan(plan: Plan) -> Runs:
         sizes=run_sizes(plan),
         unequal=unequal_totals(plan),
         paper_updates=_paper_updates(plan),
+        q_values=logged_q_values(plan, store) if plan.artefact.q_values else None,
     )
 
 

@@ -66,6 +66,11 @@ def or_none(setting: Setting) -> Setting:
     return Setting(f"{setting.wanted}, or null", lambda value: value is None or setting.fits(value))
 
 
+def any_of(first: Setting, second: Setting) -> Setting:
+    """``first`` or ``second``; neither may have known keys."""
+    return Setting(f"{first.wanted}, or {second.wanted}", lambda value: first.fits(value) or second.fits(value))
+
+
 def list_of(setting: Setting, different: bool = True) -> Setting:
     """A list of one or more values, all of them ``different`` unless that is False."""
 

@@ -21,6 +21,7 @@ from synthlib.runs.settings import (
     one_of,
     or_none,
     text,
+    yes_or_no,
 )
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
@@ -36,22 +37,26 @@ ARTEFACT = {
     "control": or_none(text()),
     "arms": Setting("a mapping of arms", lambda value: isinstance(value, dict) and bool(value)),
 }
+# What seeds must be depends on the algorithm and the data sets: synthlib.study.params checks them.
+_SEEDS = Setting("a number, or a list of seeds", lambda value: True)
 OPTIONAL = {
     "figures": Setting("a mapping of figures", lambda value: isinstance(value, dict)),
     "authors": mapping_of(or_none(text())),
     "controls": mapping_of(text()),
     "data_ratios": list_of(SHARE),
+    "seeds": _SEEDS,
     "seeds_on_parts": integer(1),
+    "counting": one_of("from_one", "as_table_13"),
+    "q_values": yes_or_no(),
     "equal_totals": list_of(list_of(text()), different=False),
 }
-ARM = {"length": number(above=0), "seeds": integer(1)}
+ARM = {"length": number(above=0), "seeds": _SEEDS}
 """Keys of every arm, whatever its algorithm; they are no part of a run's identity."""
 PRESET = {
     "datasets": Setting(
         "all, or a list of different data sets", lambda value: value == "all" or list_of(text()).fits(value)
     ),
-    # What seeds must be depends on the algorithm and the data sets: synthlib.study.params checks them.
-    "seeds": Setting("a number, a list of seeds, or one of these for each data set", lambda value: True),
+    "seeds": _SEEDS,
     **dict.fromkeys(("updates", "evaluate_every", "episodes"), integer(1)),
 }
 EXPECT = dict.fromkeys(("time", "disk", "shows"), text())

@@ -6,6 +6,9 @@ needs neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
     length: x                 fine-tuned for x times the preset's updates
     data_ratio: x             fine-tuned on this share of the data
     seeds: n                  with the first n of the preset's seeds only
+    seeds: [n, m, ...]        with these seeds in place of the preset's, as many of them as the preset has
+
+An artefact may have ``seeds`` too, for all arms that give none.
 
 Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algorithm.py).
 """
@@ -63,6 +66,13 @@ class Artefact:
     """{arm: its label in the authors' logs}, where the label is not the usual one; None: they have no run of it"""
     ratios: dict[str, tuple[str, float]] = field(default_factory=dict)
     """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
+    seeds: int | list[int] | None = None
+    """For arms that give none: see the module's docstring"""
+    counting: str = "from_one"
+    """Of metric updates: "from_one", or "as_table_13", which counts evaluations from 0 and a run that never gets there
+    as 0 (faithfulness 6.8)"""
+    q_values: bool = False
+    """Whether the Q values that CQL logged are shown beside the cap of safe Q"""
     seeds_on_parts: int | None = None
     """On a part of the data the first seeds only, so many; None: all"""
     equal_totals: tuple[tuple[str, ...], ...] = ()
@@ -82,11 +92,11 @@ class Artefact:
         """The matched control of ``arm``: what its pre-training starts from, with zero pre-training updates."""
         return self.controls.get(arm, self.control)
 
-    def most_seeds(self, arm: str) -> int | None:
-        """So many seeds of a preset at most the arm is trained with; None: all."""
-        on_a_part = self.arms[arm].get("data_ratio", 1) != 1
-        limits = [self.arms[arm].get("seeds"), self.seeds_on_parts if on_a_part else None]
-        return min((limit for limit in limits if limit is not None), default=None)
+    def seeds_of_arm(self, arm: str, offered: Sequence[int]) -> Sequence[int]:
+        """The seeds with which ``arm`` is trained on a data set, where a preset offers the seeds ``offered``."""
+        wanted = self.arms[arm].get("seeds", self.seeds)
+        seeds = wanted[: len(offered)] if isinstance(wanted, list) else offered[:wanted]
+        return seeds[: self.seeds_on_parts] if self.arms[arm].get("data_ratio", 1) != 1 else seeds
 
 
 def artefact_names() -> list[str]:
@@ -111,13 +121,17 @@ def load_artefact(name: str) -> Artefact:
     fields = _read_description(name)
     check(fields, ARTEFACT | OPTIONAL, where, ARTEFACT)
     try:
-        arm_keys = {**ARM, **algorithm(fields["algorithm"]).arm_keys}
+        trained = algorithm(fields["algorithm"])
     except ValueError as error:
         raise ParameterError(f"{where}: {error}") from error
     for arm, settings in fields["arms"].items():
         if not isinstance(arm, str):
             raise ParameterError(f"{where}: the name of an arm must be a text; put {arm!r} in quotes")
-        check(settings, arm_keys, f"{where}, arm {arm!r}")
+        check(settings, {**ARM, **trained.arm_keys}, f"{where}, arm {arm!r}")
+        if "seeds" in settings:
+            _check_seeds(settings["seeds"], trained.seeds, f"{where}, arm {arm!r}")
+    if "seeds" in fields:
+        _check_seeds(fields["seeds"], trained.seeds, where)
     ratios = {
         f"{arm} @ {ratio}": (arm, float(ratio)) for ratio in fields.pop("data_ratios", ()) for arm in fields["arms"]
     }
@@ -139,6 +153,12 @@ def _check_relations(fields: dict[str, Any], where: str) -> None:
             raise ParameterError(f"{where}: {special} {fields[special]!r} is not among its arms")
     if fields["baseline"] is None and fields["metric"] in ("updates", "loss"):
         raise ParameterError(f"{where}: baseline must be an arm, not null: metric {fields['metric']} is relative to it")
+    if fields.get("q_values") and fields["algorithm"] != "cql":
+        raise ParameterError(f"{where}: only cql logs Q values, not {fields['algorithm']}; leave q_values out")
+    if "counting" in fields and fields["metric"] != "updates":
+        raise ParameterError(
+            f"{where}: counting is for metric updates, not for metric {fields['metric']}; leave it out"
+        )
     if absent := sorted({*(named := fields.get("controls", {})), *named.values()} - set(arms)):
         raise ParameterError(f"{where}: controls names {', '.join(map(repr, absent))}, not among its arms")
     if absent := [arm for arm in fields.get("authors", {}) if arm not in arms]:

@@ -83,12 +83,15 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
     trained = algorithm(artefact.algorithm)
     for dataset in settings["datasets"]:
         data_identity(dataset, source)  # what is wrong with the data is no matter of an arm
+    wanted = [arm for arm in artefact.arms if arm not in absent and (not arms or arm in arms)]
     cells = tuple(
-        _cell(trained, artefact, arm, dataset, seed, settings, source)
+        _cell(trained, artefact, arm, dataset, seeds[arm][place], settings, source)
         for dataset in settings["datasets"]
-        for place, seed in enumerate(seeds_of(settings, dataset, trained.seeds), start=1)
-        for arm in artefact.arms
-        if arm not in absent and (not arms or arm in arms) and place <= (artefact.most_seeds(arm) or place)
+        for offered in [seeds_of(settings, dataset, trained.seeds)]
+        for seeds in [{arm: artefact.seeds_of_arm(arm, offered) for arm in wanted}]
+        for place in range(len(offered))
+        for arm in wanted
+        if place < len(seeds[arm])
     )
     return Plan(artefact, preset, settings, source, cells)
 

@@ -14,6 +14,7 @@ TWIN_CONFIGS = {
     "default": CQLConfig(hidden=(32, 32)),
     "ten actions": CQLConfig(hidden=(32, 32), sampled_actions=10),
     "text's safe-Q": CQLConfig(hidden=(32, 32), safe_q="target"),
+    "no safe-Q": CQLConfig(hidden=(32, 32), safe_q="off"),
     "unequal": CQLConfig(
         hidden=(24, 40),
         temperature=0.5,

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -159,6 +161,23 @@ def test_a_run_records_its_evaluations_and_losses(random_hopper_data, outputs):
     assert evaluations["environment_seed"].nunique() == 3
     np.testing.assert_allclose(evaluations["score"], 100 * (evaluations["return_mean"] + 20.272305) / 3254.572305)
     assert losses["qf_loss_total"].notna().all()
+    assert (losses["largest_target_q"] >= losses["average_target_q"]).all() and losses["above_cap"].between(0, 1).all()
+
+
+def test_a_checkpoint_of_code_that_logged_less_goes_on_and_never_logs_half_an_interval(random_hopper_data, outputs):
+    job = finetuning_job({"pretraining": "none"}, "hopper-medium", 42, SETTINGS, random_hopper_data)
+    run, resumed = (cql_jobs.FineTuning(job, None) for _ in range(2))
+    for _ in range(2):
+        run.update()
+    saved = copy.deepcopy(run.state())
+    saved["sums"] = {name: value for name, value in saved["sums"].items() if name != "above_cap"}
+    resumed.restore(saved)
+    for _ in range(6):
+        run.update()
+        resumed.update()
+    first, second = resumed.losses
+    assert second == run.losses[1] and "above_cap" in second
+    assert first == {name: value for name, value in run.losses[0].items() if name != "above_cap"}
 
 
 @pytest.mark.parametrize("start", [{"pretraining": "none"}, {"mdp": {"states": 10}}])

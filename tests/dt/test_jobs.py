@@ -46,6 +46,8 @@ def test_identity_names_everything_that_decides_the_numbers(random_hopper_data, 
     assert key() == key(updates=99) == key({}) == key({"chain": {"order": 1, "temperature": 1.0}})
     arms = [{}, BASELINE, MATCHED, {"pretraining_updates": 10_000}, {"pretraining_seed": 1}, {"data_ratio": 0.5}]
     arms += [{"chain": {"kind": "iid"}}, {"objective": "identity"}, {"text": "wiki"}, {"exclude_lowest": False}]
+    assert "rows" not in small_dt_job(CHAIN, random_hopper_data).requires[0].config["data"]["chain"]  # older than it
+    assert key({"chain": {"rows": "authors"}}) == key() != key({"chain": {"rows": "legacy"}})
     assert len({key(arm) for arm in arms} | {key(seed=0), key(evaluate_every=3), key(warmup_updates=9)}) == 13
     assert key(pretraining_scale=0.002) != key() != key(pretraining_batch_size=3)
     # The baseline has no pre-training, so how one would be made is no part of it.
@@ -76,6 +78,32 @@ def test_tables_share_their_pretrainings(random_hopper_data):
     assert keys("table3")["S100"] == keys("table4")["tau=1"] == keys("table2")["1-MC"] == keys("table1")["DT+Synthetic"]
     control = keys("matched_control")
     assert control["DT, matched (IID side)"] == control["DT, matched"] != control["DT, matched (another start)"]
+
+
+@pytest.mark.parametrize("target", [1800, {"hopper": 1800.0}])
+def test_another_target_return_is_asked_for_and_is_another_run(target, random_hopper_data, outputs):
+    usual, other = (small_dt_job(BASELINE | more, random_hopper_data) for more in ({}, {"target_return": target}))
+    assert usual.key == small_dt_job(BASELINE | {"target_return": 3600}, random_hopper_data).key
+    assert usual.key == small_dt_job(BASELINE | {"target_return": {"ant": 4800}}, random_hopper_data).key != other.key
+    assert dt_jobs.FineTuning(other, Store(outputs)).target_return == 1800
+
+
+def test_text_can_be_read_in_the_order_of_the_authors_loader(outputs, monkeypatch):
+    """Faithfulness 2.7: four workers have a quarter of one shuffled order each, and take turns."""
+    rows = np.arange(40)[:, None].repeat(8, axis=1) % 300
+    monkeypatch.setattr(pretraining_jobs, "_text_rows", lambda *_: (rows, rows))
+    orders = {}
+    for workers in (None, 1, 4):
+        arm = {"text": "wiki"} | ({} if workers is None else {"loader_workers": workers})
+        config = pretraining_job(arm, DT_SETTINGS).config
+        batches, _ = pretraining_jobs._tokens(config, GPT2PretrainingConfig(**config["gpt2"]))
+        orders[workers] = [batches(update)[:, 0].tolist() for update in range(20)]
+    assert orders[None] == orders[1] != orders[4]
+    one = [row for batch in orders[1] for row in batch]
+    assert sorted(row for batch in orders[4] for row in batch) == sorted(one)
+    assert orders[4][:4] == [one[0:2], one[10:12], one[20:22], one[30:32]]
+    keys = [pretraining_job({"text": "wiki"} | more, DT_SETTINGS).key for more in ({}, {"loader_workers": 1})]
+    assert keys[0] == keys[1] != pretraining_job({"text": "wiki", "loader_workers": 4}, DT_SETTINGS).key
 
 
 def test_one_pretraining_keeps_table_5s_checkpoints_on_its_way(outputs):

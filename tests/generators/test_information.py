@@ -32,6 +32,14 @@ def test_information_of_the_paper_s_chains(config, expected):
     np.testing.assert_allclose(information(config), expected, atol=5.1e-4)
 
 
+def test_the_older_generators_chain_has_more_to_learn():
+    """Faithfulness 1.11: 0.071 nats, entropy rate 4.47, of random numbers that are not known; here eight draws."""
+    found = np.array([information(ChainConfig(rows="legacy", seed=seed)) for seed in range(8)])
+    rate, _, mutual = found.mean(axis=0)
+    assert rate == pytest.approx(4.47, abs=0.02) and mutual == pytest.approx(0.071, abs=0.01)
+    assert (found[:, 2] > information(ChainConfig()).mutual_information).all()
+
+
 @pytest.mark.parametrize(("states", "expected", "count"), [(10_000, 9.170, 50), (100_000, 11.472, 10)])
 def test_row_entropy_of_large_chains(states, expected, count):
     """Faithfulness 1.10."""

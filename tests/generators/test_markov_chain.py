@@ -14,6 +14,7 @@ from synthlib.generators.markov_chain import (
     ChainConfig,
     authors_block,
     initial_distribution,
+    legacy_logits,
     row,
     sequence,
     stream,
@@ -236,9 +237,43 @@ def test_the_first_token_may_be_uniform():
         authors_block(config, 0, 0, 1, 1)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_older_generators_rows_are_another_chain_by_either_version(order):
+    config = ChainConfig(states=6, order=order, length=48, temperature=0.5, rows="legacy")
+    np.testing.assert_array_equal(fast_stream(config, 3, [0, 5, 2**40]), stream(config, 3, [0, 5, 2**40]))
+    tokens = fast_stream(config, 1, range(2000))
+    assert transition_p_value(config, tokens) > ERROR_RATE
+    assert transition_p_value(dataclasses.replace(config, rows="authors"), tokens) < 1e-9
+    context = np.array([4, 1])[-order:]
+    np.testing.assert_allclose(markov_chain_fast.rows(config, context[:, None])[0], row(config, context))
+    with pytest.raises(ValueError, match="the rows 'authors'"):
+        authors_block(config, 0, 0, 1, 1)
+
+
+def test_the_older_generators_rows_are_made_of_one_matrix_and_one_vector_per_lag():
+    """Faithfulness 1.11: (1 / n) sum_i U_i[token] 2 R_i, with R_i shared by all rows."""
+    config = ChainConfig(states=5, order=2, rows="legacy", temperature=0.3)
+    first, second = (np.array([legacy_logits(config, [token]) for token in range(5)]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    logits = legacy_logits(config, [3, 1])
+    older = 2 * logits - first[1]  # what the token at distance 2 adds
+    np.testing.assert_allclose(2 * legacy_logits(config, [3, 4]) - first[4], older)
+    assert not np.allclose(older, first[3]) and logits.min() >= 0 and logits.max() < 2
+    np.testing.assert_allclose(row(config, [3, 1]), np.exp(logits / 0.3) / np.exp(logits / 0.3).sum())
+
+
+def test_the_older_generators_rows_need_a_table():
+    with pytest.raises(
+        ValueError, match=r"rows='legacy' needs a table of all rows.*10000 states with order 1 have more"
+    ):
+        ChainConfig(states=10_000, rows="legacy")
+    with pytest.raises(ValueError, match="rows mean nothing for kind='iid'"):
+        ChainConfig(kind="iid", rows="legacy")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("kind", "mdp"), ("initial", "zero"), ("order", 0), ("states", 1), ("length", 1.5), ("seed", -1)]
+    [("kind", "mdp"), ("initial", "zero"), ("rows", "old"), ("order", 0), ("states", 1), ("length", 1.5), ("seed", -1)]
     + [("temperature", value) for value in (0.0, -1.0, math.nan, math.inf, "1")],
 )
 def test_bad_values_are_refused_by_name(field, value):

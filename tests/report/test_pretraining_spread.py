@@ -34,8 +34,7 @@ def report_of(artefact, score, seeds=(666, 1024, 2048, 4069, 0)):
         {"arm": arm, "dataset": "halfcheetah-medium", "seed": seed, "score": score(arms.index(arm), seed)}
         for arms in families(artefact).values()
         for arm in arms
-        for place, seed in enumerate(seeds, start=1)
-        if place <= (artefact.most_seeds(arm) or place)
+        for seed in artefact.seeds_of_arm(arm, seeds)
     ]
     return SimpleNamespace(artefact=artefact, scores=pd.DataFrame(rows))
 

@@ -132,6 +132,16 @@ def test_updates_to_target_counts_from_the_first_evaluation():
     assert reached.tolist() == [15_000, 10_000, 15_000]
 
 
+def test_updates_to_target_can_count_as_table_13_does():
+    """Evaluations from 0; the argmax of the authors' program is 0 for a run that never gets there."""
+    baseline = [run([0.0] * 3, seed=s, **{"return": r}) for s, r in ((0, [0.0, 50.0, 100.0]), (1, [90.0, 95.0, 100.0]))]
+    never = run([0.0] * 3, arm="DT+Wiki", **{"return": [10.0, 20.0, 30.0]})
+    runs = pd.concat([*baseline, never])
+    first, second = (updates_to_target(runs, "DT", as_table_13=rule)["updates"] for rule in (False, True))
+    assert first.tolist()[:2] == [15_000, 5_000] and np.isnan(first.iloc[2])
+    assert second.tolist() == [10_000, 0, 0]
+
+
 def test_updates_to_target_wants_the_baseline_on_every_dataset():
     evaluations = run([1.0] * 4, **{"return": [1.0] * 4})
     with pytest.raises(ValueError, match="no run of the baseline 'CQL'"):

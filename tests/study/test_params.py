@@ -146,7 +146,26 @@ ARTEFACTS = {  # what is changed, and what the sentence says after "params/<name
         ", arm '1K': pretraining_updates must be a whole",
     ),
     "a length of nothing": (arm("table26", "DT", {"length": 0}), ", arm 'DT': length must be a number above 0, not 0"),
-    "no seeds": (arm("table26", "DT", {"seeds": 0}), ", arm 'DT': seeds must be a whole number of at least 1, not 0"),
+    "no seeds": (arm("table26", "DT", {"seeds": 0}), ", arm 'DT': seeds must be 1 to 20, not 0"),
+    "seeds of other scripts": (
+        arm("table29", "CQL+Identity", {"seeds": [0, 1, 16]}),
+        ", arm 'CQL+Identity': seeds must be different ones of 42, 666, 1024, 2048, 4069, 0, 1, ",
+    ),
+    "more seeds than there are": (field("table28", seeds=21), ": seeds must be 1 to 20, not 21"),
+    "a misspelt way of counting": (
+        field("table13", counting="as_table13"),
+        ": counting must be from_one or as_table_13, not the text 'as_table13'",
+    ),
+    "Q values of DT": (field("table1", q_values=True), ": only cql logs Q values, not dt; leave q_values out"),
+    "counting where nothing is counted": (
+        field("table6", counting="as_table_13"),
+        ": counting is for metric updates, not for metric final; leave it out",
+    ),
+    "a target return as text": (
+        arm("table1", "DT", {"target_return": "6e3"}),
+        ", arm 'DT': target_return must be a number, or a mapping of names, each to a number, not the text '6e3'; as a",
+    ),
+    "no loader": (arm("table1", "DT+Wiki", {"loader_workers": 0}), ", arm 'DT+Wiki': loader_workers must be a whole"),
     "half a state": (
         arm("table6", "S=10", {"mdp": {"states": 0.5}}),
         ", arm 'S=10': mdp: states must be a whole number",
@@ -227,6 +246,14 @@ def test_what_does_not_fit_in_a_description_is_told_before_anything_is_trained(c
             "pretraining: none cannot have chain as well",
         ),
         ("table1", "DT+Wiki", {"text": "wiki", "chain": {}}, "without chain or objective"),
+        ("table1", "DT+Synthetic", {"loader_workers": 4}, "loader_workers is for text: a chain's sequences are"),
+        ("table1", "DT", {"pretraining": "none", "loader_workers": 4}, "none cannot have loader_workers as well"),
+        (
+            "table1",
+            "DT",
+            {"target_return": {"Ant": 4800}},
+            "target_return names 'Ant', which is no environment; there are: halfcheetah, hopper, walker2d, ant",
+        ),
         (
             "table1",
             "DT, matched",

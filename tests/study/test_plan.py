@@ -178,6 +178,31 @@ def test_an_arm_may_have_fewer_seeds_than_the_preset():
     assert seeds("smoke")["S=100, permuted"] == seeds("smoke")["S=100"] == [42, 666]  # the preset has no third one
 
 
+def test_tables_27_to_29_can_have_the_papers_own_seeds(spoil):
+    """Faithfulness 6.5 and 8.13-8.15: five, and for CQL's Identity and Mapping other ones."""
+
+    def seeds(table, preset="paper"):
+        found, cells = {}, make_plan(table, preset, None).cells
+        for cell in cells:
+            if cell.dataset == cells[0].dataset:
+                found.setdefault(cell.arm, []).append(cell.seed)
+        return found
+
+    before = {cell.job.key for cell in make_plan("table29", "paper", None).cells}
+    assert {len(of_one) for of_one in seeds("table29").values()} == {20}
+    others = {"seeds": [0, 1, 2, 3, 4]}
+    spoil("table27", lambda fields: [fields["arms"][arm].update(seeds=5) for arm in ("DT+Identity", "DT+Mapping")])
+    spoil("table28", lambda fields: fields.update(seeds=5))
+    spoil("table29", lambda fields: fields.update(seeds=5))
+    spoil("table29", lambda fields: [fields["arms"][arm].update(others) for arm in ("CQL+Identity", "CQL+Mapping")])
+    assert seeds("table27")["DT+Identity"] == [42, 666, 1024, 6049, 6331] and len(seeds("table27")["DT"]) == 20
+    assert set(map(tuple, seeds("table28").values())) == {(42, 666, 1024, 2048, 4069)}
+    assert seeds("table29")["CQL"] == [42, 666, 1024, 2048, 4069]
+    assert seeds("table29")["CQL+Identity"] == seeds("table29")["CQL+Mapping"] == [0, 1, 2, 3, 4]
+    assert seeds("table29", "smoke")["CQL+Identity"] == [0, 1]  # no more than the preset has
+    assert {cell.job.key for cell in make_plan("table29", "paper", None).cells} < before
+
+
 def test_the_number_of_seeds_of_an_arm_is_no_part_of_a_runs_identity():
     why, start = (make_plan(name, "evening", "replica") for name in ("cql_why", "cql_start"))
     keys = [{(cell.arm, cell.seed): cell.job.key for cell in plan.cells} for plan in (why, start)]
