@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthlib.errors import Failed
 from synthlib.machine.files import may_not_write
 from synthlib.paths import NOTEBOOKS, absolute
+from synthlib.study.contents import SCOREBOARD, made_of, sections, title_and_notebook
 from synthlib.study.figures import find_artefact, names_of_all
 from synthlib.study.pages import load_page, page_names, pages_of
 from synthlib.study.params import Artefact, ParameterError, artefact_names, can_train, load_artefact, presets
@@ -16,7 +17,8 @@ from synthlib.study.params import Artefact, ParameterError, artefact_names, can_
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns
 
-SCOREBOARD = "99_scoreboard.ipynb"
+START, DATA = "00_start_here.ipynb", "01_datasets.ipynb"
+_OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 after an error that is told in words, 130 after Ctrl-C."""
     try:
         options = _parser().parse_args(arguments)
-        return {
+        command = {
             "plan": _plan,
             "run": _run,
             "reproduce": _reproduce,
@@ -34,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "scoreboard": _scoreboard,
             "check-authors": _check_authors,
             "doctor": _doctor,
-        }[options.command](options)
+        }[options.command]
+        if options.command in _OF_A_TABLE:
+            return _for_each_part(command, options)
+        return command(options)
     except (ValueError, OSError, Failed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    known = dict.fromkeys([*names_of_all(), *page_names()])
+    known = dict.fromkeys([*names_of_all(), *page_names(), *(section.name for section in sections())])
     for name, text in (
         ("plan", "print what a table or figure needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
@@ -70,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         if name == "notebook":
             command.add_argument("notebook", metavar="NOTEBOOK", help="its file's name, without .ipynb")
-        if name in ("plan", "run", "reproduce", "show", "publish"):
+        if name in _OF_A_TABLE:
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(known)}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
@@ -78,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--stacked", action="store_true", help="all seeds as one computation: for a GPU")
         if name == "run":
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
-        if name in ("plan", "run", "reproduce", "show", "publish", "notebook", "scoreboard"):
+        if name in (*_OF_A_TABLE, "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
             command.add_argument("--workers", type=int, default=0, help="processes (default: one per usable processor)")
@@ -93,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 # What a command needs is imported when it runs: PyTorch alone takes seconds, and the help text needs nothing of it.
+
+
+def _for_each_part(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run the command for each table and figure of a section of the paper; every other name stands for itself."""
+    status = 0
+    for name in made_of(options.table):
+        if name != "scoreboard":
+            status = max(status, command(argparse.Namespace(**{**vars(options), "table": name})))
+        elif options.command == "reproduce":
+            status = max(status, _scoreboard(options))
+        else:
+            print(f"{options.table}: {title_and_notebook(name)[0]}\n  make scoreboard shows it; it trains nothing")
+    return status
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -153,6 +171,9 @@ def _reproduce(options: argparse.Namespace) -> int:
     if options.table == "all" and options.source == "own":
         for made in pages_of(options.preset):
             _make_page(made.name, options)
+        _execute(NOTEBOOKS / DATA, options)
+        _scoreboard(options)
+        _execute(NOTEBOOKS / START, options)  # last: it says what is made
     return 0
 
 
@@ -230,13 +251,18 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from synthlib.notebooks import run_notebook
-    from synthlib.report.data_page import page_folder
-
     path = NOTEBOOKS / f"{options.notebook.removesuffix('.ipynb')}.ipynb"
     if not path.exists():
         there = ", ".join(sorted(known.stem for known in NOTEBOOKS.glob("*.ipynb")))
         raise ParameterError(f"no notebook called {path.stem!r}; there are: {there}")
+    return _execute(path, options)
+
+
+def _execute(path: Path, options: argparse.Namespace) -> int:
+    """Execute one notebook with the options that it knows, into a folder that has its name."""
+    from synthlib.notebooks import run_notebook
+    from synthlib.report.data_page import page_folder
+
     folder = page_folder(path.stem, options.preset, options.data)
     page = run_notebook(path, folder, _known_parameters(path, options)).with_suffix(".html")
     print(f"the page: {page}")

@@ -3,7 +3,7 @@
 tables.csv           every cell of the score tables (1-8 and 18-29)          paper_table, paper_arms, paper_seeds
 costs.csv            every cell of Tables 11-14: updates and wall time      paper_costs
 hyperparameters.csv  Tables 9, 10, 15, 16, 17 as printed                    paper_hyperparameters
-contents.yaml        its sections, and what stands in each                  paper_contents
+contents.yaml        its sections, and what stands in each                  synthlib.study.contents
 claims.yaml          what the paper says it found, with the rule for it     paper_claims
 contradictions.yaml  where text, tables and programs disagree               paper_contradictions
 logged_figures.csv   averages in the figures that only the logs hold        logged_figures
@@ -117,11 +117,6 @@ def paper_hyperparameters(number: int) -> pd.DataFrame:
     (:mod:`synthlib.report.our_settings`). Raises KeyError for another number.
     """
     return _rows("hyperparameters.csv", number)
-
-
-def paper_contents() -> list[dict[str, Any]]:
-    """The numbered sections: a list of dicts ``section, title``, and perhaps ``shows, see, note`` (head of the file)."""
-    return _load("contents.yaml")
 
 
 def paper_claims() -> list[dict[str, Any]]:

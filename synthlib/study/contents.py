@@ -1,12 +1,18 @@
-"""The paper's table of contents: what stands in each section, and which page and command make it."""
+"""The paper's table of contents: what stands in each section, and which page and command make it.
+
+The help text of the commands names the sections, so the file is read here without pandas, which ``synthlib.paper`` needs.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from synthlib.paper import paper_contents
+import yaml
+
 from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import artefact_names
 
+_FILE = Path(__file__).parent.parent / "paper" / "contents.yaml"
 SCOREBOARD = "99_scoreboard.ipynb"
 
 
@@ -38,7 +44,7 @@ def sections() -> list[Section]:
             tuple(one.get("see", ())),
             one.get("note", ""),
         )
-        for one in paper_contents()
+        for one in yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     ]
 
 

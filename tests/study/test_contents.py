@@ -28,6 +28,7 @@ def test_every_section_has_a_page_and_a_command(section):
         assert title and (NOTEBOOKS / notebook).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHOWN, *our_own()])
 def test_every_name_is_planned_by_its_command(name, capsys):
     preset = "scouting" if name == "cql_start_scouts" else "smoke"
@@ -36,11 +37,7 @@ def test_every_name_is_planned_by_its_command(name, capsys):
 
 
 def test_pages_are_numbered_in_the_papers_order():
-    """The page of a table is not before the page of a table that the paper's contents list in an earlier section.
-
-    Best scores (appendix B.1 and C.1), curves (B.2, C.2) and updates (A.1, A.2) are drawn from the runs of the main tables
-    and stand on their pages.
-    """
+    """Best scores, curves and costs (appendices A to C) stand on the pages of the tables whose runs they show."""
     runs_of_other_tables = ("A.1", "A.2", "A.3", "B.1", "B.2", "C.1", "C.2", "D")
     pages = [
         title_and_notebook(name)[1]
