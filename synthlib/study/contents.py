@@ -1,6 +1,6 @@
 """The paper's table of contents: what stands in each section, and which page and command make it.
 
-The help text of the commands names the sections, so the file is read here without pandas, which ``synthlib.paper`` needs.
+The help text of the commands names the sections, so the file is read here: ``synthlib.paper`` would load pandas.
 """
 
 from dataclasses import dataclass
