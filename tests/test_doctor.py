@@ -25,9 +25,7 @@ def test_the_embedded_replica_is_ready(capsys):
 def test_a_data_set_that_the_command_needs_must_be_there(random_hopper_data, capsys):
     assert examine(random_hopper_data) == 1
     lines = lines_of(capsys)
-    assert any(
-        line.startswith("  PROBLEM  data: halfcheetah-medium-expert: no halfcheetah_medium_exp") for line in lines
-    )
+    assert any(line.startswith("  PROBLEM  data: halfcheetah-medium: no halfcheetah_medium") for line in lines)
     assert lines[-1] == f"not ready: data (see above); then: make reproduce-table6 DATA={random_hopper_data}"
     assert examine(random_hopper_data, "smoke") == 0
     assert lines_of(capsys)[-1] == f"ready: make reproduce-table6 DATA={random_hopper_data} PRESET=smoke"

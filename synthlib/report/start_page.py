@@ -120,18 +120,20 @@ class StartPage:
         """``frame``, of :meth:`contents` or :meth:`own_questions`, as HTML with a link to each page."""
         cells = frame.fillna("").map(html.escape)
         cells["page"] = [self._link(name) for name in frame["page"].fillna("")]
-        cells["command"] = [f"<code>{text}</code>" if text else "" for text in cells["command"]]
-        return cells.to_html(index=False, escape=False, border=0, justify="left")
+        cells["command"] = [
+            f"<code style='white-space: nowrap'>{text}</code>" if text else "" for text in cells["command"]
+        ]
+        table = cells.to_html(index=False, escape=False, border=0, justify="left")
+        return table.replace("<td>", '<td style="text-align: left; vertical-align: top">')  # Jupyter aligns numbers
 
     def _link(self, notebook: str) -> str:
         """In JupyterLab a link to the notebook; on an executed page one to the executed page, if there is one."""
+        name = Path(notebook).stem
         if os.environ.get("JPY_SESSION_NAME"):
-            return f'<a href="{notebook}">{notebook}</a>' if notebook else ""
+            return f'<a href="{notebook}">{name}</a>' if notebook else ""
         here = page_folder("00_start_here", self.preset, self.data)
-        made = sorted(here.parent.glob(f"*/{Path(notebook).stem}.html")) if notebook else []
-        if not made:
-            return notebook
-        return f'<a href="{os.path.relpath(made[0], here)}">{notebook}</a>'
+        made = sorted(here.parent.glob(f"*/{name}.html")) if notebook else []
+        return f'<a href="{os.path.relpath(made[0], here)}">{name}</a>' if made else name
 
 
 def what_a_preset_shows() -> pd.DataFrame:
