@@ -176,8 +176,8 @@ def test_an_arm_of_its_own_kind_is_named(monkeypatch):
 def test_an_arm_that_a_reader_adds_changes_no_line(monkeypatch):
     usual = load_artefact("table6")
     own = replace(usual, arms={"mine": {"cql": {"sampled_actions": 10}}} | usual.arms)
-    for module in ("report.our_settings", "study.plan"):
-        monkeypatch.setattr(f"synthlib.{module}.load_artefact", lambda name: own)
+    for place in ("report.our_settings.load_artefact", "study.plan.find_artefact"):
+        monkeypatch.setattr(f"synthlib.{place}", lambda name: own)
     assert our_settings(16, "smoke")["Number of sampled actions"] == "3"
 
 
@@ -278,7 +278,7 @@ def test_every_preset_has_its_values(preset):
 
 def test_what_the_reader_s_preset_changes(tables):
     here = {line.name: line.here for line in tables[16].lines if line.is_other_here}
-    assert here == {"Epochs": "6", "Updates per epoch": "100", "Seeds": "42, 666"}
+    assert here == {"Epochs": "6", "Updates per epoch": "100", "Seeds": "0, 42, 666, 1024, 2048, 4069"}
     text = tables[16].text()
     assert "  Epochs                                                  200\n" in text and "quick     6\n" in text
     untrained = SettingsTable(9, "scouting")
