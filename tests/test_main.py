@@ -90,6 +90,7 @@ def test_reproduce_prints_and_saves_its_own_report(notebook_that_writes_nothing,
     assert (outputs / "authors" / "figure10" / "figure10.txt").read_text() in printed
 
 
+@pytest.mark.slow
 def test_scoreboard_prints_and_saves_its_own_board(notebook_that_writes_nothing, outputs, tmp_path, capsys):
     assert main(["scoreboard", "--preset", "smoke", "--logs", str(tmp_path / "nowhere.csv")]) == 0
     printed = capsys.readouterr().out

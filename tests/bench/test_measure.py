@@ -26,6 +26,7 @@ def toy_line(ours=1, reference=3, **goals):
     return Line("toy", "sorting", "array", lambda: Work({OURS: sorting(ours), REFERENCE: sorting(reference)}), **goals)
 
 
+@pytest.mark.slow
 def test_ratios_are_of_time_per_unit_and_goals_are_judged_by_the_reference():
     rows = measure.measure(toy_line(must=1.5, aim=2.0), seconds=0.5)
     assert rows["contestant"].tolist() == [OURS, REFERENCE]

@@ -230,6 +230,7 @@ def embedded(tmp_path, monkeypatch, episodes):
     return folder
 
 
+@pytest.mark.slow
 def test_a_larger_replica_is_rolled_out_and_loads(embedded, tmp_path):
     lines = []
     for _ in range(2):
@@ -247,6 +248,7 @@ def test_a_larger_replica_is_rolled_out_and_loads(embedded, tmp_path):
     assert replays[0] == replays[1]
 
 
+@pytest.mark.slow
 def test_the_command_collects_and_says_how_to_use_it(embedded, tmp_path, capsys):
     folder, rest = tmp_path / "large", ["--environments", "hopper", "--processes", "1"]
     assert main(["collect", "--size", "600", "--folder", str(folder), *rest]) == 0

@@ -164,6 +164,7 @@ def test_the_learning_curve_is_kept_without_repetitions(tmp_path):
     assert lines == ["200,1.500,0.5,2.0,3.0", "400,2.500,1.0,3.0,4.0"]
 
 
+@pytest.mark.slow
 def test_a_policy_is_picked_by_its_noisy_score(training, tmp_path):
     steps, _ = learning_curve(training)
     lines = []

@@ -31,6 +31,7 @@ def test_made_up_runs_are_told_from_the_authors():
 
 
 @needs_logs
+@pytest.mark.slow
 def test_every_cell_of_the_paper_comes_out_of_the_authors_runs(authors_logs):
     checked = check(authors_logs)
     assert checked[~checked["equal"]].empty

@@ -100,6 +100,7 @@ def authors():
 
 
 @needs_logs
+@pytest.mark.slow
 def test_the_authors_curves_bear_out_what_the_paper_draws(authors):
     found = judge(CLAIMS["dt-overtakes-in-spite-of-the-offset"], authors)
     assert found.word == HOLDS and found.detail.count("from 55,000 updates in all on") == 2

@@ -46,6 +46,7 @@ def test_a_report_says_how_much_of_the_training_it_speaks_of(own_store):
     assert "this is how the arms start, not how they end" in text
 
 
+@pytest.mark.slow
 def test_published_larger_runs_stand_below_with_their_preset_and_size(own_store):
     runs = OwnRuns("overnight", "replica", 1).report("table1").runs
     larger = tuple(larger_runs(make_plan("table1", "quick", "replica")))

@@ -48,6 +48,7 @@ def judged(values, source=OWN, **options):
     return judge(CLAIM, Evidence(source, pd.DataFrame(columns=CELL), {"safe_q": report(values, **options)}.get))
 
 
+@pytest.mark.slow
 def test_real_runs_say_what_they_logged_and_a_cap_that_never_acts_changes_nothing(random_hopper_data, outputs):
     plan = make_plan("safe_q", "smoke", random_hopper_data, ("CQL", "CQL, no cap", "CQL, target capped"))
     store = Store(outputs / "store")

@@ -75,6 +75,7 @@ def test_the_authors_runs_are_shown_without_it_and_that_is_said(name, with_own_a
     assert own_arm(name) not in {*runs.artefact.arms, *runs.evaluations["arm"]}
 
 
+@pytest.mark.slow
 def test_a_table_of_the_authors_runs_is_printed_all_the_same(with_own_arms, logs, outputs, capsys):
     assert main(["show", "table5", "--source", "authors", "--logs", str(logs)]) == 0
     shown = capsys.readouterr().out
