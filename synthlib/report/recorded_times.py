@@ -32,7 +32,7 @@ def recorded(store: Store) -> pd.DataFrame:
     Columns: ``stage``, ``size`` (what an update's time depends on), ``arm`` (for the Decision Transformer: DT,
     pre-trained, or with the k-means term), ``environment``, ``is_papers_size``, ``key``, ``updates``; ``wall`` and
     ``processor``, seconds per update without evaluations; ``evaluations``, their share of the wall time; ``machine``,
-    the processors and the device. The numbers are NaN where the training is older than this record.
+    the processors and the device. The numbers are NaN where the training is older than this record, or took no time.
     """
     folders: dict[tuple[str, str], Path] = {}
     for root in (store.root, store.records):
@@ -48,8 +48,8 @@ def _row(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json")
     row = _DESCRIBED[config["kind"]](config) | {"key": folder.name, "updates": updates_in(folder)}
     row["machine"] = _machine(read_json(folder / "environment.json"))
-    if (found := spent_in(folder)) is not None:
-        updates, spent = found
+    updates, spent = spent_in(folder) or (0, None)
+    if spent is not None and updates and spent.wall_seconds > 0:
         row |= {
             "wall": spent.update_wall_seconds / updates,
             "processor": spent.update_processor_seconds / updates,
