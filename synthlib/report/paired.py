@@ -1,7 +1,8 @@
 """Two arms compared seed by seed.
 
 Runs with one fine-tuning seed share their minibatches, so their scores may go together. Where they do, the difference
-within a seed varies less than two independent runs would. The tables' own rule (Welch) knows no pairs and needs more seeds.
+within a seed varies less than that of two independent runs. The rule of all tables (Welch) knows no pairs and needs
+more seeds.
 """
 
 import matplotlib.pyplot as plt
@@ -93,4 +94,5 @@ def draw_pairs(report: Report, arm: str, other: str) -> Drawing:
     axes.flat[0].set_ylabel("score")
     sns.despine(figure)
     rising = int((found["difference"] > 0).sum())
-    return figure, f"Scores of {other} and of {arm}, joined by seed; {arm} is higher with {rising} of {len(found)} seeds."
+    counted = f"{arm} is higher with {rising} of {len(found)} seeds"
+    return figure, f"Scores of {other} and of {arm}, joined by seed; {counted}."
