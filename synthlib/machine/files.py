@@ -20,12 +20,11 @@ PARTIAL = ".*.partial"  # pattern of the temporary names; a killed process may l
 ABANDONED_SECONDS = 3600  # nothing takes so long to write; a temporary name of this age belongs to a killed process
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE_BYTES = 1 << 16
+Permission = Callable[[], contextlib.AbstractContextManager[object]]
 
 
 def write_atomically(
-    path: str | os.PathLike[str],
-    write: Callable[[Path], object],
-    permitted: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+    path: str | os.PathLike[str], write: Callable[[Path], object], permitted: Permission = contextlib.nullcontext
 ) -> None:
     """Call ``write(temporary_path)``, then rename that file to ``path``; after the return it survives a power cut.
 
@@ -183,14 +182,14 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
-def write_text(path: str | os.PathLike[str], text: str, **options: Any) -> None:
-    """Write ``text`` as UTF-8, atomically; ``options`` are those of :func:`write_atomically`."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), **options)
+def write_text(path: str | os.PathLike[str], text: str, permitted: Permission = contextlib.nullcontext) -> None:
+    """Write ``text`` as UTF-8, atomically; see :func:`write_atomically`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), permitted)
 
 
-def write_json(path: str | os.PathLike[str], value: Any, **options: Any) -> None:
-    """Write ``value`` as indented JSON with sorted keys, atomically."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n", **options)
+def write_json(path: str | os.PathLike[str], value: Any, permitted: Permission = contextlib.nullcontext) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically; see :func:`write_atomically`."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n", permitted)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

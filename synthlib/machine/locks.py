@@ -107,7 +107,6 @@ class Claim:
         with contextlib.suppress(FileNotFoundError), _exclusively(self.folder):  # somebody may have deleted the folder
             if self._is_ours():
                 self.path.unlink(missing_ok=True)
-                (self.folder / TAKEOVER).unlink(missing_ok=True)
 
 
 def try_claim(folder: str | os.PathLike[str]) -> Claim | None:
@@ -188,6 +187,8 @@ def _exclusively(folder: Path, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
+        if not os.path.lexists(folder / NAME):  # nobody has the lock that this file serves
+            (folder / TAKEOVER).unlink(missing_ok=True)
         os.close(handle)
 
 

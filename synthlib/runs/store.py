@@ -8,18 +8,23 @@
         losses.csv         one row per logging interval
         checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to resume
         weights_<n>.pt     weights after n updates, kept for the trainings that start from them
-        progress.json      updates done so far, and the time that they took (not in trainings from before it was kept)
+        progress.json      updates done so far, the time that they took, and the checksums of rows and weights
+                           (:mod:`synthlib.runs.progress`)
         FAILED.json        the traceback, if the last attempt raised an exception
         claim.json         the lock: which process trains it now
 
 The length of a training is not part of its identity. A job for 100,000 updates is done when its folder has reached
 100,000 updates. A longer job continues from there in the same folder, and both jobs read the same rows.
 
+What says "done" is whole: rows and kept weights have the checksums in progress.json. A file that is damaged does not
+count. The process that trains there next says so, sets the file aside as ``<name>.damaged`` and makes it again.
+
 Trainings that were published with the repository have the same layout under ``outputs/records``, without checkpoint.
 They count as done and are read like any other training, but a longer job starts from the beginning.
 """
 
 import contextlib
+import errno
 import socket
 import time
 import traceback
@@ -30,12 +35,40 @@ from typing import Any
 import pandas as pd
 import torch
 
+from synthlib.errors import Failed
 from synthlib.machine.description import describe_environment
-from synthlib.machine.files import PARTIAL, make_folder, read_json, write_atomically, write_json, write_text
+from synthlib.machine.files import (
+    PARTIAL,
+    make_folder,
+    remove,
+    set_aside,
+    write_atomically,
+    write_json,
+    write_text,
+)
 from synthlib.machine.locks import Claim, ClaimLost, Holder, holder, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
+from synthlib.runs.progress import (
+    NAME as PROGRESS,
+)
+from synthlib.runs.progress import (
+    ROWS,
+    as_csv,
+    facts_of_file,
+    facts_of_text,
+    is_whole,
+    misfits,
+    read_or_say,
+    read_progress,
+    rows_fit,
+    say_damaged,
+    weights_fit,
+    weights_name,
+)
 from synthlib.runs.stopwatch import Spent, Stopwatch, spent_from
+
+CHECKPOINT = "checkpoint.pt"
 
 
 class Store:
@@ -81,13 +114,20 @@ class Store:
         return _load(folder / weights_name(job.updates))
 
     def checkpoint(self, job: Job) -> dict[str, Any]:
-        """The last saved state in the job's own folder; a longer job may have trained it beyond this job's length."""
-        return _load(self.folder(job) / "checkpoint.pt")
+        """The last saved state in the job's own folder; a longer job may have trained it beyond this job's length.
+
+        Raises Failed when it is damaged.
+        """
+        path = self.folder(job) / CHECKPOINT
+        if not is_whole(path):
+            raise Failed(f"{path} is damaged; train its table again, which makes it again")
+        return _load(path)
 
     def failure(self, job: Job) -> dict[str, Any] | None:
         """What is known of the last, failed attempt ({"error", "traceback", "time", "host"}), or None."""
-        path = self.folder(job) / "FAILED.json"
-        return read_json(path) if path.exists() and not self.is_done(job) else None
+        record = read_or_say(self.folder(job) / "FAILED.json")
+        is_record = isinstance(record, dict) and record.keys() >= {"error", "time"}
+        return record if is_record and not self.is_done(job) else None
 
     def status(self, job: Job) -> str:
         """One of done, running, failed, started, missing."""
@@ -122,29 +162,44 @@ class Store:
         return spent_in(self._finished(job) or self.folder(job))
 
     def _rows(self, job: Job, name: str) -> pd.DataFrame:
-        path = (self._finished(job) or self.folder(job)) / name
-        if not path.exists() or path.stat().st_size < 2:
+        folder = self._finished(job) or self.folder(job)
+        path, progress = folder / name, read_progress(folder)
+        if not path.exists() or progress is None:
+            return pd.DataFrame({"updates": []})
+        if not rows_fit(folder, name, progress):
+            say_damaged(path)
             return pd.DataFrame({"updates": []})
         rows = pd.read_csv(path)
         return rows[rows["updates"] <= job.updates]
 
     def open(self, job: Job) -> "Session | None":
-        """A :class:`Session` that may train this job, or None while another process holds the lock."""
+        """A :class:`Session` that may train this job, or None while another process holds the lock.
+
+        What a killed process left half written there is removed. Raises OSError where the folder is a link.
+        """
         folder = self.folder(job)
+        for part in (folder.parent, folder):
+            if part.is_symlink():
+                raise OSError(
+                    errno.ELOOP, f"{part} is a link, and nothing is written through links; put the folder itself there"
+                )
         if not folder.exists():
             make_folder(folder, lambda temporary: _describe(temporary, job))
         claim = try_claim(folder)
         if claim is None:
             return None
-        for partial in folder.glob(PARTIAL):  # a file of a process that was killed while it wrote
-            partial.unlink(missing_ok=True)
+        for partial in folder.glob(PARTIAL):
+            remove(partial)
         return Session(folder, job, claim)
 
 
-def _describe(folder: Path, job: Job) -> None:
-    """Write what is known of a job before it is trained."""
-    write_json(folder / "config.json", {"kind": job.kind, **job.config})
-    write_json(folder / "environment.json", describe_environment())
+def _describe(folder: Path, job: Job, claim: Claim | None = None) -> None:
+    """Write what is known of a job before it is trained, where it is missing."""
+    permitted = claim.held if claim else contextlib.nullcontext
+    if not (folder / "config.json").exists():
+        write_json(folder / "config.json", {"kind": job.kind, **job.config}, permitted)
+    if not (folder / "environment.json").exists():
+        write_json(folder / "environment.json", describe_environment(), permitted)
 
 
 class Session:
@@ -156,23 +211,48 @@ class Session:
         self.stopwatch = Stopwatch()
         self._claim = claim
         self._before: Spent | None = Spent()  # the time of the updates in the resumed state; None: not recorded
+        self.must_save = False
+        """Whether nothing says what the folder has, or rows are damaged: something has to be saved whatever is trained."""
 
     def resume(self) -> dict[str, Any] | None:
-        """The last saved state, or None at the start. An unreadable checkpoint is renamed, and a message is printed."""
-        path = self.folder / "checkpoint.pt"
+        """The last saved state, or None at the start. What is damaged in the folder is set aside, which is said."""
+        self._mend()
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return None
         try:
+            if not is_whole(path):
+                raise ValueError("its checksums do not fit")
             state = _load(path)
         except (OSError, MemoryError):  # a fault of the machine: the file may be readable the next time
             raise
         except Exception as error:
-            aside = path.with_name("checkpoint.unreadable.pt")
-            path.rename(aside)
-            print(f"{path} cannot be read ({error}); kept as {aside.name}, training starts again from 0")
+            self._set_aside(path, f"cannot be read ({error})", "training starts again from 0")
             return None
         self._before = spent_from(state.pop("time", None))
         return state
+
+    def _mend(self) -> None:
+        """Set aside what does not fit ``progress.json``, and write what describes the job if it is missing."""
+        progress = read_progress(self.folder)
+        if progress is None and (self.folder / PROGRESS).exists():
+            self._set_aside(self.folder / PROGRESS, "is damaged", "it is made again")
+        for name in ("config.json", "environment.json"):
+            path = self.folder / name
+            if path.exists() and read_or_say(path) is None:
+                self._set_aside(path, "is damaged", "it is made again")
+        _describe(self.folder, self.job, self._claim)
+        if progress is None:
+            self.must_save = True
+            return
+        for path in misfits(self.folder, progress):
+            self.must_save = self.must_save or path.name in ROWS
+            if path.exists():
+                self._set_aside(path, "does not have the checksum of progress.json", "it is made again")
+
+    def _set_aside(self, path: Path, what: str, then: str) -> None:
+        with self._claim.held():
+            print(f"{path} {what}; kept as {set_aside(path).name}, {then}")
 
     def save(
         self,
@@ -188,20 +268,32 @@ class Session:
         self._claim.check()
         spent = None if self._before is None else (self._before + self.stopwatch.elapsed()).to_json()
         kept: dict[str, Any] = {} if spent is None else {"time": spent}
-        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state | kept, path))
-        for name, rows in (("evaluations.csv", evaluations), ("losses.csv", losses)):
+        write_atomically(self.folder / CHECKPOINT, lambda path: torch.save(state | kept, path), self._claim.held)
+        listed: dict[str, Any] = {"rows": {}}
+        for name, rows in zip(ROWS, (evaluations, losses), strict=True):
             if rows:
-                write_text(self.folder / name, pd.DataFrame(rows).to_csv(index=False))
-        write_json(self.folder / "progress.json", {"updates": updates} | kept)
+                text = as_csv(rows)
+                write_text(self.folder / name, text, self._claim.held)
+                listed["rows"][name] = facts_of_text(text, len(rows))
+        weights = (read_progress(self.folder) or {}).get("weights")
+        self._write_progress({"updates": updates} | kept | listed | ({"weights": weights} if weights else {}))
+        self.must_save = False
+
+    def _write_progress(self, progress: dict[str, Any]) -> None:
+        write_json(self.folder / PROGRESS, progress | {"token": self._claim.token}, self._claim.held)
 
     def has_weights(self, updates: int) -> bool:
-        """Whether the weights after ``updates`` updates are kept already."""
-        return (self.folder / weights_name(updates)).exists()
+        """Whether the weights after ``updates`` updates are kept already, and are whole."""
+        return weights_fit(self.folder, weights_name(updates), read_progress(self.folder) or {})
 
     def save_weights(self, updates: int, weights: dict[str, Any]) -> None:
         """Keep the ``weights`` after ``updates`` updates for the jobs that start from them. May raise ClaimLost."""
         self._claim.check()
-        write_atomically(self.folder / weights_name(updates), lambda path: torch.save(weights, path))
+        path = self.folder / weights_name(updates)
+        write_atomically(path, lambda temporary: torch.save(weights, temporary), self._claim.held)
+        if progress := read_progress(self.folder):
+            listed = {"weights": progress.get("weights", {}) | {path.name: facts_of_file(path)}}
+            self._write_progress(progress | listed)
 
     def release(self) -> None:
         """Release the lock, so that other processes can train the job."""
@@ -214,26 +306,29 @@ class Session:
         Before the body runs, this machine is added to environment.json.
         """
         try:
-            _note_where(self.folder)
+            _note_where(self.folder, self._claim)
             yield self
-            (self.folder / "FAILED.json").unlink(missing_ok=True)
+            with self._claim.held():
+                (self.folder / "FAILED.json").unlink(missing_ok=True)
         except ClaimLost:  # the folder belongs to another process now
             raise
         except Exception as error:
             record = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-            with contextlib.suppress(OSError):  # a full disk must not hide the error itself
-                write_json(self.folder / "FAILED.json", record | {"time": time.time(), "host": socket.gethostname()})
+            record |= {"time": time.time(), "host": socket.gethostname()}
+            # Neither a full disk nor a lock that was lost must hide the error itself.
+            with contextlib.suppress(OSError, ClaimLost):
+                write_json(self.folder / "FAILED.json", record, self._claim.held)
             raise
         finally:
             self.release()
 
 
-def _note_where(folder: Path) -> None:
+def _note_where(folder: Path, claim: Claim) -> None:
     """Add this machine and its versions to the folder's environment.json, unless they are there already."""
-    first = read_json(folder / "environment.json")
-    together = with_place(first, describe_environment())
+    first, here = read_or_say(folder / "environment.json"), describe_environment()
+    together = with_place(first, here) if isinstance(first, dict) else here
     if together != first:
-        write_json(folder / "environment.json", together)
+        write_json(folder / "environment.json", together, claim.held)
 
 
 def with_place(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -260,14 +355,13 @@ def _facts(place: dict[str, Any]) -> dict[str, Any]:
 
 def updates_in(folder: Path) -> int | None:
     """Updates that are saved in ``folder``, or None when nothing is saved yet."""
-    path = folder / "progress.json"
-    return read_json(path)["updates"] if path.exists() else None
+    progress = read_progress(folder)
+    return None if progress is None else progress["updates"]
 
 
 def spent_in(folder: Path) -> tuple[int, Spent] | None:
     """(updates that are saved in ``folder``, the time that they took), or None where no time was recorded."""
-    path = folder / "progress.json"
-    progress = read_json(path) if path.exists() else {}
+    progress = read_progress(folder) or {}
     spent = spent_from(progress.get("time"))
     return None if spent is None else (progress["updates"], spent)
 
@@ -277,11 +371,12 @@ def _load(path: Path) -> Any:
 
 
 def _is_done_in(folder: Path, job: Job) -> bool:
-    updates = updates_in(folder)
-    reached = updates is not None and updates >= job.updates
-    return reached and all((folder / weights_name(kept)).exists() for kept in job.keep)
-
-
-def weights_name(updates: int | str) -> str:
-    """The name of the file with the weights after ``updates`` updates; "*" gives the pattern for all such files."""
-    return f"weights_{updates}.pt"
+    progress = read_progress(folder)
+    if progress is None or progress["updates"] < job.updates:
+        return False
+    wrong = [name for name in ROWS if not rows_fit(folder, name, progress)]
+    wrong += [name for name in map(weights_name, job.keep) if not weights_fit(folder, name, progress)]
+    for name in wrong:
+        if (folder / name).exists():
+            say_damaged(folder / name)
+    return not wrong

@@ -67,10 +67,10 @@ def test_a_pretraining_killed_in_its_last_save_is_finished_by_the_next_start(kil
         pass
 
     def or_die(write):
-        def written(path, content):
+        def written(path, *content):
             if path.name == killed_before:
                 raise Killed
-            write(path, content)
+            write(path, *content)
 
         return written
 

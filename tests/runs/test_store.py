@@ -77,7 +77,7 @@ def test_a_truncated_checkpoint_is_set_aside_and_training_starts_again(tmp_path,
     assert session.resume() is None
     session.release()
     assert "cannot be read" in capsys.readouterr().out
-    assert (path.parent / "checkpoint.unreadable.pt").exists()
+    assert (path.parent / "checkpoint.pt.damaged").exists()
 
 
 def test_a_checkpoint_that_the_disk_does_not_give_is_left_where_it_is(tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_disk_that_is_full_when_the_machine_is_noted_is_a_failure_of_that_trai
     runs = Store(tmp_path)
     save(runs, job(20), 10)
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "_note_where", full)
