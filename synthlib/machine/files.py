@@ -153,9 +153,7 @@ def no_space(path: Path) -> OSError:
     folder = next(folder for folder in path.parents if folder.exists())
     free = shutil.disk_usage(folder)
     space = f"{free.free / 1e6:,.1f} of {free.total / 1e6:,.1f} MB are free on its disk"
-    return OSError(
-        errno.ENOSPC, f"no space left for {path}: {space}; free some and start again, finished work is kept"
-    )
+    return OSError(errno.ENOSPC, f"no space left for {path}: {space}; free some and start again, finished work is kept")
 
 
 def _means_a_full_disk(error: BaseException, beside: Path) -> bool:

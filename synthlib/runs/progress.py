@@ -71,7 +71,10 @@ def read_or_say(path: Path) -> Any:
 @cache  # once per process and file
 def say_damaged(path: Path) -> None:
     """Name a damaged file on the error stream."""
-    print(f"{path} is damaged or incomplete: it does not count, and the next training there makes it again", file=sys.stderr)
+    print(
+        f"{path} is damaged or incomplete: it does not count, and the next training there makes it again",
+        file=sys.stderr,
+    )
 
 
 def rows_fit(folder: Path, name: str, progress: Mapping[str, Any]) -> bool:

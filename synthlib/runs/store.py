@@ -212,7 +212,7 @@ class Session:
         self._claim = claim
         self._before: Spent | None = Spent()  # the time of the updates in the resumed state; None: not recorded
         self.must_save = False
-        """Whether nothing says what the folder has, or rows are damaged: something has to be saved whatever is trained."""
+        """Whether rows or progress are damaged or missing: they have to be saved whatever is trained."""
 
     def resume(self) -> dict[str, Any] | None:
         """The last saved state, or None at the start. What is damaged in the folder is set aside, which is said."""

@@ -16,7 +16,8 @@ WIDTH = 2_000
 
 def pretraining_job(seed=0, updates=20, pause=0.0):
     config = {"seed": seed}
-    return Job("toy_pretraining", config, updates, keep=(updates // 2, updates), context={"pause": pause}, algorithm=NAME)
+    keep, context = (updates // 2, updates), {"pause": pause}
+    return Job("toy_pretraining", config, updates, keep, context=context, algorithm=NAME)
 
 
 def run_job(seed=0, updates=60, pause=0.0, pretraining=None):
