@@ -12,6 +12,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def mapped_arrays(folder: Path, make: Callable[[], tuple[Arrays, Any]]) -> tuple
         if folder.is_dir():  # damaged, and not to be replaced by this user
             return dict(made[0]), json.loads(json.dumps(made[1]))
         try:
-            make_folder(folder, lambda temporary, made=made: _save_mapped(temporary, *made))
+            make_folder(folder, partial(_save_mapped, made=made))
         except OSError as error:
             if not may_not_write(error):
                 raise
@@ -132,10 +133,11 @@ def _retire(path: Path, error: Exception) -> None:
 
 def _save_npz(path: Path, arrays: Arrays) -> None:
     with open(path, "wb") as file:  # to a path without the ending .npz, np.savez would add the ending
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
-def _save_mapped(folder: Path, arrays: Arrays, metadata: Any) -> None:
+def _save_mapped(folder: Path, made: tuple[Arrays, Any]) -> None:
+    arrays, metadata = made
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     (folder / _METADATA).write_text(json.dumps(metadata))

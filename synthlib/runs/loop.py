@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from synthlib.runs.job import Pretraining, Report, Run, StackableRun, Training, UpdateAll, one_by_one
 
 if TYPE_CHECKING:
-    from synthlib.runs.store import Session, Store
+    from synthlib.runs.session import Session
+    from synthlib.runs.store import Store
 
 CHECKPOINT_SECONDS = 60
 

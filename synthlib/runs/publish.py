@@ -13,7 +13,8 @@ from synthlib.machine.files import make_folder, read_json, set_aside, write_json
 from synthlib.runs.job import Job
 from synthlib.runs.progress import NAME as PROGRESS
 from synthlib.runs.progress import ROWS, facts_of_file, facts_of_text, read_progress, weights_name
-from synthlib.runs.store import Store, updates_in, with_place
+from synthlib.runs.session import with_place
+from synthlib.runs.store import Store, updates_in
 
 _ROWS = ("config.json", *ROWS, PROGRESS)
 
