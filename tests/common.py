@@ -3,6 +3,8 @@
 import contextlib
 import math
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +50,13 @@ SHARED = ROOT / "../shared"  # large references that are not part of the reposit
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+needs_unshare = pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="no process namespace can be made here",
+)
 
 
 @contextlib.contextmanager

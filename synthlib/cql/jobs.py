@@ -8,7 +8,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +22,8 @@ from synthlib.cql.stacked import StackedCQL
 from synthlib.cql.weight_controls import WeightControl, changed
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
 from synthlib.kernels.twins import best
+from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import chosen, put
-from synthlib.machine.files import write_atomically
 from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
@@ -107,17 +106,12 @@ def _mdp_data(config: MDPConfig) -> IndexTransitions:
     """``generate(config)``, kept on disk: every environment uses the same data, and 100,000 states take minutes."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     path = data_cache() / "mdp" / f"{digest}.npz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        columns = {name: column.astype(np.int32) for name, column in best(generate, config)(config)._asdict().items()}
-        write_atomically(path, lambda temporary: _save_columns(temporary, columns))
-    with np.load(path) as columns:
-        return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})
 
+    def make() -> dict[str, np.ndarray]:
+        return {name: column.astype(np.int32) for name, column in best(generate, config)(config)._asdict().items()}
 
-def _save_columns(path: Path, columns: dict[str, Any]) -> None:
-    with open(path, "wb") as file:  # to a path without the ending .npz, np.savez would add the ending
-        np.savez(file, **columns)
+    columns = kept_arrays(path, make)
+    return IndexTransitions(**{name: columns[name].astype(np.int64) for name in IndexTransitions._fields})
 
 
 _evaluator = lru_cache(maxsize=1)(Evaluator)  # stacked runs share one evaluator

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +28,8 @@ from synthlib.generators.text import (
     train_tokenizer,
 )
 from synthlib.kernels.twins import best
+from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import chosen
-from synthlib.machine.files import write_atomically
 from synthlib.paths import data_cache
 from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
@@ -178,21 +177,16 @@ def _text_rows(source: str, vocabulary: int, length: int) -> tuple[np.ndarray, n
     """
     name = json.dumps([_text_identity(source), vocabulary, length], sort_keys=True)
     path = data_cache() / "text" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
-    if not path.exists():
+
+    def make() -> dict[str, np.ndarray]:
         corpus = load_corpus(source, data_cache())
         own = vocabulary != GPT2_VOCABULARY
         tokenizer = train_tokenizer(corpus.training, vocabulary) if own else gpt2_tokenizer(data_cache())
         parts = (token_rows(tokenizer, lines, length) for lines in (corpus.training, corpus.validation))
-        columns = dict(zip(("training", "validation"), parts, strict=True))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda temporary: _save(temporary, columns))
-    with np.load(path) as columns:
-        return columns["training"], columns["validation"]
+        return dict(zip(("training", "validation"), parts, strict=True))
 
-
-def _save(path: Path, columns: dict[str, Any]) -> None:
-    with open(path, "wb") as file:  # given a path, np.savez would append .npz
-        np.savez(file, **columns)
+    columns = kept_arrays(path, make)
+    return columns["training"], columns["validation"]
 
 
 def _curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":

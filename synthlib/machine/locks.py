@@ -1,26 +1,28 @@
 """Locks on folders, for processes of one machine or of several machines that share a disk.
 
-The lock is the file ``claim.json`` in the folder. It is created exclusively and names the host, the process and a
-random token. Its owner touches it every 10 seconds, the heartbeat. The lock is dead, and another process may take it,
+The lock is the file ``claim.json`` in the folder. It is created exclusively and names its owner
+(:mod:`synthlib.machine.owners`) and a random token. The owner touches it every 10 seconds, the heartbeat.
 
-* at once, when the owner ran on this host and its process is gone;
-* otherwise when the heartbeat has stopped for two minutes, measured by the clock of the disk.
+* The owner's process can be looked up from here (same boot of the same machine, same process namespace): the lock is
+  dead when that process is gone, and it lives as long as the process does, even where the process is stopped.
+* The owner is elsewhere: the lock is dead when the heartbeat has stopped for two minutes by the file's date, and this
+  process has itself seen no heartbeat for 25 seconds. So neither a clock that is wrong nor one that jumps ends a lock
+  whose owner lives. Without help of the date, for instance when it lies ahead, two minutes of watching are needed.
 
-An owner that was suspended for so long finds another token in the file: :meth:`Claim.check` raises ClaimLost. A lock
-that is dated ahead of the disk's clock (the clock was set back, or files were copied) gets the present date from the
-first process that sees it. A living owner does not mind, and of a dead one the heartbeat has stopped two minutes later.
+The fencing token. An owner elsewhere that is suspended, and thus displaced, may wake up in the middle of a write. So
+every rename goes through :meth:`Claim.held`, which checks the token, and excludes a takeover until the rename is done,
+by a lock of the kernel on the file ``.takeover``. A disk without such locks leaves a moment between check and rename;
+what was written in it does not fit ``progress.json`` (:mod:`synthlib.runs.progress`), and is made again.
 
 Why not ``filelock.SoftFileLease``, which has an owner record and a heartbeat too (version 4.2.11, tried):
 
 * A process must itself watch a lease for its whole duration before it may take the lease over. So a command that was
   just started waits two minutes for a machine that was switched off yesterday, and meanwhile cannot report that the
-  training is free. Here the file's modification time is the last heartbeat, so its age is known at once.
+  training is free.
 * The takeover swaps two names (renameat2 with RENAME_EXCHANGE). NFS and some other shared file systems refuse this
   operation. A dead lease stays there for ever, even the lease of a killed process of this host.
-* It cannot tell whether a path is locked without trying to lock it.
-
-So this file would still have to decide which locks are dead and take them over. The lease could replace only creation,
-heartbeat and release, about 25 lines, and its own takeover rule would then run beside the rule below.
+* It cannot tell whether a path is locked without trying to lock it, and its owner's identity is no public function.
+* It has no operation that is excluded from a takeover, which a rename needs.
 """
 
 import contextlib
@@ -28,18 +30,19 @@ import fcntl
 import json
 import os
 import secrets
-import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthlib.machine.files import may_not_write
+from synthlib.machine.owners import is_here, is_running, owner_of_this_process
 
 HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 120
-_NAME = "claim.json"
+WATCHED_SECONDS = 25  # two heartbeats and a half
+NAME, TAKEOVER = "claim.json", ".takeover"
 
 
 class ClaimLost(RuntimeError):
@@ -55,11 +58,8 @@ class Holder:
     pid: int
     silent: float
     """Seconds since its last heartbeat."""
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it runs on this machine, in this container."""
-        return self.host == _host()
+    is_here: bool = False
+    """Whether the process can be looked up here: it runs on this machine, in this container."""
 
     def __str__(self) -> str:
         if not self.host:
@@ -71,8 +71,9 @@ class Claim:
     """A lock that this process holds on ``folder``: :func:`try_claim` acquires it, :meth:`release` releases it."""
 
     def __init__(self, folder: str | os.PathLike[str], token: str) -> None:
-        self.path = Path(folder) / _NAME
-        self._token = token
+        self.folder = Path(folder)
+        self.path = self.folder / NAME
+        self.token = token
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
@@ -81,89 +82,149 @@ class Claim:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):  # a shared disk that fails now may work at the next heartbeat
                 if self._is_ours():
-                    os.utime(self.path)
+                    os.utime(self.path, follow_symlinks=False)
 
     def _is_ours(self) -> bool:
         claim = _read(self.path)
-        return claim is not None and claim["token"] == self._token
+        return claim is not None and claim["token"] == self.token
 
     def check(self) -> None:
         """Raise ClaimLost when another process has taken the lock over, for instance while this one was suspended."""
         if not self._is_ours():
-            raise ClaimLost(f"{self.path.parent} was taken over by another process; this one stops and writes no more")
+            raise ClaimLost(f"{self.folder} was taken over by another process; this one stops and writes no more")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """A context that no other process can take the lock over in; raises ClaimLost when one has done so before."""
+        with _exclusively(self.folder):
+            self.check()
+            yield
 
     def release(self) -> None:
-        """Stop the heartbeat, and remove the lock file unless it belongs to another process by now."""
+        """Stop the heartbeat, and remove the lock's files unless they belong to another process by now."""
         self._stop.set()
         self._thread.join()
-        if self._is_ours():
-            self.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), _exclusively(self.folder):  # somebody may have deleted the folder
+            if self._is_ours():
+                self.path.unlink(missing_ok=True)
 
 
 def try_claim(folder: str | os.PathLike[str]) -> Claim | None:
     """Lock an existing folder without waiting. Returns None when a living process holds the lock."""
-    path = Path(folder) / _NAME
+    folder = Path(folder)
+    path = folder / NAME
     token = _create(path)
-    if token is None and is_stale(folder):
+    if token is None and _may_be_taken(folder):
         # One process at a time may check and replace a dead lock. Otherwise two processes could both see the dead lock,
         # and the slower process would remove the new lock of the quicker process.
-        with open(path.with_name(".takeover"), "w") as takeover:
-            fcntl.flock(takeover, fcntl.LOCK_EX)
-            if is_stale(folder):
+        with contextlib.suppress(BlockingIOError), _exclusively(folder, wait=False):
+            if _may_be_taken(folder):
                 path.unlink(missing_ok=True)
             token = _create(path)
     return Claim(folder, token) if token else None
 
 
 def is_claimed(folder: str | os.PathLike[str]) -> bool:
-    """Whether a living process holds the lock on ``folder``."""
-    return (Path(folder) / _NAME).exists() and not is_stale(folder)
+    """Whether a living process holds the lock on ``folder``, as far as its date tells."""
+    return holder(folder) is not None
 
 
 def holder(folder: str | os.PathLike[str]) -> Holder | None:
-    """The living process that holds the lock on ``folder``, or None."""
-    path = Path(folder) / _NAME
-    if not path.exists() or is_stale(folder):
+    """The living process that holds the lock on ``folder``, or None, as far as the lock's date tells."""
+    path = Path(folder) / NAME
+    if not os.path.lexists(path) or is_stale(folder):
         return None
     claim = _read(path) or {"host": "", "pid": 0}
     try:
-        return Holder(claim["host"], claim["pid"], _silence(path))
+        return Holder(claim["host"], claim["pid"], _silence(path), bool(claim["host"]) and is_here(claim))
     except FileNotFoundError:  # released by now
         return None
 
 
 def is_stale(folder: str | os.PathLike[str]) -> bool:
-    """Whether there is a lock on ``folder`` whose owner is gone, or has not touched it for two minutes."""
-    path = Path(folder) / _NAME
+    """Whether there is a lock on ``folder`` whose owner is gone, or elsewhere and silent for two minutes."""
+    path = Path(folder) / NAME
     claim = _read(path)
     try:
         silence = _silence(path)
     except FileNotFoundError:
         return False
-    if silence > STALE_SECONDS:
+    if claim is not None and is_here(claim):
+        return not is_running(claim)
+    return silence > STALE_SECONDS
+
+
+_watched: dict[Path, tuple[tuple[Any, ...], float]] = {}
+"""{lock file: (its state, this process's clock when it saw that state first)}."""
+
+
+def _may_be_taken(folder: Path) -> bool:
+    """Whether the lock on ``folder`` is dead, or gone: see the top of this file."""
+    path = folder / NAME
+    claim = _read(path)
+    if claim is not None and is_here(claim):
+        return not is_running(claim)
+    try:
+        stat = path.lstat()
+    except FileNotFoundError:
         return True
-    if claim is None:
-        return False  # its owner has created the file and is still writing it
-    return claim["host"] == _host() and not _is_alive(claim["pid"])
+    state = (stat.st_mtime_ns, stat.st_ino, claim and claim["token"])
+    known, since = _watched.get(path, (None, 0.0))
+    if known != state:
+        _watched[path] = (state, since := time.monotonic())
+    watched = time.monotonic() - since
+    return watched > STALE_SECONDS or (watched > WATCHED_SECONDS and is_stale(folder))
+
+
+@contextlib.contextmanager
+def _exclusively(folder: Path, wait: bool = True) -> Iterator[None]:
+    """A context that one process at a time is in, of all that may change the lock on ``folder``.
+
+    Without ``wait``, BlockingIOError is raised where another process is in it. On a disk that has no locks, this is no
+    exclusion.
+    """
+    handle = _open_exclusively(folder / TAKEOVER, wait)
+    try:
+        yield
+    finally:
+        if not os.path.lexists(folder / NAME):  # nobody has the lock that this file serves
+            (folder / TAKEOVER).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _open_exclusively(path: Path, wait: bool) -> int:
+    """A handle of the file ``path``, made if need be, that no other process has locked."""
+    while True:
+        # A link that somebody has put there is not followed, and nothing is emptied.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # The process that had it before may have removed the file; then this lock keeps nobody away.
+            if os.path.samestat(os.fstat(handle), path.lstat()):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:  # this disk knows no locks
+            return handle
+        os.close(handle)
 
 
 def _silence(path: Path) -> float:
     """Seconds since the last heartbeat of a lock file. FileNotFoundError when there is no such file."""
-    silence = _now_on_disk(path.parent) - path.stat().st_mtime
-    if silence < -HEARTBEAT_SECONDS:
-        with contextlib.suppress(OSError):  # somebody else's file, which this process may only read
-            os.utime(path)
-    return max(silence, 0.0)
+    return max(time.time() - path.lstat().st_mtime, 0.0)
 
 
 def _create(path: Path) -> str | None:
     token = secrets.token_hex(8)
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return None
     with os.fdopen(handle, "w") as file:
-        json.dump({"host": _host(), "pid": os.getpid(), "token": token}, file)
+        json.dump(owner_of_this_process() | {"token": token}, file)
     return token
 
 
@@ -175,35 +236,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     is_whole = isinstance(claim, dict) and claim.keys() >= {"host", "pid", "token"}
     return claim if is_whole else None
-
-
-def _host() -> str:
-    """Host name and process namespace: containers may share a host name, but each has its own process ids."""
-    with contextlib.suppress(OSError):
-        return f"{socket.gethostname()} {os.stat('/proc/self/ns/pid').st_ino}"
-    return socket.gethostname()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # signal 0 only checks that the process exists
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _now_on_disk(folder: Path) -> float:
-    # The disk's clock also stamps the heartbeats; the clocks of machines that share a disk may differ.
-    probe = folder / f".clock.{secrets.token_hex(4)}"
-    try:
-        probe.touch()
-    except OSError as error:
-        if not may_not_write(error):
-            raise
-        return time.time()  # the folder of another user, whose trainings this process can only look at
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from synthlib.machine.devices import CPU, chosen, describe, wait
-from synthlib.machine.files import read_json, write_json
+from synthlib.machine.files import make_parents, read_json, write_json
 from synthlib.paths import outputs
 
 CALLS = 15
@@ -25,12 +25,15 @@ def measured(name: str, measure: Callable[[], float]) -> float:
     """
     name = name if chosen() == CPU else f"{name} on {describe(chosen())}"
     path = outputs() / "speed.json"
-    known = read_json(path) if path.exists() else {}
+    known = {}
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file costs the time to measure again
+        known = read_json(path)
+    known = known if isinstance(known, dict) else {}
     if name not in known:
         torch.set_num_threads(1)
         known[name] = measure()
         with contextlib.suppress(OSError):  # somebody else's folder: only the time to measure again is lost
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_parents(path)
             write_json(path, known)
     return known[name]
 

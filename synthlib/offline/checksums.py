@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from synthlib.machine.files import read_json, write_json
+from synthlib.machine.files import make_parents, read_json, write_json
 from synthlib.offline.hdf5 import sha256_of
 
 MEMORY = "checksums.json"  # {absolute path: {"bytes", "modified_ns", "inode", "sha256"}}
@@ -30,7 +30,7 @@ def file_checksum(path: Path, cache: str | Path | None = None) -> str:
     digest = sha256_of(path)
     # Read the cache again: another process may have added its own files in the meantime.
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(memory)
         write_json(memory, _remembered(memory) | {key: facts | {"sha256": digest}})
     return digest
 

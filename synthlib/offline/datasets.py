@@ -1,14 +1,13 @@
 """The offline data sets: one loader for every data source, and the forms that CQL and the Decision Transformer read."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from synthlib.machine.files import make_folder
+from synthlib.machine.cached import mapped_arrays
 from synthlib.offline.arrays import clip_actions
 from synthlib.offline.episodes import episode_bounds, known_timeouts
 from synthlib.offline.hdf5 import DataFileError, read_d4rl_file
@@ -123,7 +122,7 @@ def load(
     else:
         kind = "next" if next_observations else "plain"
         folder = Path(cache) / "datasets" / f"{name}-{digest[:16]}-{kind}-{_CHECKS}"
-        arrays, metadata = _unpacked(folder, lambda: _read(files, environment, names, cache))
+        arrays, metadata = mapped_arrays(folder, lambda: _read(files, environment, names, cache))
     return OfflineDataset(
         name=name,
         environment=environment,
@@ -259,19 +258,3 @@ def _read_file(
     if arrays["actions"] is not actions:
         notes.append(f"actions reach {np.abs(actions).max():.3g} and are clipped to [-1, 1], as MuJoCo does")
     return {name: arrays[name] for name in names if name in arrays}, metadata | ({ADAPTED: notes} if notes else {})
-
-
-def _unpacked(
-    folder: Path, read: Callable[[], tuple[dict[str, np.ndarray], list[dict[str, Any]]]]
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """The result of ``read()``, stored in ``folder`` at the first call and memory-mapped from there."""
-    if not folder.is_dir():
-        make_folder(folder, lambda temporary: _unpack(temporary, *read()))
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-    return arrays, json.loads((folder / "metadata.json").read_text())
-
-
-def _unpack(folder: Path, arrays: Mapping[str, np.ndarray], metadata: Sequence[Mapping[str, Any]]) -> None:
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    (folder / "metadata.json").write_text(json.dumps(metadata))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synthlib.machine.files import read_json, write_json
+from synthlib.machine.files import make_parents, read_json, write_json
 from synthlib.offline.checksums import file_checksum
 from synthlib.offline.hdf5 import DataFileError, read_metadata
 from synthlib.offline.replay import CANDIDATES, fitting, median_errors
@@ -104,6 +104,6 @@ def _medians(path: Path, environment: str, cache: str | Path | None) -> dict[str
             return medians
     medians = median_errors(path, environment, _COUNT)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        make_parents(kept)
         write_json(kept, medians)
     return medians

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from synthlib.runs.job import Pretraining, Report, Run, StackableRun, Training, UpdateAll, one_by_one
 
 if TYPE_CHECKING:
-    from synthlib.runs.store import Session, Store
+    from synthlib.runs.session import Session
+    from synthlib.runs.store import Store
 
 CHECKPOINT_SECONDS = 60
 
@@ -58,6 +59,8 @@ def pretrain(
     """
     saved = session.resume()
     missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
+    if session.must_save and not saved:  # the rows were damaged, and nothing is left that has them
+        missing = sorted({*missing, session.job.updates})
     longest = saved["updates"] if saved else -1
     last_save = time.monotonic()
 
@@ -77,6 +80,10 @@ def pretrain(
         if stop >= longest:  # also where they are equal: an earlier process may have been killed while it saved
             save()
         session.save_weights(stop, weights())
+    if session.must_save and saved:  # a damaged file of rows is made again from the checkpoint
+        training.load_state_dict(saved["training"])
+        session.stopwatch.restart()
+        save()
 
 
 def finetune(

@@ -5,16 +5,18 @@ repository shows the published runs without training them again. Records have no
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from synthlib.machine.files import read_json, write_json
+from synthlib.machine.files import make_folder, read_json, set_aside, write_json
 from synthlib.runs.job import Job
-from synthlib.runs.store import Store, updates_in, weights_name, with_place
+from synthlib.runs.progress import NAME as PROGRESS
+from synthlib.runs.progress import ROWS, facts_of_file, facts_of_text, read_progress, weights_name
+from synthlib.runs.session import with_place
+from synthlib.runs.store import Store, updates_in
 
-_ROWS = ("config.json", "evaluations.csv", "losses.csv", "progress.json")
+_ROWS = ("config.json", *ROWS, PROGRESS)
 
 
 class HasJobs(Protocol):
@@ -34,28 +36,43 @@ def publish(plan: HasJobs, store: Store) -> list[Path]:
 
 def _copy(job: Job, store: Store) -> Path:
     folder, record = store.folder(job), store.record(job)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=record.parent) as temporary:
-        made = Path(temporary) / record.name
-        made.mkdir()
-        for name in (*_ROWS, *map(weights_name, job.keep)):
-            if (folder / name).exists():
-                shutil.copyfile(folder / name, made / name)
-        before, place = [*record.glob(weights_name("*"))], _nameless(read_json(folder / "environment.json"))
-        if record.exists():
-            place_before = read_json(record / "environment.json")
-            if (updates_in(record) or 0) >= (updates_in(folder) or 0):
-                before += [record / name for name in _ROWS if (record / name).exists()]
-                place = with_place(place_before, place)
-            else:
-                place = with_place(place, place_before)
+    older = set_aside(record) if record.exists() else None
+    make_folder(record, lambda made: _fill(made, job, folder, older))
+    if older is not None:
+        shutil.rmtree(older)
+    return record
+
+
+def _fill(made: Path, job: Job, folder: Path, older: Path | None) -> None:
+    """Fill the new record ``made`` of a job's ``folder`` with what the two of them have."""
+    for name in (*_ROWS, *map(weights_name, job.keep)):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, made / name)
+    place = _nameless(read_json(folder / "environment.json"))
+    if older is not None:
+        before, place_before = [*older.glob(weights_name("*"))], read_json(older / "environment.json")
+        if (updates_in(older) or 0) >= (updates_in(folder) or 0):
+            before += [older / name for name in _ROWS if (older / name).exists()]
+            place = with_place(place_before, place)
+        else:
+            place = with_place(place, place_before)
         for path in before:
             shutil.copyfile(path, made / path.name)
-        write_json(made / "environment.json", place)
-        if record.exists():
-            shutil.rmtree(record)
-        made.rename(record)
-    return record
+    write_json(made / "environment.json", place)
+    write_json(made / PROGRESS, _listing(made))
+
+
+def _listing(made: Path) -> dict[str, Any]:
+    """The progress of a record, with the checksums of the files that it has."""
+    progress = read_progress(made) or {}
+    progress.pop("token", None)
+    rows = {}
+    for name in ROWS:
+        if (made / name).exists():
+            text = (made / name).read_bytes().decode()
+            rows[name] = facts_of_text(text, text.count("\n") - 1)
+    weights = {path.name: facts_of_file(path) for path in sorted(made.glob(weights_name("*")))}
+    return progress | {"rows": rows} | ({"weights": weights} if weights else {})
 
 
 def _nameless(environment: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from multiprocessing import get_context, parent_process
+from collections.abc import Iterable, Sequence
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -26,6 +27,7 @@ from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
 from synthlib.study.waiting import Waiting
+from synthlib.study.workers import HANGING_SECONDS, IDLE, Message, Workers
 
 _WAIT_SECONDS = 0.5
 # Errors that another try can be free of, by the name in FAILED.json: of the machine, the disk, the network, or a lock.
@@ -72,15 +74,10 @@ def run_jobs(
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
         return
+    _check_may_write(store)
     seconds = seconds or {}
     weights = {job.key: max(seconds.get(job.key, 1.0), 1e-3) for job in wanted}
     done_before = {job.key: store.fraction_done(job) * weights[job.key] for job in wanted}
-    context = get_context("spawn")
-    reports = context.SimpleQueue()
-    processes = [
-        context.Process(target=_work, args=(wanted, store, reports, time.time(), stacked), daemon=True)
-        for _ in range(min(workers, len(wanted)))
-    ]
     with tqdm(
         total=sum(weights.values()),
         initial=sum(done_before.values()),
@@ -88,27 +85,30 @@ def run_jobs(
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
     ) as bar:
         reached = dict(done_before)
-        for process in processes:
-            process.start()
-        waiting = Waiting(wanted, store, {process.pid for process in processes if process.pid is not None})
-        try:
-            while any(process.is_alive() for process in processes) or not reports.empty():
-                _show_reports(reports, bar, reached, weights, waiting)
-                time.sleep(0.1)
-        finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.join()
-    exits = [process.exitcode or 0 for process in processes]  # minus the signal that killed a process
-    _raise_if_unfinished(wanted, store, [code for code in exits if code < 0 and code != -signal.SIGTERM])
+        with Workers(_work, (wanted, store, time.time(), stacked), min(workers, len(wanted))) as team:
+            waiting = Waiting(wanted, store, team.pids)
+            words = {job.key: job for job in wanted}
+            while team.go_on():
+                _show_messages(team.messages(0.1), bar, reached, weights, waiting)
+                if line := team.look(lambda key: describe(words[key])):
+                    bar.write(line, file=sys.stderr)
+    killed = [code for code in team.exit_codes if code < 0 and code != -signal.SIGTERM]
+    _raise_if_unfinished(wanted, store, killed, len(team.hanging))
 
 
-def _show_reports(
-    reports: Any, bar: Any, reached: dict[str, float], weights: dict[str, float], waiting: Waiting
+def _check_may_write(store: Store) -> None:
+    """Raise PermissionError, in words, where this user cannot train anything."""
+    folder = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{folder} may not be written by this user; train where you may, with SYNTHLIB_OUTPUTS=folder"
+        )
+
+
+def _show_messages(
+    messages: Iterable[Message], bar: Any, reached: dict[str, float], weights: dict[str, float], waiting: Waiting
 ) -> None:
-    while not reports.empty():
-        key, fraction = reports.get()
+    for key, fraction in messages:
         waiting.progress()
         bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
         reached[key] = max(fraction * weights[key], reached[key])
@@ -119,8 +119,11 @@ def _show_reports(
     bar.update(0)
 
 
-def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int]) -> None:
-    """Raise JobsFailed unless all ``jobs`` are done; ``killed`` are the exit codes of the workers that were killed."""
+def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int], hanging: int = 0) -> None:
+    """Raise JobsFailed unless all ``jobs`` are done.
+
+    ``killed`` are the exit codes of the workers that were killed; so many more workers did not advance: ``hanging``.
+    """
     unfinished = [job for job in jobs if not store.is_done(job)]
     if not unfinished:
         return
@@ -133,6 +136,8 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int
             lines.append(f"  {describe(job)}: {failure['error']}\n    traceback: {store.folder(job) / 'FAILED.json'}")
     if killed:
         lines.append(f"  {len(killed)} worker(s) were killed (signal {-killed[0]}); out of memory?")
+    if hanging:
+        lines.append(f"  {hanging} worker(s) did not advance for {HANGING_SECONDS // 60} minutes and were ended")
     kept = "finished work is kept, and the rest goes on from its last checkpoint"
     if lasting:
         lines.append(f"{lasting} would fail again in the same way: mend data, settings or code first; {kept}.")
@@ -146,7 +151,7 @@ def _may_pass(error: str) -> bool:
     return error.partition(":")[0] in _PASSING or "allocate memory" in error
 
 
-def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stacked: bool) -> None:
+def _work(jobs: Sequence[Job], store: Store, started: float, stacked: bool, reports: Connection) -> None:
     """A worker: train one job of ``jobs`` after the other, until none is left that this process can train.
 
     A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
@@ -164,6 +169,7 @@ def _work(jobs: Sequence[Job], store: Store, reports: Any, started: float, stack
         ready = [job for job in left if all(map(store.is_done, job.requires))]
         stacks = _stacks(ready, store) if stacked else [[job] for job in ready]
         if not any(_train(stack, store, reports, tried) for stack in stacks):
+            _tell(reports, IDLE)
             time.sleep(_WAIT_SECONDS)
 
 
@@ -177,7 +183,7 @@ def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
     return list(stacks.values())
 
 
-def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> bool:
+def _train(jobs: Sequence[Job], store: Store, reports: Connection, tried: set[str]) -> bool:
     """Train the jobs that no other process has locked, as one computation. False when all of them are locked."""
     sessions = list(filter(None, map(store.open, jobs)))
     left = [session for session in sessions if not store.is_done(session.job)]
@@ -191,7 +197,7 @@ def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> 
 
     def report(updates: int) -> None:
         for job in ours:
-            reports.put((job.key, updates / job.updates if job.updates else 1.0))
+            _tell(reports, (job.key, updates / job.updates if job.updates else 1.0))
 
     try:
         with contextlib.ExitStack() as failures:
@@ -205,6 +211,11 @@ def _train(jobs: Sequence[Job], store: Store, reports: Any, tried: set[str]) -> 
         if not any(map(store.failure, ours)):  # a full disk: FAILED.json could not be written
             traceback.print_exc()
     return True
+
+
+def _tell(reports: Connection, message: Message) -> None:
+    with contextlib.suppress(OSError):  # the parent was killed, and this process ends in a moment
+        reports.send(message)
 
 
 def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:

@@ -50,9 +50,14 @@ class Waiting:
             return ""
         self._next_line = max(_FIRST_REPEAT, 2 * waited)
         others, which = (f" and {len(held) - 1} more", "the first") if len(held) > 1 else ("", "it")
+        if holder.is_here:
+            until = "It is waited for as long as that process lives, stopped or not: let it go on, or end it"
+        else:
+            until = f"It is taken over {STALE_SECONDS} s after the last one"
         return (
             f"waiting for {describe(job)}{others}: {holder} trains {which}, last sign of life {holder.silent:.0f} s "
-            f"ago. It is taken over {STALE_SECONDS} s after the last one; lock: {self._store.folder(job)}/claim.json"
+            f"ago, waited {datetime.timedelta(seconds=round(waited))} so far. {until}; "
+            f"lock: {self._store.folder(job)}/claim.json"
         )
 
     def _held_by_others(self) -> list[tuple[Job, Holder]]:

@@ -27,7 +27,7 @@ def forget():
 @pytest.fixture
 def calls(monkeypatch):
     """{name: number of calls} of the functions that read arrays or every byte of a file."""
-    counts = {"sha256_of": 0, "read_d4rl_file": 0, "_unpacked": 0}
+    counts = {"sha256_of": 0, "read_d4rl_file": 0, "mapped_arrays": 0}
 
     def count(module, name):
         original = getattr(module, name)
@@ -40,17 +40,17 @@ def calls(monkeypatch):
 
     count(checksums, "sha256_of")
     count(datasets, "read_d4rl_file")
-    count(datasets, "_unpacked")
+    count(datasets, "mapped_arrays")
     return counts
 
 
 def test_a_second_plan_reads_no_byte_of_the_arrays(tmp_path, outputs, calls):
     toy_file(tmp_path / "hopper_medium_expert-v2.hdf5")
     first = make_plan("table6", "smoke", f"path:{tmp_path}")
-    assert calls == {"sha256_of": 1, "read_d4rl_file": 0, "_unpacked": 0}
+    assert calls == {"sha256_of": 1, "read_d4rl_file": 0, "mapped_arrays": 0}
     data_identity.cache_clear()  # as in another process
     second = make_plan("table6", "smoke", f"path:{tmp_path}")
-    assert calls == {"sha256_of": 1, "read_d4rl_file": 0, "_unpacked": 0}
+    assert calls == {"sha256_of": 1, "read_d4rl_file": 0, "mapped_arrays": 0}
     assert [job.key for job in second.jobs()] == [job.key for job in first.jobs()]
     assert {path.name for path in data_cache().iterdir()} == {checksums.MEMORY, "masses"}
 
@@ -136,9 +136,9 @@ def test_only_the_data_of_missing_trainings_are_loaded_each_once(tmp_path, outpu
     monkeypatch.setattr(summary, "seconds_of", lambda jobs: {})
     monkeypatch.setattr(summary, "run_jobs", lambda *arguments: None)
     summary.run_plan(plan, workers=2)
-    assert calls == {"sha256_of": 1, "read_d4rl_file": 1, "_unpacked": 1}
+    assert calls == {"sha256_of": 1, "read_d4rl_file": 1, "mapped_arrays": 1}
     check_data(["hopper-medium-expert"] * 2, f"path:{tmp_path}")
     assert calls["read_d4rl_file"] == 1, "what is unpacked is not read again"
     monkeypatch.setattr(summary.Store, "is_done", lambda self, job: True)
     summary.run_plan(plan, workers=2)
-    assert calls["_unpacked"] == 2, "with nothing to train, nothing is loaded"
+    assert calls["mapped_arrays"] == 2, "with nothing to train, nothing is loaded"

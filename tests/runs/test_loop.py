@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthlib.runs import loop, store
+from synthlib.runs import loop, session
 from synthlib.runs.job import Job
 from synthlib.runs.loop import pretrain
 from synthlib.runs.store import Store
@@ -36,8 +36,8 @@ def job(*keep):
 
 def train(one, runs):
     Counting.made, training = (), Counting()
-    with runs.open(one).recording_failure() as session:
-        pretrain(training, training.weights, session, report=None, stride=1)
+    with runs.open(one).recording_failure() as opened:
+        pretrain(training, training.weights, opened, report=None, stride=1)
     return Counting.made
 
 
@@ -67,16 +67,16 @@ def test_a_pretraining_killed_in_its_last_save_is_finished_by_the_next_start(kil
         pass
 
     def or_die(write):
-        def written(path, content):
+        def written(path, *content):
             if path.name == killed_before:
                 raise Killed
-            write(path, content)
+            write(path, *content)
 
         return written
 
     with monkeypatch.context() as patched:
         for name in ("write_atomically", "write_json"):
-            patched.setattr(store, name, or_die(getattr(store, name)))
+            patched.setattr(session, name, or_die(getattr(session, name)))
         with pytest.raises(Killed):
             train(job(5), runs)
     assert not runs.is_done(job(5))
@@ -87,6 +87,8 @@ def test_a_pretraining_killed_in_its_last_save_is_finished_by_the_next_start(kil
 def test_it_saves_on_its_way(runs, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     saved = []
-    monkeypatch.setattr(store.Session, "save", lambda self, state, updates, **rows: saved.append(updates), raising=True)
+    monkeypatch.setattr(
+        session.Session, "save", lambda self, state, updates, **rows: saved.append(updates), raising=True
+    )
     train(job(3), runs)
     assert saved == [1, 2, 3]

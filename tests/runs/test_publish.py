@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from synthlib.machine.files import read_json
-from synthlib.runs import store
+from synthlib.runs import session as sessions
 from synthlib.runs.publish import publish
 from synthlib.runs.store import Store
 from tests.common import job, save
@@ -92,7 +92,7 @@ def test_publishing_takes_nothing_away(published, tmp_path):
 def test_what_another_machine_adds_to_a_record_leaves_its_rows_and_is_noted(published, tmp_path, monkeypatch):
     made, clone = published
     first = read_json(made.record(job()) / "environment.json")
-    monkeypatch.setattr(store, "describe_environment", lambda: first | {"host": "x", "processor": "another"})
+    monkeypatch.setattr(sessions, "describe_environment", lambda: first | {"host": "x", "processor": "another"})
     other = Store(tmp_path / "other", tmp_path / "records")
     save(other, job(10, keep=(2,)), 10, [{"updates": 10, "score": 9.0}])
     session = other.open(job(10, keep=(2,)))

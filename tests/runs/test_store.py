@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from synthlib.machine.locks import ClaimLost
-from synthlib.runs import store
+from synthlib.runs import session as sessions
 from synthlib.runs.job import Job
 from synthlib.runs.publish import publish
 from synthlib.runs.store import Store
@@ -77,7 +77,7 @@ def test_a_truncated_checkpoint_is_set_aside_and_training_starts_again(tmp_path,
     assert session.resume() is None
     session.release()
     assert "cannot be read" in capsys.readouterr().out
-    assert (path.parent / "checkpoint.unreadable.pt").exists()
+    assert (path.parent / "checkpoint.pt.damaged").exists()
 
 
 def test_a_checkpoint_that_the_disk_does_not_give_is_left_where_it_is(tmp_path, monkeypatch):
@@ -104,7 +104,7 @@ def test_a_training_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
     first = json.loads(there.read_text())
     assert "continued" not in first
     elsewhere = first | {"host": "elsewhere", "device": "a GPU", "started": "later"}
-    monkeypatch.setattr(store, "describe_environment", lambda: elsewhere)
+    monkeypatch.setattr(sessions, "describe_environment", lambda: elsewhere)
     save(runs, job(20), 20)
     save(runs, job(30), 25)
     assert json.loads(there.read_text()) == first | {"continued": [elsewhere]}
@@ -116,10 +116,10 @@ def test_a_disk_that_is_full_when_the_machine_is_noted_is_a_failure_of_that_trai
     runs = Store(tmp_path)
     save(runs, job(20), 10)
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "_note_where", full)
+    monkeypatch.setattr(sessions, "_note_where", full)
     with pytest.raises(OSError, match="No space"), runs.open(job(20)).recording_failure():
         pass
     assert "No space" in runs.failure(job(20))["error"] and runs.status(job(20)) == "failed"
