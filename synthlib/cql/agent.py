@@ -312,7 +312,7 @@ class CQL:
         return weights
 
 
-def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float) -> Target:
+def bellman_target(batch: Batch, next_value: torch.Tensor, config: CQLConfig, q_max: float | torch.Tensor) -> Target:
     """The target from the uncapped value (B,) of s'. ``config.safe_q`` says what ``q_max`` caps."""
     kept = next_value.clamp(max=q_max) if config.safe_q == "next_value" else next_value
     y = batch.rewards + config.discount * (1 - batch.terminals) * kept
