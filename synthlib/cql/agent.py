@@ -247,12 +247,9 @@ class CQL:
             for slow, new in zip(target.parameters(), q.parameters(), strict=True):
                 slow.lerp_(new, self.config.target_rate)
 
-    @torch.no_grad()
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Deterministic actions tanh(mu(s)) for the evaluation: float32 (n, A), for observations (n, S)."""
-        states = torch.as_tensor(np.asarray(observations), dtype=self.log_alpha.dtype, device=self.log_alpha.device)
-        mean, _ = self.policy(states)
-        return mean.tanh().float().cpu().numpy()
+        """Deterministic actions (n, A) for the evaluation (:meth:`TanhGaussianPolicy.act`), for observations (n, S)."""
+        return self.policy.act(observations)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit, as ints and tensors (``torch.load(weights_only=True)``).

@@ -1,7 +1,7 @@
-"""Many CQL runs as one program that stays on its device: seeds, arms and data sets of one shape (``STACKED=1`` on a GPU).
+"""Many CQL runs as one program that stays on its device (``STACKED=1`` on a GPU): seeds, arms, data sets of one shape.
 
-Between two evaluations nothing is asked of the processor but the rows of the next minibatches. What an update needs lies
-on the device: the data sets, the weights (:mod:`synthlib.cql.stacked`), and the noise, which is computed there
+Between two evaluations nothing is asked of the processor but the rows of the next minibatches. What an update needs
+lies on the device: the data sets, the weights (:mod:`synthlib.cql.stacked`), and the noise, which is computed there
 (:mod:`synthlib.kernels.philox`). What it makes stays there: the losses are added up until an evaluation asks for them.
 The update is recorded once and replayed (:mod:`synthlib.machine.capture`).
 
@@ -60,7 +60,7 @@ class Column:
         self.updates += 1
 
     def settle(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Wait for the device. Return the sums of each loss since the last call, and the last combined losses: (G,) each.
+        """Wait for the device. Return each loss, summed since the last call, and the last combined loss: (G,) each.
 
         The agents count their updates, and the generators of minibatches are where a run alone would have left them.
         """
@@ -88,7 +88,7 @@ class Column:
 def device_noise(
     keys: philox.Keys, update: torch.Tensor, batch_size: int, action_width: int, sampled_actions: int
 ) -> Noise:
-    """The float32 :class:`Noise` of one update of R runs, each field with a leading axis R, on the device of ``keys``."""
+    """The float32 :class:`Noise` of one update of R runs on the device of ``keys``; each field has a leading axis R."""
     single, several = (batch_size, action_width), (batch_size, sampled_actions, action_width)
     shapes = {"policy": single, "target": single, "current": several, "next": several}
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
@@ -103,10 +103,12 @@ def device_noise(
 class _Streams:
     """The data sets of a column on its device, and the places of their next minibatches.
 
-    The places are drawn ahead by copies of the data sets' generators. The generators themselves follow in :meth:`settle`.
+    Copies of the data sets' generators draw ahead. The generators themselves follow in :meth:`settle`.
     """
 
-    def __init__(self, data: Sequence[CQLData], size: int, update: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, data: Sequence[CQLData], size: int, update: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
         self._owners = list({id(one): one for one in data}.values())
         self._ahead = [_copy(one.generator) for one in self._owners]
         self._size, self._settled = size, update

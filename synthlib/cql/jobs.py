@@ -6,6 +6,7 @@ run's seed determines the initial weights and the noise of actions. There is an 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from synthlib.cql import cost, flops
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
+from synthlib.cql.column_runs import ColumnOfRuns
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.stacked import StackedCQL
 from synthlib.cql.weight_controls import WeightControl, changed
@@ -29,9 +31,10 @@ from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
+from synthlib.runs.groups import Group, Stacked
 from synthlib.runs.job import Job, Training
-from synthlib.runs.loop import batched, scaled_checkpoints
-from synthlib.tasks import DIMENSIONS, physics_version
+from synthlib.runs.loop import scaled_checkpoints
+from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,10 +125,9 @@ class FineTuning:
 
     def __init__(self, job: Job, store: "Store | None") -> None:
         config = job.config
-        self.config = config
+        self.config, self.key = config, int(job.key, 16)
         data = planned_data(**config["dataset"], **job.context)
         self.data = cql_data(data, config["data_ratio"])
-        self.batches = self.data.generator
         critics = None
         if job.requires:
             (pretraining,) = job.requires
@@ -160,17 +162,22 @@ class FineTuning:
         return Transitions(*batch), Noise(*noise)
 
     def log(self, losses: dict[str, torch.Tensor]) -> None:
-        """Count an update and add up its losses; one row of ``losses`` per evaluation (faithfulness 6.6).
+        """Count an update and add up its losses. May raise FloatingPointError, as :meth:`add`."""
+        self.add(1, losses, losses["qf_loss_total"])
 
-        Raises FloatingPointError when the mean of a loss in the new row is NaN or infinite.
+    def add(self, updates: int, sums: dict[str, torch.Tensor], last: torch.Tensor | float) -> None:
+        """Count ``updates`` updates and add the ``sums`` of their losses; ``last`` is the last combined loss.
+
+        There is one row of ``losses`` per evaluation (faithfulness 6.6), so the updates must not pass one. Raises
+        FloatingPointError when the mean of a loss in the new row is NaN or infinite.
         """
-        self.updates += 1
-        for name in self.sums or losses:  # a checkpoint of earlier code may lack a loss: its next row does so too
-            self.sums[name] = self.sums.get(name, 0.0) + losses[name]
+        self.updates += updates
+        for name in self.sums or sums:  # a checkpoint of earlier code may lack a loss: its next row does so too
+            self.sums[name] = self.sums.get(name, 0.0) + sums[name]
         if self.updates % self.every == 0:
             means = {name: float(value) / self.every for name, value in self.sums.items()}
             check_finite(means)
-            row = {"updates": self.updates, "combined_loss_last_minibatch": float(losses["qf_loss_total"])}
+            row = {"updates": self.updates, "combined_loss_last_minibatch": float(last)}
             self.losses.append(row | means)
             self.sums = {}
 
@@ -182,7 +189,7 @@ class FineTuning:
     def state(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit. Raises FloatingPointError when a loss is NaN or infinite."""
         check_finite(self.sums)  # a state that has diverged must not replace the last good one
-        generator = self.batches.get_state(legacy=False)["state"]
+        generator = self.data.generator.get_state(legacy=False)["state"]
         return {
             "updates": self.updates,
             "agent": self.agent.state_dict(),
@@ -201,7 +208,9 @@ class FineTuning:
         self.agent.load_state_dict(saved["agent"])
         self.noise.set_state(saved["noise"])
         key = saved["batches"]["key"].numpy().astype(np.uint32)
-        self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": saved["batches"]["pos"]}})
+        self.data.generator.set_state(
+            {"bit_generator": "MT19937", "state": {"key": key, "pos": saved["batches"]["pos"]}}
+        )
         self.sums = {name: value.to(self.device) for name, value in saved["sums"].items()}
         self.evaluations, self.losses = saved["evaluations"], saved["losses"]
 
@@ -215,6 +224,19 @@ def _pretraining_curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Serie
 def _describe_pretraining(job: Job) -> str:
     mdp = job.config["mdp"]
     return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
+
+
+def _together(runs: Sequence[FineTuning]) -> Group:
+    """On a GPU everything of an update is there; on a processor each run draws as it would alone."""
+    if runs[0].device.type == "cuda":
+        return ColumnOfRuns(runs)
+    return Stacked(runs, StackedCQL([run.agent for run in runs]))
+
+
+def _alike(job: Job) -> dict[str, Any]:
+    """Widths and settings. Data sets, arms and seeds may differ."""
+    widths = DIMENSIONS[environment_of(job.config["dataset"]["name"])]
+    return {"widths": widths} | {name: job.config[name] for name in ("cql", "batch_size", "evaluation")}
 
 
 TRAININGS = (
@@ -235,7 +257,8 @@ TRAININGS = (
         describe=describe_finetuning,
         operations=flops.finetuning,
         seconds=cost.finetuning_seconds,
-        update_all=batched(lambda runs: StackedCQL([run.agent for run in runs])),
+        together=_together,
+        alike=_alike,
         bench_line="cql-3",
     ),
 )

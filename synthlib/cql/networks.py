@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -73,6 +74,13 @@ class TanhGaussianPolicy(nn.Module):
         mean, raw_log_std = self.head(self.trunk(observations)).chunk(2, dim=-1)
         log_std = self.log_std_multiplier * raw_log_std + self.log_std_offset
         return mean, log_std.clamp(*LOG_STD_RANGE)
+
+    @torch.no_grad()
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions tanh(mu(s)) for the evaluation: float32 (n, A), for observations (n, S)."""
+        like = self.head.weight
+        mean, _ = self(torch.as_tensor(np.asarray(observations), dtype=like.dtype, device=like.device))
+        return mean.tanh().float().cpu().numpy()
 
     def sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Actions (..., A) and their log densities (...), from (..., S) and standard normal ``noise`` (..., A).

@@ -13,8 +13,8 @@ from synthlib.kernels.stacking import mapped, stack_trees, stack_weights, stacke
 class StackedCQL:
     """Several :class:`~synthlib.cql.agent.CQL` agents with the same configuration and the same number of updates.
 
-    Seeds, initial critics and caps of safe-Q may differ. Their own ``update`` must not be called any more. ``state`` are
-    the tensors that an update changes in place.
+    Seeds, initial critics and caps of safe-Q may differ. Their own ``update`` must not be called any more. ``state``
+    are the tensors that an update changes in place.
     """
 
     def __init__(self, agents: Sequence[CQL]) -> None:

@@ -42,9 +42,9 @@ from synthlib.offline.datasets import trajectories
 from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
+from synthlib.runs.groups import stacked
 from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
-from synthlib.runs.loop import batched
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ TRAININGS = (
         describe=describe_finetuning,
         operations=flops.finetuning,
         seconds=cost.finetuning_seconds,
-        update_all=batched(lambda runs: StackedDT([run.training for run in runs])),
+        together=stacked(lambda runs: StackedDT([run.training for run in runs])),
         bench_line="dt",
     ),
 )

@@ -1,8 +1,8 @@
 """Random numbers that depend on a key and a counter alone: Philox-4x32-10 (Salmon et al., 2011), in PyTorch.
 
-A generator with a state must be drawn from in one order. Here number i of update t of a run is a function of (run, t, i).
-So a run draws the same numbers whichever runs are computed beside it, a resumed run goes on without a saved state, and
-all runs draw in one operation on the device that needs the numbers.
+A generator with a state must be drawn from in one order. Here number i of update t of a run is a function of run, t and
+i. So a run draws the same numbers whichever runs are computed beside it, and a resumed run goes on without a saved
+state. All runs draw in one operation, on the device that needs the numbers.
 
 The words are 32-bit, kept in int64 tensors, since PyTorch has no arithmetic of unsigned 32-bit integers.
 """
@@ -32,9 +32,9 @@ def keys(numbers: list[int], device: torch.device) -> Keys:
 
 
 def words(of: Keys, update: torch.Tensor, count: int) -> torch.Tensor:
-    """``count`` random 32-bit words of each run for the update number ``update`` (int64, one element): int64 (R, count).
+    """``count`` random 32-bit words of each run for one update: int64 (R, count).
 
-    A longer draw begins with the shorter one.
+    ``update``, its number, is an int64 tensor of one element. A longer draw begins with the shorter one.
     """
     blocks = torch.arange(-(-count // 4), device=of.low.device).unsqueeze(0)
     counter = [blocks, torch.zeros_like(blocks), (update & _WORD).expand_as(blocks), (update >> 32).expand_as(blocks)]

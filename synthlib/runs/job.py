@@ -9,7 +9,7 @@ Algorithm    what a study needs from a method of offline RL: its seeds, its sett
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -20,6 +20,7 @@ from synthlib.runs.settings import Setting
 if TYPE_CHECKING:
     import pandas as pd
 
+    from synthlib.runs.groups import GroupOf
     from synthlib.runs.store import Store
 
 Report = Callable[[int], None]
@@ -110,18 +111,9 @@ class Pretraining(Protocol):
         """Continue from a value of :meth:`state_dict`."""
 
 
-UpdateAll = Callable[[Sequence[Any]], Callable[[], None]]
-"""Takes runs that differ only in their seed; returns a function that makes one update of each run."""
-
-
-def one_by_one(runs: Sequence[Run]) -> Callable[[], None]:
-    """A function that updates one run after the other."""
-
-    def update() -> None:
-        for run in runs:
-            run.update()
-
-    return update
+def all_but_the_seed(job: Job) -> Any:
+    """What runs that differ only in their seed have in common."""
+    return {name: value for name, value in job.config.items() if name != "seed"}
 
 
 @dataclass(frozen=True)
@@ -137,8 +129,10 @@ class Training:
     """Returns the floating-point operations of all updates; a multiply-add counts as two."""
     seconds: Callable[[Job], float]
     """Returns the expected seconds from the start on this machine, with one process and full-length evaluations."""
-    update_all: UpdateAll = one_by_one
-    """Updates several runs as one computation."""
+    together: "GroupOf | None" = None
+    """Makes the group that trains several runs as one computation; None: one after the other."""
+    alike: Callable[[Job], Any] = all_but_the_seed
+    """Returns what must be equal (as JSON) for runs to be trained together; their lengths must be too."""
     weights: Callable[[Any], dict[str, Any]] | None = None
     """Pre-training only: returns the weights that other trainings start from."""
     stride: int = 1

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from synthlib.runs.job import Pretraining, Report, Run, StackableRun, Training, UpdateAll, one_by_one
+from synthlib.runs.groups import Group, GroupOf
+from synthlib.runs.job import Pretraining, Report, Run, Training
 
 if TYPE_CHECKING:
     from synthlib.runs.session import Session
@@ -22,14 +23,14 @@ CHECKPOINT_SECONDS = 60
 def train(training: Training, sessions: Sequence["Session"], store: "Store", report: Report) -> None:
     """Train the jobs of ``sessions``, all of the kind of ``training``, to their full length.
 
-    Several fine-tuning runs must differ only in their seed. They are trained as one computation.
+    Several fine-tuning runs must be alike (:attr:`Training.alike`). They are trained as one computation.
     """
     runs = [training.start(session.job, store) for session in sessions]
     if training.weights is not None:
         for run, session in zip(runs, sessions, strict=True):
             pretrain(run, partial(training.weights, run), session, report, training.stride)
     else:
-        finetune(runs, sessions, report, training.update_all if len(runs) > 1 else one_by_one)
+        finetune(runs, sessions, report, training.together if training.together and len(runs) > 1 else Group)
 
 
 def scaled_checkpoints(updates: int, checkpoints: Sequence[int], scale: float) -> tuple[int, tuple[int, ...]]:
@@ -87,61 +88,43 @@ def pretrain(
 
 
 def finetune(
-    runs: Sequence[Run], sessions: Sequence["Session"], report: Report | None, update_all: UpdateAll = one_by_one
+    runs: Sequence[Run], sessions: Sequence["Session"], report: Report | None, together: GroupOf = Group
 ) -> None:
     """Restore ``runs``, then train them to the length of their jobs; they are evaluated every ``every`` updates."""
     for run, session in zip(runs, sessions, strict=True):
         run.restore(session.resume())
-    update, first, until = update_all(runs), runs[0], sessions[0].job.updates
+    group = together(runs)
+    try:
+        _train_group(group, sessions, report)
+    finally:
+        group.close()
+
+
+def _train_group(group: Group, sessions: Sequence["Session"], report: Report | None) -> None:
+    updates, every, until = group.runs[0].updates, group.runs[0].every, sessions[0].job.updates
     for session in sessions:
         session.stopwatch.shared_by = len(sessions)
     last_save = time.monotonic()
 
     def save() -> None:
-        for run, session in zip(runs, sessions, strict=True):
+        group.settle()
+        group.collect()
+        for run, session in zip(group.runs, sessions, strict=True):
             session.save(run.state(), run.updates, run.evaluations, run.losses)
 
-    while first.updates < until:
-        update()
-        evaluated = first.updates % first.every == 0
+    while updates < until:
+        group.update()
+        updates += 1
+        evaluated = updates % every == 0
         if evaluated:
+            group.settle()
             with contextlib.ExitStack() as timed:
                 for session in sessions:
                     timed.enter_context(session.stopwatch.evaluating())
-                for run in runs:
-                    run.evaluate()
-        if evaluated or time.monotonic() - last_save > CHECKPOINT_SECONDS:
+                group.evaluate()
+        if (evaluated and not group.evaluates_beside) or time.monotonic() - last_save > CHECKPOINT_SECONDS:
             save()
             last_save = time.monotonic()
-        if report is not None and first.updates % 10 == 0:
-            report(first.updates)
+        if report is not None and updates % 10 == 0:
+            report(updates)
     save()
-
-
-def batched(stack_of: Callable[[Sequence[Any]], Any]) -> UpdateAll:
-    """A function for :attr:`Training.update_all` that updates several runs as one computation.
-
-    ``stack_of(runs)`` returns an object that holds the stacked runs (:mod:`synthlib.kernels.stacking`). Its ``update``
-    takes one list per argument of an update, each with the values that the runs drew. It returns a list with the value
-    that each run logs. Raises ValueError when the runs have not made equally many updates. A FloatingPointError of one
-    run stops all of them; its message names the seed.
-    """
-
-    def update_all(runs: Sequence[StackableRun]) -> Callable[[], None]:
-        if len({run.updates for run in runs}) > 1:  # a run whose checkpoint cannot be read starts again from 0
-            raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
-        stack = stack_of(runs)
-
-        def update() -> None:
-            drawn = zip(*(run.draw() for run in runs), strict=True)
-            for run, done in zip(runs, stack.update(*drawn), strict=True):
-                try:
-                    run.log(done)
-                except FloatingPointError as diverged:
-                    seed = run.config["seed"]
-                    where = f"seed {seed} of {len(runs)} stacked ones (without STACKED=1 the others go on)"
-                    raise FloatingPointError(f"{where}: {diverged}") from diverged
-
-        return update
-
-    return update_all

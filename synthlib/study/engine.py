@@ -9,17 +9,16 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from synthlib.errors import Failed
+from synthlib.machine.beside import end_with_parent
 from synthlib.machine.locks import ClaimLost
 from synthlib.machine.processes import prepare_process
 from synthlib.runs import loop
@@ -63,8 +62,8 @@ def run_jobs(
 
     In ``jobs``, each job comes after the jobs that it requires. ``seconds`` maps a job's key to its expected duration,
     which is its weight in the progress bar. ``shard`` (i, n) trains part i (from 0) of n parts of the fine-tuning runs,
-    and all pre-trainings: for clusters without a queue. ``stacked`` trains fine-tuning runs that differ only in their
-    seed as one computation: for a GPU.
+    and all pre-trainings: for clusters without a queue. ``stacked`` trains fine-tuning runs that are alike as one
+    computation: for a GPU.
 
     Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
     cases every training keeps its last checkpoint.
@@ -85,7 +84,7 @@ def run_jobs(
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
     ) as bar:
         reached = dict(done_before)
-        with Workers(_work, (wanted, store, time.time(), stacked), min(workers, len(wanted))) as team:
+        with Workers(_work, (wanted, store, time.time(), stacked), min(workers, len(wanted)), daemon=not stacked) as team:
             waiting = Waiting(wanted, store, team.pids)
             words = {job.key: job for job in wanted}
             while team.go_on():
@@ -159,7 +158,7 @@ def _work(jobs: Sequence[Job], store: Store, started: float, stacked: bool, repo
     """
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent process terminates this one
-    _die_with_parent()
+    end_with_parent()  # so that its locks can be taken over
     tried: set[str] = set()
     while True:
         left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
@@ -174,10 +173,10 @@ def _work(jobs: Sequence[Job], store: Store, started: float, stacked: bool, repo
 
 
 def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
-    """The jobs in groups that can be one computation: equal but for the seed, of equal length, and equally far."""
+    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far."""
     stacks: dict[str, list[Job]] = {}
     for job in jobs:
-        alike = {name: value for name, value in job.config.items() if name != "seed" or training(job).is_pretraining}
+        alike = job.config if training(job).is_pretraining else training(job).alike(job)
         key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
         stacks.setdefault(key, []).append(job)
     return list(stacks.values())
@@ -228,15 +227,3 @@ def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:
     if failure is not None and failure["time"] >= started:
         return True
     return job.key in tried and store.status(job) not in ("done", "running")
-
-
-def _die_with_parent() -> None:
-    """End this process when its parent is killed, so that its locks can be taken over."""
-    parent = parent_process()
-    assert parent is not None, "a worker is started by run_jobs"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

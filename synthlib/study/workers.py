@@ -36,16 +36,19 @@ class Worker:
 
 
 class Workers:
-    """Processes that run ``work(*arguments, connection)``; they are ended when the context is left."""
+    """Processes that run ``work(*arguments, connection)``; they are ended when the context is left.
 
-    def __init__(self, work: Callable[..., None], arguments: Sequence[object], count: int) -> None:
+    A ``daemon`` may not have processes of its own, such as those that evaluate beside a GPU.
+    """
+
+    def __init__(self, work: Callable[..., None], arguments: Sequence[object], count: int, daemon: bool = True) -> None:
         context = get_context("spawn")
         self.hanging: list[Worker] = []
         """Those that were ended because they did not advance."""
         self._all = []
         for _ in range(count):
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(*arguments, sender), daemon=True)
+            process = context.Process(target=work, args=(*arguments, sender), daemon=daemon)
             process.start()
             sender.close()  # else the end of the worker would not end the pipe
             self._all.append(Worker(process, receiver))

@@ -1,4 +1,4 @@
-"""A column of runs against the same runs one by one, with the column's own noise; and what must not depend on neighbours."""
+"""A column of runs against the same runs one by one, with its own noise; and what must not depend on neighbours."""
 
 import copy
 from types import SimpleNamespace
@@ -37,17 +37,21 @@ def data_of(seed, rows=60):
         rewards=rng.normal(size=rows + 1).astype(np.float32),
         terminals=rng.random(rows + 1) < 0.2,
     )
-    return CQLData(dataset, rng.permutation(rows).astype(np.int32), q_max=0.1 + seed, generator=np.random.RandomState(0))
+    return CQLData(
+        dataset, rng.permutation(rows).astype(np.int32), q_max=0.1 + seed, generator=np.random.RandomState(0)
+    )
 
 
 def members(keys=(11, 2**63 + 12, 13, 14), dtype=torch.float64, device=CPU, kind=FastCQL):
     """Two seeds on each of two data sets, whose caps of safe-Q differ."""
     config = CQLConfig(hidden=(24, 40), temperature=0.5, target_rate=0.05)
     data = [data_of(0), data_of(1, rows=90)]
-    return [
-        Member(kind(5, 3, config, q_max=data[key % 2].q_max, seed=key % 100, dtype=dtype, device=device), data[key % 2], key)
-        for key in keys
-    ]
+
+    def member(key):
+        own, options = data[key % 2], {"dtype": dtype, "device": device}
+        return Member(kind(5, 3, config, q_max=own.q_max, seed=key % 100, **options), own, key)
+
+    return [member(key) for key in keys]
 
 
 def update_alone(member, updates):

@@ -193,7 +193,7 @@ def test_an_arm_may_have_other_networks_and_its_critics_are_pretrained_alike(sta
 def test_seeds_and_arms_see_the_same_minibatches(random_hopper_data, outputs):
     store, arm = Store(outputs / "store"), {"pretraining": "none"}
     jobs = [finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for seed in (0, 7)]
-    streams = [cql_jobs.FineTuning(job, store).batches.randint(1000, size=20) for job in jobs]
+    streams = [cql_jobs.FineTuning(job, store).data.generator.randint(1000, size=20) for job in jobs]
     np.testing.assert_array_equal(*streams)
 
 

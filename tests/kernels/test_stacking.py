@@ -18,7 +18,7 @@ from synthlib.dt.model_fast import fast_predict_actions
 from synthlib.dt.stacked import StackedDT
 from synthlib.machine import devices
 from synthlib.offline.datasets import Transitions
-from synthlib.runs import loop
+from synthlib.runs import groups, loop
 from synthlib.runs.stopwatch import Stopwatch
 from tests.common import META, OnePlace, golden_batch, largest_difference, noise_for, random_batch, window_batch
 
@@ -129,11 +129,11 @@ class Run:
 def test_a_stack_names_the_seed_that_diverged_and_refuses_runs_that_are_not_equally_far():
     job = SimpleNamespace(updates=5)
     sessions = [SimpleNamespace(job=job, resume=lambda: None, stopwatch=Stopwatch())] * 2
-    update_all = loop.batched(lambda runs: SimpleNamespace(update=lambda: [None, None]))
+    together = groups.stacked(lambda runs: SimpleNamespace(update=lambda: [None, None]))
     with pytest.raises(FloatingPointError, match=r"seed 1 of 2 stacked ones \(without STACKED=1.*loss is nan"):
-        loop.finetune([Run(0), Run(1)], sessions, None, update_all)
+        loop.finetune([Run(0), Run(1)], sessions, None, together)
     with pytest.raises(ValueError, match="not equally far"):
-        loop.finetune([Run(0), Run(1, updates=3)], sessions, None, update_all)
+        loop.finetune([Run(0), Run(1, updates=3)], sessions, None, together)
 
 
 def test_stacked_transformers_are_the_separate_ones_in_float32():

@@ -1,0 +1,108 @@
+"""Real runs through the loop as a column: arms and seeds at once, evaluated by other processes, stopped and resumed."""
+
+import pandas as pd
+import pytest
+import torch
+
+from synthlib.cql.column_runs import ColumnOfRuns
+from synthlib.cql.jobs import FineTuning, finetuning_job
+from synthlib.runs import loop
+from synthlib.runs.groups import Group
+from synthlib.runs.store import Store
+from synthlib.study.algorithms import training
+from tests.common import train
+
+SETTINGS = {"updates": 12, "evaluate_every": 4, "episodes": 2, "pretraining_scale": 0.001, "mdp_trajectories": 2}
+ARMS = ({"pretraining": "none"}, {}, {"pretraining_updates": 0})
+
+
+@pytest.fixture
+def jobs(random_hopper_data, outputs):
+    made = [
+        finetuning_job(arm, "hopper-medium", seed, SETTINGS, random_hopper_data) for arm in ARMS for seed in (42, 666)
+    ]
+    store = Store(outputs / "pretrained")
+    for pretraining in (job for one in made for job in one.requires):
+        if not store.is_done(pretraining):
+            train(pretraining, store)
+    return made, store
+
+
+class Stopped(Exception):
+    pass
+
+
+class StoppedAt(ColumnOfRuns):
+    """A column whose process ends before the update after ``updates``."""
+
+    updates = 8
+
+    def update(self):
+        if self._column.updates == self.updates:
+            raise Stopped
+        super().update()
+
+
+def finetuned(jobs, weights, store, together):
+    """Train ``jobs`` as one group into ``store``; their rows of evaluations and losses."""
+    runs = [FineTuning(job, weights) for job in jobs]
+    sessions = [store.open(job) for job in jobs]
+    try:
+        loop.finetune(runs, sessions, None, together)
+    finally:
+        for session in sessions:
+            session.release()
+    names = ("evaluations", "losses")
+    return [pd.read_csv(store.folder(job) / f"{name}.csv") for job in jobs for name in names]
+
+
+def test_arms_and_seeds_are_alike(jobs, random_hopper_data):
+    made, _ = jobs
+    alike = [training(job).alike(job) for job in made]
+    assert all(one == alike[0] for one in alike)
+    other = finetuning_job({"cql": {"sampled_actions": 10}}, "hopper-medium", 42, SETTINGS, random_hopper_data)
+    assert training(other).alike(other) != alike[0]
+
+
+def test_a_column_evaluates_as_its_runs_do_and_resumes_to_the_same_files(jobs, outputs, monkeypatch):
+    made, weights = jobs
+    whole = finetuned(made, weights, Store(outputs / "whole"), ColumnOfRuns)
+    for evaluations, losses in zip(whole[::2], whole[1::2], strict=True):
+        assert list(evaluations["updates"]) == list(losses["updates"]) == [4, 8, 12]
+
+    saved = Store(outputs / "whole")
+    for job, rows in zip(made, whole[::2], strict=True):
+        run = FineTuning(job, weights)
+        session = saved.open(job)
+        run.restore(session.resume())
+        session.release()
+        run.evaluations = []
+        run.evaluate()  # in this process, with the weights that the column ended with
+        assert run.evaluations[0] == pytest.approx(rows.iloc[-1].to_dict(), rel=1e-6)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)  # save after every update, so that the stop loses nothing
+    cut = Store(outputs / "cut")
+    with pytest.raises(Stopped):
+        finetuned(made, weights, cut, StoppedAt)
+    assert cut.updates_done(made[0]) == 8
+    resumed = finetuned(made, weights, cut, ColumnOfRuns)
+    for one, other in zip(whole, resumed, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_run_alone_goes_on_from_a_columns_checkpoint(jobs, outputs, monkeypatch):
+    """With the processor's noise from there on; its minibatches are those it would have had."""
+    made, weights = jobs
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    store = Store(outputs / "mixed")
+    with pytest.raises(Stopped):
+        finetuned(made[:2], weights, store, StoppedAt)
+    alone = FineTuning(made[0], weights)
+    for _ in range(8):
+        alone.draw()
+    run, session = FineTuning(made[0], weights), store.open(made[0])
+    run.restore(session.resume())
+    session.release()
+    assert torch.equal(alone.draw()[0].rewards, run.draw()[0].rewards)
+    (evaluations, _) = finetuned(made[:1], weights, store, Group)
+    assert list(evaluations["updates"]) == [4, 8, 12]
