@@ -39,7 +39,7 @@ OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
-.PHONY: bench bench-avx2 bench-peers
+.PHONY: bench bench-avx2 bench-peers selfcheck
 .PHONY: pretraining-floor
 .PHONY: test test-quick lint format lock clean FORCE
 .DELETE_ON_ERROR:
@@ -66,6 +66,7 @@ help:
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
+	@echo "make selfcheck          DEVICE=cuda: does this GPU compute what the processor does? into outputs/bench-cuda"
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
@@ -143,6 +144,10 @@ crosscheck-d4rl: $(VENV)/installed
 	python3.11 -m venv build/d4rl
 	build/d4rl/bin/python -m pip install --quiet --no-deps --requirement tests/crosscheck/requirements.lock
 	$(BIN)/python tests/crosscheck/compare.py build/d4rl/bin/python
+
+# The tests that follow the device: a GPU against what is proved on the processor.
+selfcheck: $(VENV)/developers
+	@$(BIN)/python -m synthlib.bench.selfcheck
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m synthlib.bench

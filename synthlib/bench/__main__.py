@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthlib.bench import cores, page, peer_d3rlpy, peer_jax
-from synthlib.bench.lines import AVX2, lines
+from synthlib.bench import columns, cores, page, peer_d3rlpy, peer_jax
+from synthlib.bench.choice import lines
+from synthlib.bench.lines import AVX2
 from synthlib.bench.measure import machine, measure
 from synthlib.machine.devices import CPU, chosen
 from synthlib.machine.files import write_json
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (peer_d3rlpy.is_there() and peer_jax.is_there()):
         print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
     about = machine()
+    if chosen() != CPU:
+        about["bytes_per_agent_of_a_column"] = columns.memory_per_agent()
     measured: list[pd.DataFrame] = []
     for line in asked:
         measured.append(measure(line, *((0, 1) if options.quick else ())))

@@ -89,12 +89,7 @@ class Line:
     must_rate: float | None = None
     aim_rate: float | None = None
     on_gpu: bool = False  # whether the work, or a part of it, runs on a GPU when one is chosen
-
-
-def lines() -> list[Line]:
-    """The lines for the chosen device: all lines on a processor, the lines that use networks on a GPU."""
-    chosen_ones = all_lines()
-    return chosen_ones if chosen() == CPU else [line for line in chosen_ones if line.on_gpu]
+    only_gpu: bool = False  # whether it is no use on a processor
 
 
 def all_lines() -> list[Line]:

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from synthlib.bench.lines import AVX2, OURS, Line, lines
+from synthlib.bench.choice import lines
+from synthlib.bench.lines import AVX2, OURS, Line
 from synthlib.kernels.products import ONEDNN, product
 from synthlib.machine.devices import CPU, chosen, describe, wait
 
@@ -89,7 +90,7 @@ def compare(name: str, seconds: float = 2) -> pd.DataFrame:
 
 def _judged(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
     """The rows with goals and ``verdict``. A goal in units per second becomes a ratio to the reference's rate."""
-    if chosen() != CPU:
+    if chosen() != CPU or (line.must is None and line.must_rate is None):
         return rows.assign(must=np.nan, aim=np.nan, must_of_floor=np.nan, aim_of_floor=np.nan, verdict="")
     reference = rows[rows["is_reference"]].iloc[0]
     ours = rows[rows["contestant"] == OURS].iloc[0]
@@ -145,7 +146,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "device": describe(chosen()),
         "cores": os.cpu_count(),
-        "command": "make bench-avx2" if AVX2 else "make bench",
+        "command": "make bench-avx2" if AVX2 else "make bench" if chosen() == CPU else "make bench DEVICE=cuda",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": "oneDNN" if ONEDNN else "MKL",
         "torch": torch.__version__,

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.bench import cores, measure, page
-from synthlib.bench import lines as lines_module
+from synthlib.bench import choice, columns, cores, measure, page
 from synthlib.bench.__main__ import main
-from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work, lines
+from synthlib.bench.choice import lines
+from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work
 from tests.common import META, ROOT
 
 
@@ -87,12 +87,18 @@ def test_a_notebook_compares_in_a_few_seconds():
 
 
 def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch):
-    for module in (measure, lines_module):
+    for module in (measure, choice):
         monkeypatch.setattr(module, "chosen", lambda: META)
-    assert {line.name for line in lines()} == {"cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2"}
+    assert {line.name for line in lines()} == {"cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2", "columns"}
     rows = pd.DataFrame({"contestant": [OURS, REFERENCE], "is_reference": [False, True], "ratio": [1.0, 2.0]})
     judged = measure._judged(rows, lines()[0])
     assert judged["verdict"].tolist() == ["", ""] and judged["must"].isna().all()
+
+
+def test_columns_of_several_sizes_are_measured_by_the_update_of_one_agent():
+    rows = measure.measure(columns.line(), seconds=0, least_turns=1)
+    assert rows["contestant"].tolist() == [OURS, "a column of 1", "one run, its noise from the processor"]
+    assert rows["unit"][0] == "update of one agent" and rows["of_floor"][0] > 0 and (rows["seconds"] > 0).all()
 
 
 def test_an_unknown_line_is_named_with_those_that_exist(capsys):

@@ -10,6 +10,7 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.algorithm import SEEDS
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.networks import QNetwork
+from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Transitions
 from tests.common import golden, largest_difference, noise_for, random_batch, small_agent
 
@@ -35,8 +36,8 @@ class GoldenCase:
     def __getitem__(self, name):
         return GOLDEN[f"{self.case}/{name}"]
 
-    def agent(self, kind, dtype=torch.float32):
-        agent = kind(*self.widths, self.config, q_max=float(self["cfg/q_max"]), seed=0, dtype=dtype)
+    def agent(self, kind, dtype=torch.float32, device=CPU):
+        agent = kind(*self.widths, self.config, q_max=float(self["cfg/q_max"]), seed=0, dtype=dtype, device=device)
         state = agent.state_dict()
         state["weights"] = {name: weight.to(dtype) for name, weight in self.weights("init").items()}
         agent.load_state_dict(state)
@@ -65,13 +66,15 @@ class GoldenCase:
         return Transitions(*map(torch.tensor, batch)), Noise(*map(torch.tensor, noise))
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("kind", AGENTS)
 @pytest.mark.parametrize("case", CASES)
 def test_golden_losses_and_weights(case, kind):
     golden = GoldenCase(case)
-    agent = golden.agent(kind)
+    agent = golden.agent(kind, device=chosen())
     for update in range(golden.updates):
-        losses = agent.update(*golden.inputs(update))
+        batch, noise = golden.inputs(update)
+        losses = agent.update(Transitions(*put(chosen(), *batch)), Noise(*put(chosen(), *noise)))
         for name in losses.keys() - NOT_IN_THE_REFERENCE:
             expected = golden[f"expect/{name}"][update]
             assert abs(float(losses[name]) - expected) <= 2e-5 * (1 + abs(expected)), (name, update)

@@ -42,29 +42,30 @@ def data_of(seed, rows=60):
     )
 
 
-def members(keys=(11, 2**63 + 12, 13, 14), dtype=torch.float64, device=CPU, kind=FastCQL):
+def members(keys=(11, 2**63 + 12, 13, 14), dtype=torch.float64, device=None):
     """Two seeds on each of two data sets, whose caps of safe-Q differ."""
     config = CQLConfig(hidden=(24, 40), temperature=0.5, target_rate=0.05)
-    data = [data_of(0), data_of(1, rows=90)]
+    device, data = device or devices.chosen(), [data_of(0), data_of(1, rows=90)]
 
     def member(key):
         own, options = data[key % 2], {"dtype": dtype, "device": device}
-        return Member(kind(5, 3, config, q_max=own.q_max, seed=key % 100, **options), own, key)
+        return Member(FastCQL(5, 3, config, q_max=own.q_max, seed=key % 100, **options), own, key)
 
     return [member(key) for key in keys]
 
 
 def update_alone(member, updates):
     """The agent's losses, updated by itself with its data set's minibatches and the noise that its key names."""
-    losses = []
+    losses, device = [], member.agent.log_alpha.device
     for _ in range(updates):
-        number = torch.tensor([member.agent.updates])
-        noise = device_noise(philox.keys([member.key], CPU), number, BATCH, 3, 3)
-        batch = (torch.as_tensor(value).double() for value in member.data.draw(BATCH))
+        number = torch.tensor([member.agent.updates], device=device)
+        noise = device_noise(philox.keys([member.key], device), number, BATCH, 3, 3)
+        batch = (value.double() for value in devices.put(device, *member.data.draw(BATCH)))
         losses.append(member.agent.update(Transitions(*batch), Noise(*(value[0].double() for value in noise))))
     return losses
 
 
+@pytest.mark.device
 def test_a_column_is_its_runs_one_by_one():
     together = members()
     run = Column(together, BATCH)
@@ -95,6 +96,7 @@ def test_the_generators_of_minibatches_stand_where_a_run_alone_leaves_them():
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.device
 def test_a_run_does_not_depend_on_its_neighbours():
     four, one = members(), members(keys=(13,))
     runs = Column(four, BATCH), Column(one, BATCH)
@@ -105,6 +107,7 @@ def test_a_run_does_not_depend_on_its_neighbours():
     assert largest_difference(four[2].agent, one[0].agent, "weights") < 1e-12
 
 
+@pytest.mark.device
 def test_a_resumed_column_is_one_that_never_stopped():
     through, first = members(dtype=torch.float32), members(dtype=torch.float32)
     whole, half = Column(through, BATCH), Column(first, BATCH)
@@ -134,11 +137,13 @@ def test_a_column_stays_on_the_device_and_asks_for_no_number():
             run.update()
 
 
+@pytest.mark.device
 def test_noise_is_that_of_the_key_and_the_update():
-    widths = BATCH, 3, 3
-    both = device_noise(philox.keys([3, 4], CPU), torch.tensor([9]), *widths)
-    alone = device_noise(philox.keys([4], CPU), torch.tensor([9]), *widths)
-    later = device_noise(philox.keys([4], CPU), torch.tensor([10]), *widths)
+    def drawn(keys, update):
+        device = devices.chosen()
+        return device_noise(philox.keys(keys, device), torch.tensor([update], device=device), BATCH, 3, 3)
+
+    both, alone, later = drawn([3, 4], 9), drawn([4], 9), drawn([4], 10)
     for pair, one, other in zip(both, alone, later, strict=True):
         assert torch.equal(pair[1], one[0]) and not torch.equal(one, other) and not torch.equal(pair[0], one[0])
     assert [tuple(value.shape[1:]) for value in both] == [(16, 3), (16, 3), (16, 3, 3), (16, 3, 3), (16, 3, 3)]

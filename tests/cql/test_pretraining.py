@@ -12,6 +12,7 @@ from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.generators.mdp import MDPConfig
 from synthlib.kernels.twins import best
+from synthlib.machine.devices import chosen
 from tests.common import golden
 
 GOLDEN = golden("cql_pretrain")
@@ -45,16 +46,17 @@ def golden_config(case):
     )
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ["h32_s10", "h64_s100"])
 def test_golden_losses_and_weights(case, kind):
-    training = kind(golden_config(case))
+    training = kind(golden_config(case), device=chosen())
     # The archive seeded its rows with the seed of the weights. Our default follows the development code instead, whose
     # stream starts at 0 and after the tables (faithfulness 5.4), so the rows are handed in here.
     for update, rows in enumerate(GOLDEN[f"{case}/indices"]):
         batch = training.batch(rows)
         for found, name in zip(batch, ("observations", "actions", "next_observations"), strict=True):
-            np.testing.assert_array_equal(found, GOLDEN[f"{case}/batch/{name}"][update])
+            np.testing.assert_array_equal(found.cpu(), GOLDEN[f"{case}/batch/{name}"][update])
         np.testing.assert_allclose(training.update(*batch), GOLDEN[f"{case}/losses"][update], rtol=2e-5)
         if update + 1 in (1, 5):
             for q, weights in training.critics().items():

@@ -4,23 +4,28 @@ import torch
 
 from synthlib.dt.dropout import draw_dropouts
 from synthlib.dt.model import DecisionTransformer, baseline_config, load_backbone, pretrained_config
+from synthlib.machine.devices import chosen, put
 from tests.common import DT_CASES, DT_GOLDEN, SMALL_DT, golden_inputs, golden_model, golden_weights
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("case", DT_CASES)
 def test_forward_equals_the_reference(case):
-    inputs = golden_inputs()
+    inputs = put(chosen(), *golden_inputs())
     real = inputs[-1] > 0
     assert not real.all(), "the golden batch must contain padding"
     with torch.no_grad():
-        got = golden_model(case)(*inputs)
+        got = golden_model(case).to(chosen())(*inputs)
+    real = real.cpu()
     for name, ours in (
         ("action_preds", got.action),
         ("state_preds", got.observation),
         ("return_preds", got.return_to_go),
     ):
-        np.testing.assert_allclose(ours[real], DT_GOLDEN[f"{case}/{name}"][real], atol=2e-6, rtol=2e-6, err_msg=name)
-    np.testing.assert_allclose(got.embeddings, DT_GOLDEN[f"{case}/embed_ln_output"], atol=2e-6)
+        np.testing.assert_allclose(
+            ours.cpu()[real], DT_GOLDEN[f"{case}/{name}"][real], atol=2e-6, rtol=2e-6, err_msg=name
+        )
+    np.testing.assert_allclose(got.embeddings.cpu(), DT_GOLDEN[f"{case}/embed_ln_output"], atol=2e-6)
 
 
 def test_padding_and_the_future_change_nothing():

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from synthlib.kernels.philox import Keys, keys, normal, philox, unit, words
-from synthlib.machine.devices import CPU
+from synthlib.machine.devices import CPU, chosen
 
 # Random123, kat_vectors: counter, key, output of Philox-4x32 with ten rounds.
 KNOWN = [
@@ -20,10 +20,11 @@ KNOWN = [
 ]
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_known_answers(counter, key, expected):
-    given = [torch.tensor([[word]]) for word in counter]
-    found = philox(given, Keys(*(torch.tensor([[word]]) for word in key)))
+    given, of = ([torch.tensor([[word]], device=chosen()) for word in words] for words in (counter, key))
+    found = philox(given, Keys(*of))
     assert tuple(int(word) for word in found) == expected
 
 
