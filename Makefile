@@ -4,7 +4,8 @@
 #   WORKERS=n                            processes, default one per processor that may be used
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   DEVICE=cuda                          train on a GPU
-#   STACKED=1                            all seeds of an arm and data set as one computation: for a GPU
+#   STACKED=1                            runs of one shape as one computation: for a GPU
+#   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
 #   TORCH=cpu|cu126|cu130                the build of PyTorch; default: what this machine's GPU driver can use
@@ -29,6 +30,8 @@ quoted = '$(subst ','\'',$(value $(1)))'
 # Where networks are trained: cpu, or cuda, cuda:1, ... for a GPU. Commands and their workers read it from here.
 DEVICE ?= cpu
 export SYNTHLIB_DEVICE := $(DEVICE)
+TF32 ?=
+export SYNTHLIB_TF32 := $(TF32)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -70,7 +73,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
-	@echo "         DEVICE=cpu|cuda  STACKED=1 (all seeds as one computation)  ARMS=\"DT;DT+Synthetic\" (run-...)"
+	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
 install: $(VENV)/installed
 

@@ -34,8 +34,18 @@ def chosen() -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """The name of the GPU, or "cpu"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    """The name of the GPU, with its precision where that is reduced, or "cpu"."""
+    if device.type != "cuda":
+        return device.type
+    return torch.cuda.get_device_name(device) + (", TF32" if reduced_precision() else "")
+
+
+def reduced_precision() -> bool:
+    """Whether matrix products on a GPU may round their inputs to TF32, 10 bits of mantissa (``TF32=1`` of the Makefile).
+
+    Float32 is the default. A record whose device says TF32 was made with it.
+    """
+    return os.environ.get("SYNTHLIB_TF32") == "1"
 
 
 def describe_build() -> str:

@@ -105,3 +105,11 @@ def test_a_table_is_made_on_a_gpu(table, monkeypatch, capsys, outputs):
     monkeypatch.setenv("SYNTHLIB_DEVICE", "cuda")
     assert main(["run", table, "--preset", "smoke"]) == 0
     assert main(["show", table, "--preset", "smoke"]) == 0
+
+
+def test_reduced_precision_is_asked_for_by_name_and_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    assert devices.describe(torch.device("cuda")) == "a card"
+    monkeypatch.setenv("SYNTHLIB_TF32", "1")
+    assert devices.describe(torch.device("cuda")) == "a card, TF32"
+    assert devices.describe(devices.CPU) == "cpu"
