@@ -41,7 +41,7 @@ def describe(device: torch.device) -> str:
 
 
 def reduced_precision() -> bool:
-    """Whether matrix products on a GPU may round their inputs to TF32, 10 bits of mantissa (``TF32=1`` of the Makefile).
+    """Whether matrix products on a GPU may round to TF32, 10 bits of mantissa (``TF32=1`` of the Makefile).
 
     Float32 is the default. A record whose device says TF32 was made with it.
     """

@@ -9,11 +9,11 @@ import torch
 from scipy import stats
 
 from synthlib.cql import column
-from synthlib.cql.agent import CQLConfig
-from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.batches import Noise
 from synthlib.cql.column import Column, Member, device_noise
 from synthlib.kernels import philox
+from synthlib.kernels.twins import best
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU
 from synthlib.offline.datasets import CQLData, Transitions
@@ -42,14 +42,14 @@ def data_of(seed, rows=60):
     )
 
 
-def members(keys=(11, 2**63 + 12, 13, 14), dtype=torch.float64, device=None):
+def members(keys=(11, 2**63 + 12, 13, 14), dtype=torch.float64, device=None, hidden=(24, 40)):
     """Two seeds on each of two data sets, whose caps of safe-Q differ."""
-    config = CQLConfig(hidden=(24, 40), temperature=0.5, target_rate=0.05)
+    config = CQLConfig(hidden=hidden, temperature=0.5, target_rate=0.05)
     device, data = device or devices.chosen(), [data_of(0), data_of(1, rows=90)]
 
     def member(key):
         own, options = data[key % 2], {"dtype": dtype, "device": device}
-        return Member(FastCQL(5, 3, config, q_max=own.q_max, seed=key % 100, **options), own, key)
+        return Member(best(CQL, config)(5, 3, config, q_max=own.q_max, seed=key % 100, **options), own, key)
 
     return [member(key) for key in keys]
 
@@ -130,8 +130,9 @@ def test_a_resumed_column_is_one_that_never_stopped():
             assert largest_difference(one.agent, other.agent, part) == 0.0, part
 
 
-def test_a_column_stays_on_the_device_and_asks_for_no_number():
-    run = Column(members(dtype=torch.float32, device=META), BATCH)
+@pytest.mark.parametrize("hidden", [(24, 40), (24, 24, 24)])
+def test_a_column_stays_on_the_device_and_asks_for_no_number(hidden):
+    run = Column(members(dtype=torch.float32, device=META, hidden=hidden), BATCH)
     with OnePlace():
         for _ in range(3):
             run.update()
