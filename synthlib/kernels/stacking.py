@@ -72,7 +72,7 @@ def stacked_optimiser(
 
 def _stack_moments(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """The Adam state of a stacked parameter; the moments of ``states`` become views of it, and share its step count."""
-    # The count is copied: the weights of FastCQL share one count, and each stacked parameter would increase it. The fused
+    # The count is copied: FastCQL's weights share one count, and each stacked parameter would increase it. The fused
     # kernel reads it beside the moments; torch's own Adam kept it on the processor.
     together = {"step": states[0]["step"].clone().to(states[0]["exp_avg"].device)}
     for name in ("exp_avg", "exp_avg_sq"):
