@@ -20,12 +20,13 @@ from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.column_runs import ColumnOfRuns
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.cql.stacked import StackedCQL
 from synthlib.cql.weight_controls import WeightControl, changed
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
 from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
-from synthlib.machine.devices import chosen, put
+from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluated
@@ -97,8 +98,9 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
 
 def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
     """The training of a "critic_pretraining" job before its first update; ``store`` is not used."""
-    config = _pretraining_config(job.config)
-    return best(CriticPretraining, config)(config, transitions=_mdp_data(config.mdp), device=chosen())
+    config, device = _pretraining_config(job.config), chosen()
+    kind = best(CriticPretraining, config) if device == CPU else ResidentCriticPretraining
+    return kind(config, transitions=_mdp_data(config.mdp), device=device)
 
 
 def _pretraining_config(config: dict[str, Any]) -> CriticPretrainingConfig:

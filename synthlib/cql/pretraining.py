@@ -145,7 +145,7 @@ class CriticPretraining:
         self.batches.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": state["batches"]["pos"]}})
         self.updates = state["updates"]
         self.losses = [dict(row) for row in state["losses"]]
-        self._block = state["block"].to(self.device, copy=True)
+        self._block.copy_(state["block"])
 
     def _weights(self) -> dict[str, torch.Tensor]:
         critics = (("q1", self.q1), ("q2", self.q2))

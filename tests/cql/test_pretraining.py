@@ -10,6 +10,7 @@ from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.networks import QNetwork, initial_weights
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
+from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.generators.mdp import MDPConfig
 from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
@@ -26,7 +27,8 @@ NAMES = {
     "W_next_obs": "prediction_head.weight",
     "b_next_obs": "prediction_head.bias",
 }
-KINDS = (FastCriticPretraining, CriticPretraining)
+KINDS = (FastCriticPretraining, ResidentCriticPretraining, CriticPretraining)
+PAIRS = [(kind, CriticPretraining) for kind in KINDS[:2]]
 SMALL = CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=10, length=50), batch_size=16, hidden=(32, 32))
 
 
@@ -66,19 +68,21 @@ def test_golden_losses_and_weights(case, kind):
 
 
 def test_fast_and_readable_are_equal_in_float64_over_200_updates():
-    fast, readable = (kind(SMALL, dtype=torch.float64) for kind in KINDS)
-    for training in (fast, readable):
+    *others, readable = (kind(SMALL, dtype=torch.float64) for kind in KINDS)
+    readable.run(200)
+    for training in others:
         training.run(200)
-    assert fast.losses[0]["qf1_loss"] == pytest.approx(readable.losses[0]["qf1_loss"], abs=1e-10)
-    for q, weights in readable.critics().items():
-        for name, weight in weights.items():
-            torch.testing.assert_close(fast.critics()[q][name], weight, rtol=0, atol=1e-10)
+        assert training.losses[0]["qf1_loss"] == pytest.approx(readable.losses[0]["qf1_loss"], abs=1e-10)
+        for q, weights in readable.critics().items():
+            for name, weight in weights.items():
+                torch.testing.assert_close(training.critics()[q][name], weight, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("versions", PAIRS)
 @pytest.mark.parametrize("kind", ["mdp", "iid", "identity", "mapping"])
-def test_fast_and_readable_agree(kind):
+def test_fast_and_readable_agree(kind, versions):
     config = replace(SMALL, mdp=replace(SMALL.mdp, kind=kind))
-    fast, readable = (version(config) for version in KINDS)
+    fast, readable = (version(config) for version in versions)
     for training in (fast, readable):
         training.run(200)
     for q, weights in readable.critics().items():
@@ -175,14 +179,14 @@ def test_a_loss_that_is_not_finite_is_reported(monkeypatch):
 def test_other_depths_are_trained_as_well(hidden):
     config = replace(SMALL, hidden=hidden)
     assert best(CriticPretraining, config) is FastCriticPretraining
-    fast, readable = (kind(config, dtype=torch.float64) for kind in KINDS)
+    fast, readable = (kind(config, dtype=torch.float64) for kind in PAIRS[0])
     for training in (fast, readable):
         training.run(20)
     for name, weight in readable.critics()["q2"].items():
         torch.testing.assert_close(fast.critics()["q2"][name], weight, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kinds", [KINDS, KINDS[::-1]])
+@pytest.mark.parametrize("kinds", [*PAIRS, *(pair[::-1] for pair in PAIRS)])
 def test_either_version_goes_on_from_the_others_state(kinds):
     first, second = (kind(SMALL, dtype=torch.float64) for kind in kinds)
     first.run(5)
