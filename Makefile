@@ -5,6 +5,7 @@
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
+#   HOURS=2                              run-...: save and end after so many hours
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
@@ -15,6 +16,7 @@ DATA ?= replica
 WORKERS ?= 0
 ARMS ?=
 STACKED ?=
+HOURS ?=
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
@@ -73,7 +75,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
-	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  ARMS=\"DT;DT+Synthetic\" (run-...)"
+	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
 install: $(VENV)/installed
 
@@ -107,7 +109,7 @@ plan-%: $(VENV)/installed
 	@$(SYNTHLIB) plan $* $(SOURCES)
 
 run-%: $(VENV)/installed
-	@$(SYNTHLIB) run $* $(OPTIONS) --arms $(call quoted,ARMS) $(if $(STACKED),--stacked)
+	@$(SYNTHLIB) run $* $(OPTIONS) --arms $(call quoted,ARMS) $(if $(STACKED),--stacked) --hours $(call quoted,HOURS)
 
 show-%: $(VENV)/installed
 	@$(SYNTHLIB) show $* $(SOURCES)

@@ -1,6 +1,7 @@
 """The commands behind the Makefile: ``synthlib COMMAND``, or ``python -m synthlib COMMAND``."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from synthlib.study.params import Artefact, ParameterError, artefact_names, can_
 
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns
+    from synthlib.study.engine import RunOptions
 
 START, DATA = "00_start_here.ipynb", "01_datasets.ipynb"
 _OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish")
@@ -80,9 +82,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
         if name in ("run", "reproduce"):
-            command.add_argument("--stacked", action="store_true", help="all seeds as one computation: for a GPU")
+            command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
+            command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
         if name in (*_OF_A_TABLE, "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
@@ -142,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in _names(options):
         runs.prepare(name)
         print(runs.plan(name))
-        runs.train(name, _shard(options.shard), _arms(options.arms), options.stacked)
+        runs.train(name, _arms(options.arms), _run_options(options))
     return 0
 
 
@@ -158,7 +161,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         notebook = artefact.notebook
         folder = runs.folder(name)
         print(runs.plan(name))
-        runs.train(name, _shard(options.shard), stacked=options.stacked)
+        runs.train(name, options=_run_options(options))
         if notebook not in executed:
             page = run_notebook(NOTEBOOKS / notebook, folder, _parameters(options)).with_suffix(".html")
             executed.add(notebook)
@@ -352,6 +355,19 @@ def _absolute(path: str) -> str:
 
 def _arms(text: str) -> tuple[str, ...]:
     return tuple(arm.strip() for arm in text.split(";") if arm.strip())
+
+
+def _run_options(options: argparse.Namespace) -> "RunOptions":
+    from synthlib.study.engine import RunOptions
+
+    return RunOptions(_shard(options.shard), options.stacked, getattr(options, "hours", math.inf))
+
+
+def _hours(text: str) -> float:
+    hours = float(text or "inf")
+    if not hours > 0:
+        raise argparse.ArgumentTypeError(f"must be more than 0 hours, not {text}")
+    return hours
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from synthlib.cql import cost, flops
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
-from synthlib.cql.column_runs import ColumnOfRuns
+from synthlib.cql.column_runs import NOISE, ColumnOfRuns
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.cql.stacked import StackedCQL
@@ -235,6 +235,10 @@ def _together(runs: Sequence[FineTuning]) -> Group:
     return Stacked(runs, StackedCQL([run.agent for run in runs]))
 
 
+def _facts_together() -> dict[str, str]:
+    return {} if chosen() == CPU else {"noise": NOISE}
+
+
 def _alike(job: Job) -> dict[str, Any]:
     """Widths and settings. Data sets, arms and seeds may differ."""
     widths = DIMENSIONS[environment_of(job.config["dataset"]["name"])]
@@ -260,6 +264,7 @@ TRAININGS = (
         operations=flops.finetuning,
         seconds=cost.finetuning_seconds,
         together=_together,
+        facts_together=_facts_together,
         alike=_alike,
         bench_line="cql-3",
     ),

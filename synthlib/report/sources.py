@@ -39,6 +39,7 @@ from synthlib.report.report import Report, Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe
+from synthlib.study.engine import ALL, RunOptions
 from synthlib.study.figures import find_artefact
 from synthlib.study.params import (
     Artefact,
@@ -85,14 +86,12 @@ class OwnRuns:
         """What artefact ``name`` needs, has and lacks: a text to print."""
         return PlanSummary(self._plan(name), self.workers)
 
-    def train(
-        self, name: str, shard: tuple[int, int] = (0, 1), arms: tuple[str, ...] = (), stacked: bool = False
-    ) -> None:
+    def train(self, name: str, arms: tuple[str, ...] = (), options: RunOptions = ALL) -> None:
         """Train what is missing, of ``arms`` only if any are named.
 
         :func:`synthlib.study.engine.run_jobs` says how, and which errors are raised.
         """
-        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, shard, stacked)
+        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, options)
 
     def report(self, name: str) -> Report:
         """The :class:`~synthlib.report.report.Report` of the finished runs.
@@ -148,9 +147,7 @@ class AuthorsRuns:
         runs = len(chosen[["arm", "dataset", "seed"]].drop_duplicates())
         return f"{name}: {artefact.title}\n  the authors' logs: {runs} runs, nothing to train"
 
-    def train(
-        self, name: str, shard: tuple[int, int] = (0, 1), arms: tuple[str, ...] = (), stacked: bool = False
-    ) -> None:
+    def train(self, name: str, arms: tuple[str, ...] = (), options: RunOptions = ALL) -> None:
         """Nothing to do: these runs are finished."""
 
     def report(self, name: str) -> Report:

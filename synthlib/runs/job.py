@@ -131,6 +131,8 @@ class Training:
     """Returns the expected seconds from the start on this machine, with one process and full-length evaluations."""
     together: "GroupOf | None" = None
     """Makes the group that trains several runs as one computation; None: one after the other."""
+    facts_together: Callable[[], dict[str, str]] = dict
+    """Returns what the record of a run says of its training when it was trained together with others."""
     alike: Callable[[Job], Any] = all_but_the_seed
     """Returns what must be equal (as JSON) for runs to be trained together; their lengths must be too."""
     weights: Callable[[Any], dict[str, Any]] | None = None

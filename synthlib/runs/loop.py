@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 60
 
 
+class OutOfTime(BaseException):
+    """Raised by a report when a command's time is over: the training is saved and ends. Not an error."""
+
+
 def train(training: Training, sessions: Sequence["Session"], store: "Store", report: Report) -> None:
     """Train the jobs of ``sessions``, all of the kind of ``training``, to their full length.
 
@@ -74,7 +78,12 @@ def pretrain(
             training.load_state_dict(saved["training"])
             session.stopwatch.restart()  # what was trained again is no part of the saved updates' time
         while training.updates < stop:
-            training.run(min(training.updates + stride, stop), report)
+            try:
+                training.run(min(training.updates + stride, stop), report)
+            except OutOfTime:
+                if longest < training.updates:
+                    save()
+                raise
             if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
                 save()
                 last_save = time.monotonic()
@@ -112,19 +121,23 @@ def _train_group(group: Group, sessions: Sequence["Session"], report: Report | N
         for run, session in zip(group.runs, sessions, strict=True):
             session.save(run.state(), run.updates, run.evaluations, run.losses)
 
-    while updates < until:
-        group.update()
-        updates += 1
-        evaluated = updates % every == 0
-        if evaluated:
-            group.settle()
-            with contextlib.ExitStack() as timed:
-                for session in sessions:
-                    timed.enter_context(session.stopwatch.evaluating())
-                group.evaluate()
-        if (evaluated and not group.evaluates_beside) or time.monotonic() - last_save > CHECKPOINT_SECONDS:
-            save()
-            last_save = time.monotonic()
-        if report is not None and updates % 10 == 0:
-            report(updates)
+    try:
+        while updates < until:
+            group.update()
+            updates += 1
+            evaluated = updates % every == 0
+            if evaluated:
+                group.settle()
+                with contextlib.ExitStack() as timed:
+                    for session in sessions:
+                        timed.enter_context(session.stopwatch.evaluating())
+                    group.evaluate()
+            if (evaluated and not group.evaluates_beside) or time.monotonic() - last_save > CHECKPOINT_SECONDS:
+                save()
+                last_save = time.monotonic()
+            if report is not None and updates % 10 == 0:
+                report(updates)
+    except OutOfTime:
+        save()
+        raise
     save()

@@ -148,13 +148,13 @@ class Session:
         self._claim.release()
 
     @contextlib.contextmanager
-    def recording_failure(self) -> "Iterator[Session]":
+    def recording_failure(self, facts: Mapping[str, str] | None = None) -> "Iterator[Session]":
         """A context: write FAILED.json when the body raises, remove an older one otherwise. Always release the lock.
 
-        Before the body runs, this machine is added to environment.json.
+        Before the body runs, this machine is added to environment.json, with ``facts`` on how the training is made.
         """
         try:
-            _note_where(self.folder, self._claim)
+            _note_where(self.folder, self._claim, facts or {})
             yield self
             with self._claim.held():
                 (self.folder / "FAILED.json").unlink(missing_ok=True)
@@ -171,10 +171,14 @@ class Session:
             self.release()
 
 
-def _note_where(folder: Path, claim: Claim) -> None:
-    """Add this machine and its versions to the folder's environment.json, unless they are there already."""
-    first, here = read_or_say(folder / "environment.json"), describe_environment()
-    together = with_place(first, here) if isinstance(first, dict) else here
+def _note_where(folder: Path, claim: Claim, facts: Mapping[str, str]) -> None:
+    """Add this machine, its versions and ``facts`` to the folder's environment.json, unless they are there already.
+
+    What the file says of a training of which nothing is saved yet does not count.
+    """
+    first, here = read_or_say(folder / "environment.json"), {**describe_environment(), **facts}
+    begun = isinstance(first, dict) and read_progress(folder) is not None
+    together = with_place(first, here) if begun else here
     if together != first:
         write_json(folder / "environment.json", together, claim.held)
 

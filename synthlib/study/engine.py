@@ -6,12 +6,14 @@ are done. So workers on other machines that share the disk can join with the sam
 
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -50,25 +52,38 @@ class JobsFailed(Failed):
     """Some trainings did not finish. The message lists them with their error and the file of the traceback."""
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """Which part of some jobs to train, and how."""
+
+    shard: tuple[int, int] = (0, 1)
+    """(i, n): part i (from 0) of n parts of the fine-tuning runs, and all pre-trainings; for want of a queue."""
+    stacked: bool = False
+    """Train fine-tuning runs that are alike as one computation: for a GPU."""
+    hours: float = math.inf
+    """Save and end after so many hours, whatever is done by then."""
+
+
+ALL = RunOptions()
+
+
 def run_jobs(
     jobs: Sequence[Job],
     store: Store,
     workers: int,
     seconds: dict[str, float] | None = None,
-    shard: tuple[int, int] = (0, 1),
-    stacked: bool = False,
+    options: RunOptions = ALL,
 ) -> None:
-    """Train every job that is not done, with a progress bar; return when all are done.
+    """Train every job that is not done, with a progress bar; return when all are done, or when the time is over.
 
     In ``jobs``, each job comes after the jobs that it requires. ``seconds`` maps a job's key to its expected duration,
-    which is its weight in the progress bar. ``shard`` (i, n) trains part i (from 0) of n parts of the fine-tuning runs,
-    and all pre-trainings: for clusters without a queue. ``stacked`` trains fine-tuning runs that are alike as one
-    computation: for a GPU.
+    which is its weight in the progress bar.
 
     Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
     cases every training keeps its last checkpoint.
     """
-    index, count = shard
+    (index, count), began = options.shard, time.time()
+    deadline = began + 3600 * options.hours
     ours = [job for place, job in enumerate(jobs) if training(job).is_pretraining or place % count == index]
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
@@ -84,7 +99,8 @@ def run_jobs(
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
     ) as bar:
         reached = dict(done_before)
-        with Workers(_work, (wanted, store, time.time(), stacked), min(workers, len(wanted)), daemon=not stacked) as team:
+        arguments, alone = (wanted, store, began, deadline, options.stacked), not options.stacked
+        with Workers(_work, arguments, min(workers, len(wanted)), daemon=alone) as team:
             waiting = Waiting(wanted, store, team.pids)
             words = {job.key: job for job in wanted}
             while team.go_on():
@@ -92,6 +108,11 @@ def run_jobs(
                 if line := team.look(lambda key: describe(words[key])):
                     bar.write(line, file=sys.stderr)
     killed = [code for code in team.exit_codes if code < 0 and code != -signal.SIGTERM]
+    if time.time() > deadline and not (killed or team.hanging or any(map(store.failure, wanted))):
+        done = sum(map(store.is_done, wanted))
+        counted = f"{done} of {len(wanted)} trainings are done, the others are saved"
+        print(f"The time is over: {counted}. Run it again to go on.")
+        return
     _raise_if_unfinished(wanted, store, killed, len(team.hanging))
 
 
@@ -150,11 +171,13 @@ def _may_pass(error: str) -> bool:
     return error.partition(":")[0] in _PASSING or "allocate memory" in error
 
 
-def _work(jobs: Sequence[Job], store: Store, started: float, stacked: bool, reports: Connection) -> None:
+def _work(
+    jobs: Sequence[Job], store: Store, started: float, deadline: float, stacked: bool, reports: Connection
+) -> None:
     """A worker: train one job of ``jobs`` after the other, until none is left that this process can train.
 
     A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
-    again, and the jobs that require it are left out.
+    again, and the jobs that require it are left out. After ``deadline`` nothing is trained any more.
     """
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent process terminates this one
@@ -163,11 +186,11 @@ def _work(jobs: Sequence[Job], store: Store, started: float, stacked: bool, repo
     while True:
         left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
         left = [job for job in left if not any(_is_lost(one, started, tried, store) for one in job.requires)]
-        if not left:
+        if not left or time.time() > deadline:
             return
         ready = [job for job in left if all(map(store.is_done, job.requires))]
         stacks = _stacks(ready, store) if stacked else [[job] for job in ready]
-        if not any(_train(stack, store, reports, tried) for stack in stacks):
+        if not any(_train(stack, store, reports, tried, deadline) for stack in stacks):
             _tell(reports, IDLE)
             time.sleep(_WAIT_SECONDS)
 
@@ -182,7 +205,7 @@ def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
     return list(stacks.values())
 
 
-def _train(jobs: Sequence[Job], store: Store, reports: Connection, tried: set[str]) -> bool:
+def _train(jobs: Sequence[Job], store: Store, reports: Connection, tried: set[str], deadline: float = math.inf) -> bool:
     """Train the jobs that no other process has locked, as one computation. False when all of them are locked."""
     sessions = list(filter(None, map(store.open, jobs)))
     left = [session for session in sessions if not store.is_done(session.job)]
@@ -197,15 +220,20 @@ def _train(jobs: Sequence[Job], store: Store, reports: Connection, tried: set[st
     def report(updates: int) -> None:
         for job in ours:
             _tell(reports, (job.key, updates / job.updates if job.updates else 1.0))
+        if time.time() > deadline and updates < ours[0].updates:
+            raise loop.OutOfTime
 
+    facts = training(ours[0]).facts_together() if len(ours) > 1 else {}
     try:
         with contextlib.ExitStack() as failures:
             for session in left:
-                failures.enter_context(session.recording_failure())
+                failures.enter_context(session.recording_failure(facts))
             loop.train(training(ours[0]), left, store, report)
         report(ours[0].updates)
     except ClaimLost as lost:
         print(lost)
+    except loop.OutOfTime:
+        pass
     except Exception:  # it is in FAILED.json; the parent process lists it, and the other jobs continue
         if not any(map(store.failure, ours)):  # a full disk: FAILED.json could not be written
             traceback.print_exc()

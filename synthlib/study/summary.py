@@ -11,7 +11,7 @@ from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe
 from synthlib.study.cost import seconds_of
-from synthlib.study.engine import run_jobs
+from synthlib.study.engine import ALL, RunOptions, run_jobs
 from synthlib.study.params import artefacts_of, left_out
 from synthlib.study.plan import Plan, make_plan
 
@@ -67,10 +67,10 @@ class PlanSummary:
     __repr__ = __str__
 
 
-def run_plan(plan: Plan, workers: int, shard: tuple[int, int] = (0, 1), stacked: bool = False) -> None:
+def run_plan(plan: Plan, workers: int, options: RunOptions = ALL) -> None:
     """Load every data set that the plan needs once, then train the jobs that are not done.
 
-    ``workers``, ``shard`` and ``stacked`` are arguments of :func:`synthlib.study.engine.run_jobs`. Raises the errors of
+    ``workers`` and ``options`` are arguments of :func:`synthlib.study.engine.run_jobs`. Raises the errors of
     this function, and before any training the errors of :func:`synthlib.offline.identity.check_data`.
     """
     outputs().mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def run_plan(plan: Plan, workers: int, shard: tuple[int, int] = (0, 1), stacked:
     assert plan.source is not None, "a plan without data can only be counted"
     check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
     jobs = plan.jobs()
-    run_jobs(jobs, store, workers, seconds_of(jobs), shard, stacked)
+    run_jobs(jobs, store, workers, seconds_of(jobs), options)
 
 
 def _count_by_status(jobs: Sequence[Job], store: Store) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ from synthlib.machine.download import DownloadError
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.identity import DataChangedError
 from synthlib.runs.store import Store
-from synthlib.study.engine import JobsFailed, _is_lost, _raise_if_unfinished, _stacks, run_jobs
+from synthlib.study.engine import JobsFailed, RunOptions, _is_lost, _raise_if_unfinished, _stacks, run_jobs
 from synthlib.study.plan import distinct_jobs, make_plan
 
 SETTINGS = {
@@ -103,7 +103,7 @@ def test_stacked_seeds_are_the_separate_runs_and_each_keeps_its_own_record(algor
     wanted = make_plan(table, "smoke", "replica", arms).jobs()
     alone, together = Store(outputs / "alone"), Store(outputs / "together")
     run_jobs(wanted, alone, workers=1)
-    run_jobs(wanted, together, workers=1, stacked=True)
+    run_jobs(wanted, together, workers=1, options=RunOptions(stacked=True))
     assert sum(job.kind == algorithm for job in wanted) == 4
     for job in wanted:
         assert together.is_done(job)
@@ -160,11 +160,11 @@ def test_only_equally_far_runs_are_stacked(random_hopper_data, outputs):
     store = Store(outputs / "store")
     wanted = make_plan("table6", "smoke", random_hopper_data, ("CQL", "S=10")).jobs()
     runs = [job for job in wanted if job.kind == "cql"]
-    assert [len(stack) for stack in _stacks(runs, store)] == [2, 2]
+    assert [len(stack) for stack in _stacks(runs, store)] == [4], "arms of one shape are alike"
     session = store.open(runs[0])
     session.save({}, updates=5)
     session.release()
-    assert sorted(len(stack) for stack in _stacks(runs, store)) == [1, 1, 2]
+    assert sorted(len(stack) for stack in _stacks(runs, store)) == [1, 3]
 
 
 @pytest.mark.slow
@@ -174,7 +174,17 @@ def test_shards_divide_the_fine_tunings(random_hopper_data, outputs):
         for seed in range(4)
     )
     store = Store(outputs / "store")
-    run_jobs(wanted, store, workers=1, shard=(0, 2))
+    run_jobs(wanted, store, workers=1, options=RunOptions(shard=(0, 2)))
     assert [store.is_done(job) for job in wanted] == [True, False, True, False]
-    run_jobs(wanted, store, workers=1, shard=(1, 2))
+    run_jobs(wanted, store, workers=1, options=RunOptions(shard=(1, 2)))
     assert all(store.is_done(job) for job in wanted)
+
+
+def test_a_command_whose_time_is_over_saves_and_says_what_is_done(random_hopper_data, outputs, capsys):
+    settings = SETTINGS | {"updates": 100_000, "evaluate_every": 25_000}
+    job = finetuning_job({"pretraining": "none"}, "hopper-medium", 42, settings, random_hopper_data)
+    store = Store(outputs / "store")
+    run_jobs([job], store, workers=1, options=RunOptions(hours=20 / 3600))
+    assert "The time is over: 0 of 1 trainings are done, the others are saved." in capsys.readouterr().out
+    assert 0 < store.updates_done(job) < job.updates and store.failure(job) is None
+    assert store.status(job) == "started"

@@ -8,7 +8,7 @@ from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import ALGORITHMS, algorithm, training
-from synthlib.study.engine import run_jobs
+from synthlib.study.engine import RunOptions, run_jobs
 from synthlib.study.params import ParameterError, load_artefact
 from synthlib.study.plan import make_plan
 from tests.study import behaviour_cloning
@@ -56,7 +56,7 @@ def test_seeds_of_an_algorithm_without_batched_updates_are_stacked_one_by_one(ow
     jobs = make_plan(own_table, "smoke", random_hopper_data).jobs()
     alone, together = Store(outputs / "alone"), Store(outputs / "together")
     run_jobs(jobs, alone, workers=1)
-    run_jobs(jobs, together, workers=1, stacked=True)
+    run_jobs(jobs, together, workers=1, options=RunOptions(stacked=True))
     for job in jobs:
         pd.testing.assert_frame_equal(alone.losses(job), together.losses(job))
         pd.testing.assert_frame_equal(alone.evaluations(job), together.evaluations(job))
