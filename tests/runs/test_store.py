@@ -150,3 +150,15 @@ def test_the_record_holds_the_full_configuration(tmp_path):
     folder = store.folder(job(ratio=0.5))
     assert json.loads((folder / "config.json").read_text()) == {"kind": "cql", "seed": 1, "ratio": 0.5}
     assert json.loads((folder / "environment.json").read_text())["torch"].startswith("2.13.0")
+
+
+def test_the_record_says_how_a_training_was_made(tmp_path):
+    runs = Store(tmp_path / "store", tmp_path / "records")
+    there = runs.folder(job()) / "environment.json"
+    for updates, facts in ((10, {"noise": "of the device"}), (20, {"noise": "of the device"}), (30, {})):
+        session = runs.open(job(30))
+        with session.recording_failure(facts):
+            session.save({}, updates)
+        written = json.loads(there.read_text())
+        assert written["noise"] == "of the device" and ("continued" in written) == (updates == 30)
+    assert "noise" not in written["continued"][0]
