@@ -1,4 +1,5 @@
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -61,3 +62,16 @@ def outputs(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own: 2 MB, of which 100 kB are free."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root may mount a small disk, and not in every container")
+    (folder / "ballast").write_bytes(bytes((2 << 20) - 100_000))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

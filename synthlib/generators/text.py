@@ -36,6 +36,10 @@ SEQUENCE_LENGTH = 1024  # tokens
 GPT2_VOCABULARY = 50_257
 # The archive behind Hugging Face's loader, on its author's server; the original archive is gone.
 WIKITEXT_103 = "https://wikitext.smerity.com/wikitext-103-raw-v1.zip"
+# As several independent libraries pin it, for the address of its author's employer and this one alike.
+_WIKITEXT_BYTES = 191_984_949
+_WIKITEXT_SHA256 = "91c00ae287f0d699e18605c84afc9e45c192bc6b7797ff8837e5474655a33794"
+_WIKITEXT_LARGEST = 1 << 30  # bytes of a part, unpacked: the training part has 540 MB
 _WIKITEXT_PARTS = ("wikitext-103-raw/wiki.train.raw", "wikitext-103-raw/wiki.valid.raw")
 _WIKITEXT_ADVICE = (
     "Try again later, set WIKITEXT_103 to the address of another copy, or name a folder of your own text with "
@@ -160,14 +164,27 @@ def _packaged(file: PackagedFile, cache: str | Path) -> Path:
 def _wikitext(cache: str | Path) -> Corpus:
     path = Path(cache) / "text" / "wikitext-103-raw-v1.zip"
     if not path.exists():
-        fetch([os.environ.get("WIKITEXT_103") or WIKITEXT_103], path, _read_wikitext, _WIKITEXT_ADVICE)
+        urls = [os.environ.get("WIKITEXT_103") or WIKITEXT_103]
+        fetch(urls, path, _check_wikitext, _WIKITEXT_ADVICE, size=_WIKITEXT_BYTES)
     return Corpus("WikiText-103", *_read_wikitext(path))
+
+
+def _check_wikitext(path: Path) -> None:
+    """Raise :class:`DownloadError` unless the file is WikiText-103's archive, byte for byte."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != _WIKITEXT_SHA256:
+        known = _WIKITEXT_SHA256[:8]
+        raise DownloadError(f"not WikiText-103's archive of raw text: its SHA-256 is {digest[:8]}..., not {known}...")
 
 
 def _read_wikitext(path: Path) -> list[list[str]]:
     """[training, validation] lines of the archive. Raises :class:`DownloadError` for another or a damaged archive."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for part in _WIKITEXT_PARTS:
+                if (size := archive.getinfo(part).file_size) > _WIKITEXT_LARGEST:
+                    raise DownloadError(f"{part} in {path.name} has {size:,} bytes unpacked, beyond all bounds")
             texts = [archive.read(part).decode("utf-8") for part in _WIKITEXT_PARTS]
     except (zipfile.BadZipFile, zlib.error, KeyError, UnicodeDecodeError) as error:
         raise DownloadError(f"{path.name} is not WikiText-103's archive of raw text: {error}") from error

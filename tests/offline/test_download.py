@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import os
 import re
@@ -7,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from synthlib.machine.download import CHUNK, DownloadError
+from synthlib.machine import download as machine_download
+from synthlib.machine.download import CHUNK, DownloadError, fetch
 from synthlib.offline import download as command
 from synthlib.offline.datasets import load
 from synthlib.offline.download import OFFICIAL, download, mirrors, missing_files, prepare
@@ -52,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def start(self, status, length):
-        self.send_response(status)
+        is_rest = status == 200 and length < len(self.server.content)
+        self.send_response(206 if is_rest else status)
         self.send_header("Content-Length", str(length))
         self.send_header("ETag", self.server.version)
         self.end_headers()
@@ -158,6 +161,66 @@ def test_no_byte_more_than_the_size_is_taken(folder, serve, content):
         download(NAME, folder / FILE, [server.url], **QUICK)
     assert not server.released.is_set(), "the transfer was not stopped"
     assert list(folder.iterdir()) == []
+
+
+def test_without_a_known_size_no_more_is_taken_than_is_allowed(tmp_path, serve, content):
+    def endless(number, handler, body):
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(1000):
+            handler.wfile.write(bytes(CHUNK))
+        handler.server.released.set()
+        return True
+
+    for server, said in ((serve(content, endless), "sends more than"), (serve(bytes(200_000)), "has 200,000 bytes")):
+        with pytest.raises(DownloadError, match=said):
+            fetch([server.url], tmp_path / "file", lambda path: None, "advice", most=100_000, **QUICK)
+        assert not server.released.is_set() and list(tmp_path.iterdir()) == []
+
+
+def test_a_transfer_that_only_drips_ends(folder, serve, content, monkeypatch):
+    monkeypatch.setattr(machine_download, "SLOW_SECONDS", 0.3)
+
+    def drip(number, handler, body):
+        handler.start(200, len(body))
+        with contextlib.suppress(OSError):
+            for place in range(len(body)):
+                handler.wfile.write(body[place : place + 1])
+                handler.wfile.flush()
+                if handler.server.released.wait(0.05):
+                    break
+        return True
+
+    server, began = serve(content, drip), time.monotonic()
+    with pytest.raises(DownloadError, match=r"the server sent less than 1,000 bytes a second \(\d+ bytes came"):
+        download(NAME, folder / FILE, [server.url], **QUICK)
+    assert len(server.requests) == QUICK["tries"] and time.monotonic() - began < 30
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [f"{FILE}.partial", f"{FILE}.partial.version"])
+def test_a_planted_link_is_not_followed(name, folder, serve, content, tmp_path):
+    folder.mkdir()
+    (tmp_path / "precious.txt").write_text("precious")
+    (folder / name).symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(DownloadError, match=r"is a link, and nothing is written through links; remove it"):
+        download(NAME, folder / FILE, [serve(content).url], **QUICK)
+    assert (tmp_path / "precious.txt").read_text() == "precious"
+
+
+def test_a_download_without_a_length_onto_a_full_disk_says_so(small_disk, serve):
+    """Its size is not known before, so the space cannot be compared with it."""
+
+    def without_length(number, handler, body):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(body)
+        return True
+
+    server = serve(bytes(500_000), without_length)
+    with pytest.raises(DownloadError, match=r"no space left for .*file\.partial: .* MB are free on its disk"):
+        fetch([server.url], small_disk / "file", lambda path: None, "advice", **QUICK)
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 
 
 def test_processes_that_want_one_file_fetch_it_once(folder, serve, content, capsys):
