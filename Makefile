@@ -17,6 +17,7 @@ WORKERS ?= 0
 ARMS ?=
 STACKED ?=
 HOURS ?=
+STORE ?=
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
@@ -63,7 +64,7 @@ help:
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
 	@echo "make start              the map: what there is of the paper, page and command, what is trained, what it costs"
-	@echo "make doctor             check the installation"
+	@echo "make doctor             check the installation; STORE=1: verify all trainings and caches, repair what can be"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
 	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
@@ -172,7 +173,7 @@ lab: $(VENV)/installed
 	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
 doctor: $(VENV)/installed
-	@$(SYNTHLIB) doctor $(WHAT)
+	@$(SYNTHLIB) doctor $(WHAT) $(if $(STORE),--store)
 
 test: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2

@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "doctor":
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
+            command.add_argument("--store", action="store_true", help="verify all trainings and caches instead")
         else:
             command.add_argument(
                 "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
@@ -308,9 +309,9 @@ def _check_authors(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from synthlib.doctor import examine
+    from synthlib.doctor import examine, examine_store
 
-    return examine(options.data, options.preset)
+    return examine_store() if options.store else examine(options.data, options.preset)
 
 
 def _open(options: argparse.Namespace) -> "OwnRuns | AuthorsRuns":

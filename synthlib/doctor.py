@@ -23,7 +23,9 @@ from synthlib.offline.download import missing_files, to_be_fetched
 from synthlib.offline.environments import make_environment
 from synthlib.offline.replay_check import physics_findings
 from synthlib.offline.sources import find_files
-from synthlib.paths import NOTEBOOKS, ROOT, outputs
+from synthlib.paths import NOTEBOOKS, ROOT, data_cache, outputs, store_root
+from synthlib.runs.repair import verify
+from synthlib.runs.store import Store
 from synthlib.study.params import load_artefact, load_preset
 from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS
 
@@ -63,6 +65,22 @@ def examine(data: str = "replica", preset: str = "quick") -> int:
         return 1
     print(f"ready: {command}")
     return 0
+
+
+def examine_store() -> int:
+    """Print what is wrong in the store and the caches, and what was done about it. Returns 1 when some is damaged."""
+    store = Store(store_root())
+    print(f"  verifying {store.root}, {store.records} and {data_cache()}", flush=True)
+    found = verify(store, data_cache())
+    for path, what, done, is_damage in found.findings:
+        print(f"  {'DAMAGED' if is_damage else 'left':8} {path}: {what}; {done}")
+    damaged = sum(finding.is_damage for finding in found.findings)
+    lines = [f"{found.trainings} trainings verified"]
+    lines += [f"{found.busy} left alone, because a process trains them"] * (found.busy > 0)
+    older = f"{found.without_checksums} have no checksums of their rows, because earlier code made them"
+    lines += [older] * (found.without_checksums > 0)
+    print("; ".join([*lines, f"{damaged} damaged files, {len(found.findings) - damaged} leftovers"]))
+    return int(damaged > 0)
 
 
 def _python() -> str:

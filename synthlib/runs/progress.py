@@ -5,6 +5,7 @@
     rows      {name of a CSV file: {"rows", "bytes", "sha256"}}: the rows that belong to these updates
     weights   {name of a file with kept weights: {"bytes", "sha256"}}
     token     the fencing token of the lock under which this was written (:mod:`synthlib.machine.locks`)
+    sha256    the checksum of all this
 
 It is written last, so it describes files that are there. A CSV file that has grown since, because the next save was
 going on, still fits: its first bytes do. Trainings from before checksums were kept have ``updates`` alone, and so may
@@ -14,6 +15,7 @@ files are zip archives with a CRC-32 of every part, which finds any flipped bit,
 
 import errno
 import hashlib
+import json
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -54,7 +56,21 @@ def facts_of_file(path: Path) -> dict[str, Any]:
 def read_progress(folder: Path) -> dict[str, Any] | None:
     """The content of ``progress.json``; None when nothing is saved yet, or when the file is damaged, which is said."""
     known = read_or_say(folder / NAME)
-    return known if isinstance(known, dict) and isinstance(known.get("updates"), int) else None
+    if isinstance(known, dict) and isinstance(known.get("updates"), int):
+        if known.get("sha256") == _checksum(known) or not known.keys() & {"rows", "sha256"}:
+            return known
+        say_damaged(folder / NAME)
+    return None
+
+
+def sealed(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """``progress`` with its checksum, as it is written."""
+    return {**progress, "sha256": _checksum(progress)}
+
+
+def _checksum(progress: Mapping[str, Any]) -> str:
+    facts = {name: fact for name, fact in progress.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read_or_say(path: Path) -> Any:

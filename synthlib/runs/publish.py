@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from synthlib.machine.files import make_folder, read_json, set_aside, write_json
 from synthlib.runs.job import Job
 from synthlib.runs.progress import NAME as PROGRESS
-from synthlib.runs.progress import ROWS, facts_of_file, facts_of_text, read_progress, weights_name
+from synthlib.runs.progress import ROWS, facts_of_file, facts_of_text, read_progress, sealed, weights_name
 from synthlib.runs.session import with_place
 from synthlib.runs.store import Store, updates_in
 
@@ -59,7 +59,7 @@ def _fill(made: Path, job: Job, folder: Path, older: Path | None) -> None:
         for path in before:
             shutil.copyfile(path, made / path.name)
     write_json(made / "environment.json", place)
-    write_json(made / PROGRESS, _listing(made))
+    write_json(made / PROGRESS, sealed(_listing(made)))
 
 
 def _listing(made: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from synthlib.runs.progress import (
     misfits,
     read_or_say,
     read_progress,
+    sealed,
     weights_fit,
     weights_name,
 )
@@ -128,7 +129,7 @@ class Session:
         self.must_save = False
 
     def _write_progress(self, progress: dict[str, Any]) -> None:
-        write_json(self.folder / NAME, progress | {"token": self._claim.token}, self._claim.held)
+        write_json(self.folder / NAME, sealed(progress | {"token": self._claim.token}), self._claim.held)
 
     def has_weights(self, updates: int) -> bool:
         """Whether the weights after ``updates`` updates are kept already, and are whole."""
