@@ -47,7 +47,7 @@ SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
 .PHONY: pretraining-floor
-.PHONY: test test-quick lint format lock clean FORCE
+.PHONY: test test-quick attack lint format lock clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -67,6 +67,7 @@ help:
 	@echo "make doctor             check the installation; STORE=1: verify all trainings and caches, repair what can be"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
 	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
+	@echo "make attack             power cuts, kills, full disks and flipped bits: what the store loses (a table of zeros)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
@@ -180,6 +181,10 @@ test: $(VENV)/developers
 
 test-quick: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Power cuts and full disks need root, who may mount an image of a disk; they are left out otherwise.
+attack: $(VENV)/developers
+	@$(BIN)/python -m tests.attacks
 
 lint: $(VENV)/developers
 	$(BIN)/ruff check .

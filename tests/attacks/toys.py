@@ -4,6 +4,7 @@ algorithm: tests.attacks.toys:ALGORITHM. A pre-training keeps its weights twice;
 every update depend on all updates before, so a lost, repeated or damaged update shows in the rows.
 """
 
+import os
 import time
 
 import torch
@@ -12,6 +13,8 @@ from synthlib.runs.job import Algorithm, Job, Training
 
 NAME = f"{__name__}:ALGORITHM"
 WIDTH = 2_000
+COUNTED: dict[str, int] = {}
+"""With the handle of a "file", every update of every process writes one byte there."""
 
 
 def pretraining_job(seed=0, updates=20, pause=0.0):
@@ -45,6 +48,8 @@ class _Toy:
 
     def update(self):
         self.updates += 1
+        if COUNTED.get("file") is not None:
+            os.write(COUNTED["file"], b".")
         self.values = torch.roll(self.values, 1) * 0.99 + torch.sin(self.values + self.updates)
         time.sleep(self.pause)
         if self.updates % self.every == 0:
