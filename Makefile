@@ -18,6 +18,7 @@ ARMS ?=
 STACKED ?=
 HOURS ?=
 STORE ?=
+FILE ?= runs.tar
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
@@ -46,6 +47,8 @@ SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
+.PHONY: bench bench-avx2 bench-peers
+.PHONY: import-runs
 .PHONY: pretraining-floor
 .PHONY: test test-quick attack lint format lock clean FORCE
 .DELETE_ON_ERROR:
@@ -58,6 +61,7 @@ help:
 	@echo "make run-table6         only train"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
+	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
@@ -118,6 +122,12 @@ show-%: $(VENV)/installed
 
 publish-%: $(VENV)/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)
+
+export-runs-%: $(VENV)/installed
+	@$(SYNTHLIB) export-runs $* $(OPTIONS) --file $(call quoted,FILE)
+
+import-runs: $(VENV)/installed
+	@$(SYNTHLIB) import-runs --file $(call quoted,FILE)
 
 reproduce-%: $(VENV)/installed
 	@$(SYNTHLIB) reproduce $* $(SOURCES) $(if $(STACKED),--stacked)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from synthlib.study.engine import RunOptions
 
 START, DATA = "00_start_here.ipynb", "01_datasets.ipynb"
-_OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish")
+_OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "reproduce": _reproduce,
             "show": _show,
             "publish": _publish,
+            "export-runs": _export_runs,
+            "import-runs": _import_runs,
             "notebook": _notebook,
             "scoreboard": _scoreboard,
             "check-authors": _check_authors,
@@ -69,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         ("reproduce", "train what is missing, execute the notebook, print the table"),
         ("show", "print the table from the runs that are done; train nothing"),
         ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
+        ("export-runs", "write a table's finished runs to one file, with checksums"),
+        ("import-runs", "put the runs of such a file into the store here"),
         ("notebook", "execute one notebook"),
         ("scoreboard", "every claim of the paper beside what all finished runs say"),
         ("check-authors", "the paper's DT tables out of the authors' own runs, digit by digit"),
@@ -81,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("table", metavar="TABLE", help=f"one of: {', '.join(known)}, all")
             command.add_argument("--source", default="own", help="own or authors: whose runs (default: own)")
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
+        if name in ("export-runs", "import-runs"):
+            command.add_argument("--file", required=True, metavar="FILE", help="the archive, for example runs.tar")
         if name in ("run", "reproduce"):
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
@@ -251,6 +257,31 @@ def _publish(options: argparse.Namespace) -> int:
     for name in _names(options):
         new = publish(make_plan(name, options.preset, options.data), Store(store_root()))
         print(f"{name}: {len(new)} runs published", *new, sep="\n  ")
+    return 0
+
+
+def _export_runs(options: argparse.Namespace) -> int:
+    from synthlib.paths import store_root
+    from synthlib.runs.store import Store
+    from synthlib.runs.transfer import export_runs
+    from synthlib.study.plan import distinct_jobs, make_plan
+
+    plans = [make_plan(name, options.preset, options.data) for name in _names(options)]
+    path = absolute(options.file)
+    number = export_runs(distinct_jobs(job for plan in plans for job in plan.jobs()), Store(store_root()), path)
+    print(f"{number} finished trainings in {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def _import_runs(options: argparse.Namespace) -> int:
+    from synthlib.paths import store_root
+    from synthlib.runs.store import Store
+    from synthlib.runs.transfer import import_runs
+
+    new, known, left = import_runs(absolute(options.file), Store(store_root()))
+    print(f"{len(new)} trainings imported into {store_root()}, {len(known)} were there already")
+    for folder in left:
+        print(f"left alone, since it was started here and is not so far: {folder}; delete it and import again")
     return 0
 
 

@@ -37,14 +37,14 @@ def publish(plan: HasJobs, store: Store) -> list[Path]:
 def _copy(job: Job, store: Store) -> Path:
     folder, record = store.folder(job), store.record(job)
     older = set_aside(record) if record.exists() else None
-    make_folder(record, lambda made: _fill(made, job, folder, older))
+    make_folder(record, lambda made: fill_record(made, job, folder, older))
     if older is not None:
         shutil.rmtree(older)
     return record
 
 
-def _fill(made: Path, job: Job, folder: Path, older: Path | None) -> None:
-    """Fill the new record ``made`` of a job's ``folder`` with what the two of them have."""
+def fill_record(made: Path, job: Job, folder: Path, older: Path | None) -> None:
+    """Fill the folder ``made`` with what a record has of a job's ``folder``, and of an ``older`` record of the job."""
     for name in (*_ROWS, *map(weights_name, job.keep)):
         if (folder / name).exists():
             shutil.copyfile(folder / name, made / name)

@@ -79,16 +79,20 @@ class Store:
         """Whether all updates and kept weights of the job are in its record."""
         return _is_done_in(self.record(job), job)
 
+    def finished(self, job: Job) -> Path:
+        """The folder in which a done job is done: its own or else its record."""
+        folder = self._finished(job)
+        assert folder is not None, "only a done job has such a folder"
+        return folder
+
     def _finished(self, job: Job) -> Path | None:
-        """The folder in which the job is done: its own or else its record's. None when the job is not done."""
+        """The folder in which the job is done: its own or else its record. None when the job is not done."""
         folders = (self.folder(job), self.record(job))
         return next((folder for folder in folders if _is_done_in(folder, job)), None)
 
     def weights(self, job: Job) -> dict[str, Any]:
         """The weights that a done job kept at its end: {name: tensor}, on the processor."""
-        folder = self._finished(job)
-        assert folder is not None, "only a done job has weights"
-        return load_saved(folder / weights_name(job.updates))
+        return load_saved(self.finished(job) / weights_name(job.updates))
 
     def checkpoint(self, job: Job) -> dict[str, Any]:
         """The last saved state in the job's own folder; a longer job may have trained it beyond this job's length.

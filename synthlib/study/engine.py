@@ -31,6 +31,7 @@ from synthlib.study.waiting import Waiting
 from synthlib.study.workers import HANGING_SECONDS, IDLE, Message, Workers
 
 _WAIT_SECONDS = 0.5
+_NOT_OF_THE_ARM = ("seed", "dataset", "physics")  # parts of a run's configuration that differ within one arm
 # Errors that another try can be free of, by the name in FAILED.json: of the machine, the disk, the network, or a lock.
 _PASSING = {
     "AcceleratorError",
@@ -57,7 +58,7 @@ class RunOptions:
     """Which part of some jobs to train, and how."""
 
     shard: tuple[int, int] = (0, 1)
-    """(i, n): part i (from 0) of n parts of the fine-tuning runs, and all pre-trainings; for want of a queue."""
+    """(i, n): the part :func:`shard_of`; for want of a queue."""
     stacked: bool = False
     """Train fine-tuning runs that are alike as one computation: for a GPU."""
     hours: float = math.inf
@@ -77,14 +78,15 @@ def run_jobs(
     """Train every job that is not done, with a progress bar; return when all are done, or when the time is over.
 
     In ``jobs``, each job comes after the jobs that it requires. ``seconds`` maps a job's key to its expected duration,
-    which is its weight in the progress bar.
+    which is its weight in the progress bar. While all that is left of a shard waits for pre-trainings of other
+    machines, it helps the other shards.
 
     Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
     cases every training keeps its last checkpoint.
     """
-    (index, count), began = options.shard, time.time()
+    began = time.time()
     deadline = began + 3600 * options.hours
-    ours = [job for place, job in enumerate(jobs) if training(job).is_pretraining or place % count == index]
+    ours = shard_of(jobs, *options.shard)
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
         return
@@ -99,10 +101,11 @@ def run_jobs(
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
     ) as bar:
         reached = dict(done_before)
-        arguments, alone = (wanted, store, began, deadline, options.stacked), not options.stacked
+        others = [job for job in jobs if job not in ours]
+        arguments, alone = (wanted, others, store, began, deadline, options.stacked), not options.stacked
         with Workers(_work, arguments, min(workers, len(wanted)), daemon=alone) as team:
             waiting = Waiting(wanted, store, team.pids)
-            words = {job.key: job for job in wanted}
+            words = {job.key: job for job in jobs}
             while team.go_on():
                 _show_messages(team.messages(0.1), bar, reached, weights, waiting)
                 if line := team.look(lambda key: describe(words[key])):
@@ -114,6 +117,22 @@ def run_jobs(
         print(f"The time is over: {counted}. Run it again to go on.")
         return
     _raise_if_unfinished(wanted, store, killed, len(team.hanging))
+
+
+def shard_of(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
+    """All pre-trainings, and part ``index`` (from 0) of ``count`` parts of the fine-tuning runs.
+
+    The runs are dealt out arm by arm, over all seeds and data sets of an arm. So every part has about as many runs of
+    each arm as every other part: their costs are alike, and a part that is never made leaves no arm out.
+    """
+    arms: dict[str, list[Job]] = {}
+    for job in jobs:
+        if not training(job).is_pretraining:
+            alike = {name: value for name, value in job.config.items() if name not in _NOT_OF_THE_ARM}
+            arms.setdefault(json.dumps([job.kind, alike], sort_keys=True), []).append(job)
+    dealt = [job for runs in arms.values() for job in runs][index::count]
+    keys = {job.key for job in dealt}
+    return [job for job in jobs if training(job).is_pretraining or job.key in keys]
 
 
 def _check_may_write(store: Store) -> None:
@@ -130,6 +149,8 @@ def _show_messages(
 ) -> None:
     for key, fraction in messages:
         waiting.progress()
+        if key not in weights:  # a run of another shard
+            continue
         bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
         reached[key] = max(fraction * weights[key], reached[key])
     finished = sum(reached[key] >= weights[key] * 0.999 for key in reached)
@@ -172,9 +193,17 @@ def _may_pass(error: str) -> bool:
 
 
 def _work(
-    jobs: Sequence[Job], store: Store, started: float, deadline: float, stacked: bool, reports: Connection
+    jobs: Sequence[Job],
+    others: Sequence[Job],
+    store: Store,
+    started: float,
+    deadline: float,
+    stacked: bool,
+    reports: Connection,
 ) -> None:
     """A worker: train one job of ``jobs`` after the other, until none is left that this process can train.
+
+    While all of them wait for machines elsewhere, it trains one of the ``others``.
 
     A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
     again, and the jobs that require it are left out. After ``deadline`` nothing is trained any more.
@@ -190,9 +219,22 @@ def _work(
             return
         ready = [job for job in left if all(map(store.is_done, job.requires))]
         stacks = _stacks(ready, store) if stacked else [[job] for job in ready]
-        if not any(_train(stack, store, reports, tried, deadline) for stack in stacks):
+        if any(_train(stack, store, reports, tried, deadline) for stack in stacks):
+            continue
+        if not _help(left, others, store, reports, tried, deadline):
             _tell(reports, IDLE)
             time.sleep(_WAIT_SECONDS)
+
+
+def _help(
+    left: Sequence[Job], others: Sequence[Job], store: Store, reports: Connection, tried: set[str], deadline: float
+) -> bool:
+    """Train one of the ``others`` when processes elsewhere hold what is ``left``. False when there is nothing to do."""
+    holders = [holder for one in left for job in (one, *one.requires) if (holder := store.holder(job))]
+    if not holders or any(holder.is_here for holder in holders):
+        return False
+    ready = (one for one in others if one.key not in tried and not store.is_done(one))
+    return any(_train([one], store, reports, tried, deadline) for one in ready if all(map(store.is_done, one.requires)))
 
 
 def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:

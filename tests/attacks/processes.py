@@ -1,5 +1,6 @@
 """Attacks by and on processes: writers that are stopped and displaced, kills at random moments, racing commands."""
 
+import math
 import os
 import random
 import signal
@@ -122,7 +123,7 @@ def _start(store, jobs, count):
 
 def _quiet_work(jobs, store, sender):
     with said():
-        _work(jobs, store, time.time(), False, _Nobody())
+        _work(jobs, (), store, time.time(), math.inf, False, _Nobody())
 
 
 class _Nobody:

@@ -1,3 +1,5 @@
+import json
+import math
 import signal
 import subprocess
 import sys
@@ -12,8 +14,18 @@ from synthlib.machine.download import DownloadError
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.identity import DataChangedError
 from synthlib.runs.store import Store
-from synthlib.study.engine import JobsFailed, RunOptions, _is_lost, _raise_if_unfinished, _stacks, run_jobs
+from synthlib.study.engine import (
+    JobsFailed,
+    RunOptions,
+    _help,
+    _is_lost,
+    _raise_if_unfinished,
+    _stacks,
+    run_jobs,
+    shard_of,
+)
 from synthlib.study.plan import distinct_jobs, make_plan
+from tests.attacks.toys import plan, run_job
 
 SETTINGS = {
     "updates": 40,
@@ -188,3 +200,42 @@ def test_a_command_whose_time_is_over_saves_and_says_what_is_done(random_hopper_
     assert "The time is over: 0 of 1 trainings are done, the others are saved." in capsys.readouterr().out
     assert 0 < store.updates_done(job) < job.updates and store.failure(job) is None
     assert store.status(job) == "started"
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 8, 16])
+def test_no_shard_has_one_arm_alone_and_together_they_have_all(count):
+    table = make_plan("table6", "quick", "replica")
+    arm_of = {cell.job.key: cell.arm for cell in table.cells}
+    shards = [shard_of(table.jobs(), index, count) for index in range(count)]
+    runs = [[job.key for job in shard if job.key in arm_of] for shard in shards]
+    assert sorted(key for keys in runs for key in keys) == sorted(arm_of)
+    assert max(map(len, runs)) - min(map(len, runs)) <= 1
+    assert all(len({arm_of[key] for key in keys}) > 1 for keys in runs)
+    pretrainings = [[job for job in shard if job.key not in arm_of] for shard in shards]
+    assert all(part == pretrainings[0] and len(part) == 5 for part in pretrainings)
+    if count <= 4:  # of six seeds an arm, every shard has some
+        assert all(len({arm_of[key] for key in keys}) == len(table.arms) for keys in runs)
+
+
+class Nobody:
+    """A pipe whose reader does not listen."""
+
+    def send(self, message):
+        pass
+
+
+def test_a_shard_whose_pre_training_runs_elsewhere_helps_the_others(tmp_path):
+    store = Store(tmp_path / "store")
+    pretraining, waits = plan([1])
+    free, blocked = run_job(2), plan([3])[1]
+    assert not _help(
+        [pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf
+    )  # nothing is held: it trains itself
+    session = store.open(pretraining)
+    assert not _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)  # its own workers do
+    session.release()
+    path = store.folder(pretraining) / "claim.json"
+    path.write_text(json.dumps({"host": "node7 1", "pid": 11, "token": "theirs"}))
+    assert _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)
+    assert store.is_done(free) and not store.is_done(blocked)
+    assert not _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)
