@@ -21,6 +21,8 @@ from synthlib.offline.evaluation import Evaluation, Evaluator
 from synthlib.offline.masses import with_label
 from synthlib.replica.replay_buffer import ENDED_BY_TIME, ReplayBuffer
 from synthlib.replica.td3 import TD3, TD3Config
+from synthlib.runs.progress import is_whole
+from synthlib.runs.session import load_saved
 from synthlib.tasks import MAX_EPISODE_STEPS
 
 STEPS = {"halfcheetah": 700_000, "hopper": 290_000, "walker2d": 430_000, "ant": 760_000}
@@ -170,7 +172,9 @@ def _resume(path: Path, agent: TD3, rng: np.random.Generator) -> Progress:
     """Restore agent and generators from a checkpoint; returns its :class:`Progress`, a new one without a checkpoint."""
     if not path.exists():
         return Progress()
-    saved = torch.load(path, weights_only=True)
+    if not is_whole(path):
+        raise ValueError(f"{path} is damaged; delete {path.parent} to train from the start")
+    saved = load_saved(path)
     agent.load(saved["agent"])
     torch.set_rng_state(saved["torch"])
     rng.bit_generator.state = saved["numpy"]

@@ -110,6 +110,15 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(tmp_path):
         train(TINY, tmp_path, report=lambda line: None)
 
 
+def test_a_damaged_checkpoint_is_named_before_anything_is_written(tmp_path):
+    torch.save({"agent": 1}, tmp_path / "checkpoint.pt")
+    content = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged; delete .* to train from the start"):
+        train(TINY, tmp_path, report=lambda line: None)
+    assert not (tmp_path / "evaluations.csv").exists()
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     folder = tmp_path_factory.mktemp("behaviour") / "hopper"
