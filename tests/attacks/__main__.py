@@ -11,7 +11,7 @@ from tests.attacks import disks, power_cuts, processes
 
 
 def attacks(folder, scale=1.0):
-    """Each attack as a function without arguments that returns its result; ``scale`` of the full number of tries."""
+    """(name, function that returns a result) of each attack; ``scale`` of the full number of tries."""
 
     def tries(full):
         return max(1, round(full * scale))
@@ -22,20 +22,24 @@ def attacks(folder, scale=1.0):
         return made
 
     if power_cuts.is_possible():
-        yield lambda: power_cuts.attack(new("cuts"), tries(80))
-        yield lambda: power_cuts.attack(new("cuts_without"), tries(20), sync=False)
-    yield lambda: processes.stopped_writers(new("stopped"), tries(60))
-    yield lambda: processes.kills(new("kills"), tries(100))
-    yield lambda: processes.races(new("races"), tries(10))
+        yield "power cuts", lambda: power_cuts.attack(new("cuts"), tries(80))
+        yield "power cuts without fsync", lambda: power_cuts.attack(new("cuts_without"), tries(20), sync=False)
+    yield "stopped writers", lambda: processes.stopped_writers(new("stopped"), tries(60))
+    yield "kills", lambda: processes.kills(new("kills"), tries(100))
+    yield "races", lambda: processes.races(new("races"), tries(10))
     for number, kind in enumerate(disks.KINDS):
-        yield lambda number=number, kind=kind: disks.bit_flips(new(f"flips{number}"), tries(80), kind)
+        yield (
+            f"bit flips, {kind}",
+            lambda number=number, kind=kind: disks.bit_flips(new(f"flips{number}"), tries(80), kind),
+        )
     if disks.may_mount():
-        yield lambda: disks.full_disks(new("full"), tries(40))
+        yield "full disks", lambda: disks.full_disks(new("full"), tries(40))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of tries (default: 1)")
+    parser.add_argument("--only", default="", help="only the attacks with this text in their name, for example: kills")
     parser.add_argument("--output", help="a file for the table, in Markdown")
     options = parser.parse_args()
     lines = ["| attack | tries | lost | wrong | unclear |", "|---|---|---|---|---|"]
@@ -44,7 +48,9 @@ def main():
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # so that the attack costs no real disk anything
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         began = time.monotonic()
-        for attack in attacks(Path(folder), options.scale):
+        for name, attack in attacks(Path(folder), options.scale):
+            if options.only not in name:
+                continue
             result = attack()
             lines.append(result.line())
             print(lines[-1], flush=True)

@@ -75,7 +75,7 @@ def _look(copy, after, ended, result, folder):
         with said():
             for claim in store.root.glob("*/*/claim.json"):
                 age_lock(claim.parent)
-            for place in range(max(ended - 60, 0), ended + 2):
+            for place in range(max(ended - 30, 0), ended + 2):
                 seed, which = divmod(place, 2)
                 judge(result, store, plan([seed])[which], truth(folder, seed), has_ended=place < ended)
     finally:
