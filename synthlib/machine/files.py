@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,17 @@ def no_space(path: Path) -> OSError:
     free = shutil.disk_usage(folder)
     space = f"{free.free / 1e6:,.1f} of {free.total / 1e6:,.1f} MB are free on its disk"
     return OSError(errno.ENOSPC, f"no space left for {path}: {space}; free some and start again, finished work is kept")
+
+
+@contextlib.contextmanager
+def naming_a_full_disk(path: Path) -> Iterator[None]:
+    """A context: an OSError of a full disk or quota becomes :func:`no_space`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise no_space(path) from error
 
 
 def _means_a_full_disk(error: BaseException, beside: Path) -> bool:

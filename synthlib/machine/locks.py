@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synthlib.machine.files import naming_a_full_disk
 from synthlib.machine.owners import is_here, is_running, owner_of_this_process
 
 HEARTBEAT_SECONDS = 10
@@ -196,7 +197,8 @@ def _open_exclusively(path: Path, wait: bool) -> int:
     """A handle of the file ``path``, made if need be, that no other process has locked."""
     while True:
         # A link that somebody has put there is not followed, and nothing is emptied.
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with naming_a_full_disk(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # The process that had it before may have removed the file; then this lock keeps nobody away.
@@ -219,12 +221,17 @@ def _silence(path: Path) -> float:
 
 def _create(path: Path) -> str | None:
     token = secrets.token_hex(8)
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        return None
-    with os.fdopen(handle, "w") as file:
-        json.dump(owner_of_this_process() | {"token": token}, file)
+    with naming_a_full_disk(path):
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return None
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(owner_of_this_process() | {"token": token}, file)
+        except OSError:  # half a lock would keep everybody away for some time
+            path.unlink(missing_ok=True)
+            raise
     return token
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthlib.machine import locks
-from synthlib.machine.cached import damage_in_folder, damage_in_npz
+from synthlib.machine.cached import SUMS, damage_in_folder, damage_in_npz
 from synthlib.machine.files import PARTIAL, abandoned, may_not_write, read_json, remove, set_aside
 from synthlib.machine.locks import is_claimed, try_claim
 from synthlib.runs.job import Job
@@ -139,11 +139,11 @@ def _cache_findings(cache: Path) -> Iterator[Finding]:
         for path in abandoned(folder):
             yield _removed(path, "left by a killed process")
     for folder in _subfolders(cache / "datasets"):
-        if (
-            not folder.name.startswith(".")
-            and not folder.name.endswith(".damaged")
-            and (what := damage_in_folder(folder))
-        ):
+        if folder.name.startswith(".") or folder.name.endswith(".damaged"):
+            continue
+        if not (folder / SUMS).exists():
+            yield _removed(folder, "is from before checksums were kept, and is made again when it is needed")
+        elif what := damage_in_folder(folder):
             yield _set_aside(None, folder, f"cannot be used ({what})")
     for path in sorted(cache.glob("*/*.npz")):
         if not path.name.startswith(".") and (what := damage_in_npz(path)):

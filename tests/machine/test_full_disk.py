@@ -9,6 +9,7 @@ import torch
 
 from synthlib.machine.cached import kept_arrays, mapped_arrays
 from synthlib.machine.files import make_folder, write_atomically, write_text
+from synthlib.machine.locks import try_claim
 from synthlib.offline.hdf5 import write_d4rl_file
 from synthlib.runs.store import Store
 from tests.attacks.toys import run_job
@@ -56,6 +57,19 @@ def test_every_writer_says_what_is_full_and_leaves_nothing(write, small_disk):
     with pytest.raises(OSError, match=SENTENCE.format(re.escape(str(small_disk / "made")))):
         write(small_disk / "made")
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_a_lock_that_has_no_room_is_no_lock(small_disk):
+    folder = small_disk / "training"
+    folder.mkdir()
+    with open(small_disk / "more", "wb", buffering=0) as more, pytest.raises(OSError):
+        while True:
+            more.write(bytes(4096))
+    with pytest.raises(OSError, match=SENTENCE.format(re.escape(str(folder / "claim.json")))):
+        try_claim(folder)
+    assert list(folder.iterdir()) == []
+    (small_disk / "more").unlink()
+    try_claim(folder).release()
 
 
 def test_a_training_on_a_full_disk_says_so_and_goes_on_when_there_is_space(small_disk, tmp_path_factory):

@@ -88,6 +88,14 @@ def test_leftovers_are_removed_and_a_living_training_is_left_alone(copied, tmp_p
     assert not [path for path in folder.iterdir() if path.name.startswith(".") or path.name == "claim.json"]
 
 
+def test_arrays_from_before_checksums_are_left_over(copied, tmp_path):  # noqa: F811
+    folder = tmp_path / "cache" / "datasets" / "a"
+    mapped_arrays(folder, make_mapped)
+    (folder / "sha256.json").unlink()
+    (finding,) = verify(copied[0], tmp_path / "cache").findings
+    assert finding.done == "removed" and not finding.is_damage and not folder.exists()
+
+
 def test_a_folder_without_a_name_is_told(copied, tmp_path):  # noqa: F811
     store, jobs = copied
     (store.folder(jobs[0]) / "config.json").unlink()
