@@ -64,7 +64,7 @@ def kills(folder, tries, random_seed=2):
         number += 1
         store, jobs = Store(root / "store", root / "records"), plan(seeds, pause=0.002)
         ended = set()
-        while not all(map(store.is_done, jobs)):
+        while result.tries < tries and not all(map(store.is_done, jobs)):
             with result.attempt():
                 ended |= {job.key for job in jobs if store.is_done(job)}
                 workers = _start(store, jobs, 2)
@@ -78,7 +78,7 @@ def kills(folder, tries, random_seed=2):
         with result.attempt(), said():
             result.tries -= 1  # this is no kill, but the look after all of them
             for job in jobs:
-                judge(result, store, job, truth(folder, job.config["seed"]), has_ended=True)
+                judge(result, store, job, truth(folder, job.config["seed"]), has_ended=job.key in ended)
     return result
 
 
