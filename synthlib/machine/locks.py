@@ -26,6 +26,7 @@ Why not ``filelock.SoftFileLease``, which has an owner record and a heartbeat to
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -43,6 +44,7 @@ from synthlib.machine.owners import is_here, is_running, owner_of_this_process
 HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 120
 WATCHED_SECONDS = 25  # two heartbeats and a half
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 NAME, TAKEOVER = "claim.json", ".takeover"
 
 
@@ -220,19 +222,36 @@ def _silence(path: Path) -> float:
 
 
 def _create(path: Path) -> str | None:
+    if os.path.lexists(path):
+        return None
     token = secrets.token_hex(8)
+    text = json.dumps(owner_of_this_process() | {"token": token})
+    complete = path.with_name(f".{path.name}.{token}.partial")
     with naming_a_full_disk(path):
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        except FileExistsError:
+            _write_new(complete, text)
+            try:
+                os.link(complete, path)  # complete at once: a process that is killed here leaves no half lock
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                _write_new(path, text)
+        except (FileExistsError, FileNotFoundError):  # another process has the lock, and may have cleared ours away
             return None
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(owner_of_this_process() | {"token": token}, file)
-        except OSError:  # half a lock would keep everybody away for some time
-            path.unlink(missing_ok=True)
-            raise
+        finally:
+            complete.unlink(missing_ok=True)
     return token
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet; FileExistsError when it is."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+    except OSError:  # half a lock would keep everybody away for some time
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> dict[str, Any] | None:
