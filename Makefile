@@ -7,7 +7,7 @@
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
-#   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
+#   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
 #   TORCH=cpu|cu126|cu130                the build of PyTorch; default: what this machine's GPU driver can use
 
@@ -43,7 +43,7 @@ WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
-.PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
+.PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
 .PHONY: pretraining-floor
 .PHONY: test test-quick lint format lock clean FORCE
@@ -58,7 +58,7 @@ help:
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
-	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
+	@echo "make check-authors      the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
@@ -130,6 +130,10 @@ scoreboard: $(VENV)/installed
 
 check-authors: $(VENV)/installed
 	@$(SYNTHLIB) check-authors --logs $(call quoted,LOGS)
+
+# The table of the authors' evaluations that belongs to the repository, out of a clone of theirs (LOGS=; else it is cloned).
+authors-evaluations: $(VENV)/installed
+	@$(BIN)/python -m synthlib.report.authors_table $(call quoted,LOGS)
 
 pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor

@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
         else:
             command.add_argument(
-                "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
+                "--logs", default="", help="the authors' logs: a clone or a CSV (default: the repository's own table)"
             )
     return parser
 
