@@ -3,6 +3,7 @@
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per processor that may be used
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
+#   TRAIN=no                             show what is finished, train nothing
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
@@ -34,6 +35,8 @@ DEVICE ?= cpu
 export SYNTHLIB_DEVICE := $(DEVICE)
 TF32 ?=
 export SYNTHLIB_TF32 := $(TF32)
+TRAIN ?= yes
+export SYNTHLIB_TRAIN := $(TRAIN)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -75,6 +78,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
+	@echo "         TRAIN=no (show what is finished, train nothing)"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
 install: $(VENV)/installed
