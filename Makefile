@@ -49,6 +49,7 @@ SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
 .PHONY: pretraining-floor
+.PHONY: book test-book
 .PHONY: test test-quick lint format lock clean FORCE
 .DELETE_ON_ERROR:
 
@@ -65,6 +66,7 @@ help:
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
+	@echo "make book               a web site of all pages, made of the published runs; trains nothing (test-book: in a browser)"
 	@echo "make start              the map: what there is of the paper, page and command, what is trained, what it costs"
 	@echo "make doctor             check the installation"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
@@ -108,6 +110,8 @@ lock:
 	build/uv/bin/python -m pip install --quiet uv==0.13.9
 	build/uv/bin/uv lock --python build/uv/bin/python
 	build/uv/bin/python -m synthlib.machine.requirements build/uv/bin/uv
+	build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    book/requirements.in --output-file book/requirements.lock
 
 plan-%: $(VENV)/installed
 	@$(SYNTHLIB) plan $* $(SOURCES)
@@ -138,6 +142,22 @@ check-authors: $(VENV)/installed
 # The table of the authors' evaluations that belongs to the repository, out of a clone of theirs (LOGS=; else it is cloned).
 authors-evaluations: $(VENV)/installed
 	@$(BIN)/python -m synthlib.report.authors_table $(call quoted,LOGS)
+
+# Sphinx and what tests the site live in an environment of their own: nothing else needs them.
+BOOK := build/book
+build/venv-book/installed: book/requirements.lock | $(VENV)/installed
+	$(BIN)/python -m venv --clear build/venv-book
+	build/venv-book/bin/python -m pip install --quiet --no-deps --require-hashes --requirement book/requirements.lock
+	@touch $@
+
+book: $(VENV)/installed build/venv-book/installed
+	@$(BIN)/python -m synthlib.book
+	@rm -rf $(BOOK)/html
+	@build/venv-book/bin/python -m sphinx -W --keep-going --quiet -c book -d $(BOOK)/doctrees -b html $(BOOK)/source $(BOOK)/html
+	@echo "the book: $(BOOK)/html/index.html"
+
+test-book: book $(VENV)/developers
+	$(BIN)/python -m pytest tests/book
 
 pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor
