@@ -1,9 +1,11 @@
 """The front page: the finding in five sentences, the ladder, the scoreboard, and the map of the paper.
 
-Every number on it is computed here, from the authors' runs or from the published ones of this project.
+Every number on it is computed here, from the authors' runs or from the published ones of this project. The ladder
+belongs to the repository as well (book/ladder.png); ``python -m synthlib.book.front`` draws it again.
 """
 
 import html
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from synthlib.book.contents import pages
+from synthlib.book.contents import FOLDER, pages
 from synthlib.paths import outputs
 from synthlib.report.figures import COLOURS, Drawing, save_figure
 from synthlib.report.files import short
@@ -102,21 +104,22 @@ def finding(authors: Report, cql: Report, again: Report) -> list[str]:
     mdp, iid = _difference(cql, "S=100", "CQL, matched"), _difference(cql, "CQL+IID", "CQL, matched")
     data, updates = cql.scores["dataset"].iloc[0], int(cql.scores["updates"].max())
     pairs = (("DT+Synthetic", CONTROL), ("DT+Synthetic, seed 1", f"{CONTROL}, seed 1"))
+    early = int(again.runs.evaluations["updates"].max())
     losses = " and ".join(_interval(_difference(again, *pair)) for pair in pairs)
     return [
         f"In the authors' own runs ({n}), pre-training the Decision Transformer on a random Markov chain raises the "
         f"mean score from {mean['DT']:.1f} to {mean['DT+Synthetic']:.1f}: {_interval(chain)} points.",
-        f"The pre-trained arms were also fine-tuned with other switches, and with these and random weights it reaches "
-        f"{mean[CONTROL]:.1f} already: {_interval(switches)}, {switches['difference'] / chain['difference']:.0%} of "
-        "the gain without any pre-training.",
-        f"Against that matched control, pre-training itself is worth {worth}; the interval leaves out zero for "
+        "The pre-trained arms were fine-tuned with other switches as well: with these switches and random weights, in "
+        f"the matched control, the mean is {mean[CONTROL]:.1f} already, {_interval(switches)}, which is "
+        f"{switches['difference'] / chain['difference']:.0%} of the gain without any pre-training.",
+        f"Against the matched control, pre-training itself is worth {worth}; the interval leaves out zero for "
         f"{' and '.join(told) or 'none of them'}.",
         f"In our own runs of CQL ({data}, replica data, n = {_seeds(cql, cql.artefact.arms)}), pre-training brings the "
         f"rise forward: after {updates:,} of the paper's {cql.runs.paper_updates or 0:,} updates it is worth "
         f"{_interval(mdp)} with a random MDP and {_interval(iid)} with IID data; how the curves end is not known yet.",
-        "One pre-training stands behind each of these scores, and no interval says what another would give; early in "
-        f"fine-tuning two pre-trainings gave losses of {losses} per cent of DT's below or above their controls "
-        f"(n = {_seeds(again, [arm for pair in pairs for arm in pair])}).",
+        "One pre-training stands behind each of these scores, and no interval says what another would give; in our own "
+        "runs two pre-trainings of the Decision Transformer changed its training loss alike, by "
+        f"{losses} per cent of DT's (after {early:,} updates, n = {_seeds(again, itertools.chain(*pairs))}).",
     ]
 
 
@@ -176,3 +179,8 @@ def _seeds(report: Report, arms: Iterable[str]) -> str:
 def _table(frame: pd.DataFrame) -> str:
     """``frame``, whose cells are HTML, as a table that Markdown passes on: no empty line in it."""
     return frame.to_html(index=False, escape=False, border=0, justify="left").replace("\n", "")
+
+
+if __name__ == "__main__":
+    save_figure(*ladder(open_runs("authors").report("matched_control")), FOLDER / "ladder")
+    (FOLDER / "ladder.svg").unlink()
