@@ -154,9 +154,15 @@ def _rows(heading: str, names: Iterable[str], note: str = "") -> pd.DataFrame:
     for name in names:
         title, notebook = title_and_notebook(name)
         assert notebook in known
-        link = f'<a href="{Path(notebook).stem}.html">{html.escape(printed_name(name))}</a>'
+        link = f'<a href="{Path(notebook).stem}.html">{html.escape(_shown(name))}</a>'
         rows.append({"section": "" if rows else html.escape(heading), "page": link, "what": html.escape(note or title)})
     return pd.DataFrame(rows or [{"section": html.escape(heading), "page": "", "what": html.escape(note)}])
+
+
+def _shown(name: str) -> str:
+    """table6 as Table 6, cql_why as CQL why: how a map calls a page."""
+    words = printed_name(name).replace("_", " ").replace("cql", "CQL").replace("dt ", "DT ")
+    return words[:1].upper() + words[1:]
 
 
 def _difference(report: Report, arm: str, baseline: str) -> pd.Series:
