@@ -56,7 +56,6 @@ def _prepare(outputs: str) -> None:
     """Of each process: nothing but the published runs is there, and nothing is trained."""
     os.environ[TRAIN] = "no"
     os.environ["SYNTHLIB_OUTPUTS"] = outputs
-    os.environ["JPY_SESSION_NAME"] = "book"  # as in JupyterLab a page links notebooks, here their pages
 
 
 def _execute(page: BookPage, folder: Path) -> None:
@@ -85,9 +84,15 @@ def finished(page: BookPage, folder: Path) -> NotebookNode:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "text/html" in output.get("data", {}):
-                output.data["text/html"] = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', output.data["text/html"])
+                output.data["text/html"] = _linked(output.data["text/html"])
         cell.metadata.pop("papermill", None)
     return notebook
+
+
+def _linked(shown: str) -> str:
+    """An HTML output with links to pages of the book: where it links a notebook, and where a cell is a page's name."""
+    shown = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', shown)
+    return re.sub(r">(\d\d_\w+)</td>", r'><a href="\1.html">\1</a></td>', shown)
 
 
 def _made_of(page: BookPage) -> str:

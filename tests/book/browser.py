@@ -72,18 +72,22 @@ class Browser:
             needs = page.evaluate("document.documentElement.scrollWidth")
             self.say(where, [f"{needs} pixels wide"] if needs > width else [])
             self.say(where, page.evaluate(OUTSIDE, width))
-            self.accessibility(page, where)
             if width == WIDTHS[0]:
                 self.say(path.name, self.links(page, path))
+                self.accessibility(page, where)
+                page.emulate_media(color_scheme="dark")
+                self.accessibility(page, f"{path.name} in the dark", "color-contrast")
+                page.emulate_media(color_scheme="light")
                 self.paper(page, path)
+            else:
+                self.accessibility(page, where, "scrollable-region-focusable")
             page.close()
-        page = self.open(path, WIDTHS[0], color_scheme="dark")
-        self.accessibility(page, f"{path.name} in the dark")
-        page.close()
 
-    def accessibility(self, page, where):
+    def accessibility(self, page, where, *rules):
+        """What axe finds, by all of its rules or by those that are named."""
         page.add_script_tag(content=self._axe)
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+        options = {"resultTypes": ["violations"], "preload": False} | ({"runOnly": list(rules)} if rules else {})
+        found = page.evaluate("options => axe.run(document, options)", options)["violations"]
         for one in found:
             if one["impact"] in ("serious", "critical"):
                 at = one["nodes"][0]

@@ -33,14 +33,17 @@ def executed_here(page, folder):
 
 def test_a_page_says_from_which_runs_it_is_made(page, tmp_path):
     small = page(
-        "print(preset)", "from IPython.display import HTML\nHTML('<a href=\"30_matched_control.ipynb\">x</a>')"
+        "print(preset)",
+        "from IPython.display import HTML\nHTML('<a href=\"30_matched_control.ipynb\">x</a><td>02_b</td>')",
     )
     cells = executed_here(small, tmp_path / "book").cells
     assert cells[0].source == "# A page"
     assert "made from published runs of this project, preset evening. Nothing was trained" in cells[1].source
     assert "`make reproduce-table6`" in cells[1].source
     shown = [output for cell in cells for output in cell.get("outputs", [])]
-    assert shown[0].text == "evening\n" and shown[1].data["text/html"] == '<a href="30_matched_control.html">x</a>'
+    assert shown[0].text == "evening\n" and shown[1].data["text/html"] == (
+        '<a href="30_matched_control.html">x</a><td><a href="02_b.html">02_b</a></td>'
+    )
 
 
 def test_a_page_without_all_runs_ends_with_a_sentence_and_no_error(page, tmp_path):
