@@ -145,6 +145,7 @@ def main():
         browser = Browser(playwright, Path(base.__file__).with_name("axe.min.js").read_text())
         for file in options.files:
             browser.check(file.resolve())
+            print(f"{file.name}: {len(browser.problems)} problems so far", file=sys.stderr, flush=True)
         if options.search:
             browser.search(options.files[0].resolve().parent, *options.search)
         browser.close()
