@@ -76,6 +76,7 @@ class Browser:
                 self.say(path.name, self.links(page, path))
                 self.accessibility(page, where)
                 page.emulate_media(color_scheme="dark")
+                page.wait_for_timeout(600)  # colours change in a third of a second
                 self.accessibility(page, f"{path.name} in the dark", "color-contrast")
                 page.emulate_media(color_scheme="light")
                 self.paper(page, path)
