@@ -83,15 +83,15 @@ def finished(page: BookPage, folder: Path) -> NotebookNode:
     notebook.cells = [cells[0], new_markdown_cell(_note("note", "In the book", _made_of(page))), *cells[1:]]
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                output.data["text/html"] = _linked(output.data["text/html"])
+            for name in {"text/html", "text/markdown"} & set(output.get("data", {})):
+                output.data[name] = _linked(output.data[name])
         cell.metadata.pop("papermill", None)
     return notebook
 
 
 def _linked(shown: str) -> str:
-    """An HTML output with links to pages of the book: where it links a notebook, and where a cell is a page's name."""
-    shown = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', shown)
+    """An output with links to pages of the book: where it links a notebook, and where a cell is a page's name."""
+    shown = re.sub(r'(href="|\]\()(\w+)\.ipynb', r"\1\2.html", shown)
     return re.sub(r">(\d\d_\w+)</td>", r'><a href="\1.html">\1</a></td>', shown)
 
 

@@ -40,6 +40,7 @@ def test_a_page_says_from_which_runs_it_is_made(page, tmp_path):
     assert cells[0].source == "# A page"
     assert "made from published runs of this project, preset evening. Nothing was trained" in cells[1].source
     assert "`make reproduce-table6`" in cells[1].source
+    assert pages._linked("[x](98_glossary.ipynb#words)") == "[x](98_glossary.html#words)"
     shown = [output for cell in cells for output in cell.get("outputs", [])]
     assert shown[0].text == "evening\n" and shown[1].data["text/html"] == (
         '<a href="30_matched_control.html">x</a><td><a href="02_b.html">02_b</a></td>'
