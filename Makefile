@@ -3,11 +3,12 @@
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per processor that may be used
 #   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
+#   TRAIN=no                             show what is finished, train nothing
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
-#   SOURCE=authors LOGS=file|folder      the authors' own DT runs instead of ours
+#   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
 #   TORCH=cpu|cu126|cu130                the build of PyTorch; default: what this machine's GPU driver can use
 
@@ -36,6 +37,8 @@ DEVICE ?= cpu
 export SYNTHLIB_DEVICE := $(DEVICE)
 TF32 ?=
 export SYNTHLIB_TF32 := $(TF32)
+TRAIN ?= yes
+export SYNTHLIB_TRAIN := $(TRAIN)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -45,11 +48,11 @@ WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 
-.PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors scoreboard
+.PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
-.PHONY: bench bench-avx2 bench-peers
 .PHONY: import-runs
 .PHONY: pretraining-floor
+.PHONY: book test-book
 .PHONY: test test-quick attack lint format lock clean FORCE
 .DELETE_ON_ERROR:
 
@@ -63,10 +66,11 @@ help:
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
-	@echo "make check-authors LOGS=...   the paper's DT tables out of the authors' own logs, digit by digit"
+	@echo "make check-authors      the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
+	@echo "make book               a web site of all pages, made of the published runs; trains nothing (test-book: in a browser)"
 	@echo "make start              the map: what there is of the paper, page and command, what is trained, what it costs"
 	@echo "make doctor             check the installation; STORE=1: verify all trainings and caches, repair what can be"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
@@ -81,6 +85,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
+	@echo "         TRAIN=no (show what is finished, train nothing)"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2  ARMS=\"DT;DT+Synthetic\" (run-...)"
 
 install: $(VENV)/installed
@@ -110,6 +115,8 @@ lock:
 	build/uv/bin/python -m pip install --quiet uv==0.13.9
 	build/uv/bin/uv lock --python build/uv/bin/python
 	build/uv/bin/python -m synthlib.machine.requirements build/uv/bin/uv
+	build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    book/requirements.in --output-file book/requirements.lock
 
 plan-%: $(VENV)/installed
 	@$(SYNTHLIB) plan $* $(SOURCES)
@@ -142,6 +149,26 @@ scoreboard: $(VENV)/installed
 
 check-authors: $(VENV)/installed
 	@$(SYNTHLIB) check-authors --logs $(call quoted,LOGS)
+
+# The table of the authors' evaluations that belongs to the repository, out of a clone of theirs (LOGS=; else it is cloned).
+authors-evaluations: $(VENV)/installed
+	@$(BIN)/python -m synthlib.report.authors_table $(call quoted,LOGS)
+
+# Sphinx and what tests the site live in an environment of their own: nothing else needs them.
+BOOK := build/book
+build/venv-book/installed: book/requirements.lock | $(VENV)/installed
+	$(BIN)/python -m venv --clear build/venv-book
+	build/venv-book/bin/python -m pip install --quiet --no-deps --require-hashes --requirement book/requirements.lock
+	@touch $@
+
+book: $(VENV)/installed build/venv-book/installed
+	@$(BIN)/python -m synthlib.book
+	@rm -rf $(BOOK)/html
+	@build/venv-book/bin/python -m sphinx -W --keep-going --quiet -c book -d $(BOOK)/doctrees -b html $(BOOK)/source $(BOOK)/html
+	@echo "the book: $(BOOK)/html/index.html"
+
+test-book: book $(VENV)/developers
+	$(BIN)/python -m pytest tests/book
 
 pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor

@@ -27,5 +27,6 @@ Which file holds which part of the paper:
 A file ``x_fast.py`` computes what ``x.py`` beside it defines, in less time; kernels/twins.py chooses between the two.
 Below the paper's parts stand offline/ (data sets, environments), runs/ (the store of trainings, the loop of one),
 kernels/ (fast arithmetic) and machine/ (files, locks, devices). Above them stand study/ (what is planned and run) and
-report/ (what is shown). replica/ made the embedded data, bench/ measures speed; nothing imports these two.
+report/ (what is shown); web/ and book/ bring executed pages into a browser. replica/ made the embedded data, bench/
+measures speed; nothing imports these two.
 """

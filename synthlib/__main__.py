@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--store", action="store_true", help="verify all trainings and caches instead")
         else:
             command.add_argument(
-                "--logs", default="", help="the authors' logs: a clone or a CSV (default: $AUTHORS_LOGS, else fetched)"
+                "--logs", default="", help="the authors' logs: a clone or a CSV (default: the repository's own table)"
             )
     return parser
 

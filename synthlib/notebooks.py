@@ -17,12 +17,12 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from synthlib.errors import Failed
 from synthlib.machine.files import write_text
 from synthlib.paths import ROOT, settled_variables
+from synthlib.web.page import single_page
 
 KERNEL = "python3"
 _ASSIGNMENT = (ast.Assign, ast.AnnAssign)
@@ -95,8 +95,7 @@ def run_notebook(path: str | Path, folder: str | Path, parameters: dict[str, Any
                 f"{path.name} failed in cell {error.cell_index + 1}, at: {last_line}\n"
                 f"  {error.ename}: {error.evalue}\n  kept with its output: {executed}"
             ) from error
-    page, _ = HTMLExporter().from_filename(str(executed))
-    write_text(executed.with_suffix(".html"), page)
+    write_text(executed.with_suffix(".html"), single_page(executed))
     return executed
 
 

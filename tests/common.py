@@ -29,6 +29,7 @@ from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
 from synthlib.report.authors_logs import COLUMNS
+from synthlib.report.authors_table import TABLE
 from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
@@ -347,8 +348,7 @@ def write_episodes(folder, episodes, whole, tier="medium", policy=None):
 
 # --- the authors' logs
 
-AUTHORS_LOGS = SHARED / "reference/authors_dt_logs.csv.gz"
-needs_logs = pytest.mark.skipif(not AUTHORS_LOGS.exists(), reason="the authors' logs are not beside this checkout")
+AUTHORS_LOGS = TABLE  # the repository's own
 
 
 def small_logs(arms, seeds=(42, 666), evaluations=5):

@@ -15,7 +15,7 @@ from synthlib.report.data_page import find
 from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import artefact_names, load_artefact
-from tests.common import AUTHORS_LOGS, needs_logs
+from tests.common import AUTHORS_LOGS
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 # One table for each page: its first, which brings its twins along.
@@ -178,7 +178,6 @@ def test_a_solution_runs(name):
     exec(SOLVED[name], {})
 
 
-@needs_logs
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OF_DT)
 def test_a_page_shows_the_authors_runs(name, shared_outputs):

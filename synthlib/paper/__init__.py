@@ -8,6 +8,7 @@ claims.yaml          what the paper says it found, with the rule for it     pape
 contradictions.yaml  where text, tables and programs disagree               paper_contradictions
 logged_figures.csv   averages in the figures that only the logs hold        logged_figures
 logged_scores.csv    scores after 5,000, 10,000 and 100,000 updates         logged_scores
+authors_evaluations.csv.xz   every evaluation of the authors' runs of DT    synthlib.report.authors_table
 logged_hours.csv     how long the authors' runs of DT took                  logged_hours
 matched_control.csv  the control with equal flags, run but not published    matched_control
 similarities.csv     averages in Figure 12, of which no number is printed   logged_similarities

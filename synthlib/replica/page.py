@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from synthlib.machine.switches import TrainingIsOff, may_train
 from synthlib.offline.cards import episode_returns
 from synthlib.offline.datasets import load
 from synthlib.offline.evaluation import Evaluation, Evaluator
@@ -70,7 +71,12 @@ def behaviour_strips(policies: Policies) -> Iterator[tuple[str, tuple[Figure, st
 
 
 def cloning_checks(names: Iterable[str], source: str, spent: Effort, policies: Policies) -> dict[str, CloningCheck]:
-    """Clone each *medium* data set in ``names``: {name: check}. ``spent`` has the numbers of updates and episodes."""
+    """Clone each *medium* data set in ``names``: {name: check}. ``spent`` has the numbers of updates and episodes.
+
+    Raises TrainingIsOff where trainings are off: a clone is trained.
+    """
+    if not may_train():
+        raise TrainingIsOff("trainings are off, and cloning a data set is one")
     return {name: _cloning_check(name, source, spent, policies) for name in names if name.endswith("-medium")}
 
 

@@ -1,7 +1,8 @@
 """The authors' own fine-tuning runs of the Decision Transformer, as one long frame.
 
-About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. They are read
-from a clone of it or from one CSV file, and go through the same report as our own runs. The paper was printed from
+About 10,000 runs lie in a public repository of the authors (faithfulness 0.1, 9.4), one small file each. Their numbers
+belong to this repository as one table (:mod:`synthlib.report.authors_table`); a clone or another CSV file can be read
+instead. They go through the same report as our own runs. The paper was printed from
 exactly these runs, so every cell must be equal to the digit: :mod:`synthlib.report.authors_check` counts.
 
     git clone --depth 1 --branch table_generator https://github.com/Victor-wang-902/rl_pretrain
@@ -12,13 +13,15 @@ Only scores, losses and times are there: no weights, no CQL.
 import shutil
 import subprocess
 from collections.abc import Iterable
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from synthlib.paths import absolute, data_cache, from_environment
+from synthlib.paths import absolute, from_environment
+from synthlib.report.authors_table import TABLE, is_packed, unpacked
 from synthlib.study.params import Artefact
 from synthlib.tasks import DATASETS, parse_name
 
@@ -94,7 +97,7 @@ _RATIO_LABELS = {"mc1-s100-t1-20k": "s100", "t10": "t10.0", "iid-20k": "tiid"}
 
 
 def read_logs(path: str | Path, arms: Iterable[str] | None = None) -> pd.DataFrame:
-    """Read a clone (a folder) or one CSV file into a long frame, one row per evaluation, columns :data:`COLUMNS`.
+    """Read a clone (a folder) or one CSV file, long or packed: one row per evaluation, columns :data:`COLUMNS`.
 
     ``return`` is the mean undiscounted return of ten episodes at the reported target return, ``score`` the normalised
     return x 100, ``train_loss`` the mean action error of the 5,000 updates before, ``train_seconds`` their wall time
@@ -111,11 +114,20 @@ def read_logs(path: str | Path, arms: Iterable[str] | None = None) -> pd.DataFra
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; give a CSV of the authors' logs, or a clone of their repository")
     logs = _read_table(path)
+    if is_packed(logs):
+        logs = _unpacked(logs, path)
     if missing := [name for name in COLUMNS if name not in logs]:
         raise ValueError(f"{path} has no column {', '.join(missing)}; it has {', '.join(logs)}")
     logs = logs[list(COLUMNS)]
     _refuse_damage(logs, path)
     return logs if arms is None else logs[logs["arm"].isin(labels)].reset_index(drop=True)
+
+
+def _unpacked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    try:
+        return unpacked(table)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole table of evaluations: {error}") from error
 
 
 def _read_clone(path: Path, arms: list[str]) -> pd.DataFrame:
@@ -158,7 +170,7 @@ def _read_progress(file: Path, arm: str, dataset: str) -> pd.DataFrame:
 def _read_table(path: Path, **options: Any) -> pd.DataFrame:
     try:
         return pd.read_csv(path, **options)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, EOFError, UnicodeDecodeError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, EOFError, UnicodeDecodeError, LZMAError) as error:
         raise ValueError(f"{path} cannot be read as a table, it may be truncated: {error}") from error
 
 
@@ -225,13 +237,13 @@ def _folder(label: str, dataset: str) -> str:
 
 
 def find_logs(path: str = "") -> Path:
-    """Where the logs are: ``path``, else the environment variable AUTHORS_LOGS, else a download (kept for later calls).
+    """Where the logs are: ``path``, else the environment variable AUTHORS_LOGS, else the repository's own table.
 
-    Raises FileNotFoundError when nothing is at that path, and what :func:`download_logs` raises.
+    Raises FileNotFoundError when nothing is at that path.
     """
     named = absolute(path) if path else from_environment("AUTHORS_LOGS")
     if named is None:
-        return download_logs(data_cache() / "authors_logs")
+        return TABLE
     if not named.exists():
         raise FileNotFoundError(f"{named} is not there; give a CSV of the authors' logs, or a clone of {REPOSITORY}")
     return named

@@ -6,7 +6,7 @@ and of clones is in ``synthlib/replica/page.py``.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,12 +19,8 @@ from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_retu
 from synthlib.offline.datasets import load
 from synthlib.offline.sources import checksum, find_files, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs
-from synthlib.report.figures import save_figure
 from synthlib.study.params import load_sections
 from synthlib.tasks import ENVIRONMENTS, normalised_score
-
-if TYPE_CHECKING:
-    from IPython.display import Image
 
 TIERS = ("medium", "medium-replay", "medium-expert")
 BINS = 40
@@ -153,15 +149,3 @@ def return_histograms(names: Sequence[str], source: str) -> Drawing:
     figure.supxlabel("normalised return of an episode (each row has its own scale)", fontsize=9)
     sns.despine(figure)
     return figure, f"Histograms of normalised returns; mean and range: {'; '.join(words)}."
-
-
-def show(drawing: Drawing, path: Path) -> "Image":
-    """Save a (figure, alt text) under ``path``, given without suffix, print the alt text, and return the picture."""
-    from IPython.display import Image
-
-    figure, alt = drawing
-    width = int(100 * figure.get_size_inches()[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(figure, alt, path)
-    print(alt)
-    return Image(filename=path.with_suffix(".png"), width=width, alt=alt)

@@ -120,7 +120,7 @@ def _cells(report: Report) -> pd.DataFrame:
 
 
 def of_authors(logs: str) -> Evidence:
-    """:func:`finished` of the authors' runs; empty, after a line that says so, when their logs cannot be had."""
+    """:func:`finished` of the authors' runs; empty, after a line that says so, when the named logs are not there."""
     try:
         return finished(open_runs("authors", logs=logs))
     except OSError as error:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
+import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,8 @@ from synthlib.report.tables import latex_table
 
 if TYPE_CHECKING:
     from synthlib.report.report import Report
+
+_ALT = (60, 220)  # characters of an alt text: at least, where the description has as many, and at most
 
 
 class ReportFiles:
@@ -65,12 +70,32 @@ class ReportFiles:
 
 
 def picture(path: Path) -> Any:
-    """A saved figure as an IPython HTML object. It carries the alt text, which nbconvert would drop of an image."""
+    """A saved figure as an IPython HTML object, with its alt text: see :func:`image`."""
+    return image(path.read_bytes(), path.with_suffix(".alt.txt").read_text().strip())
+
+
+def image(png: bytes, words: str) -> Any:
+    """A PNG as an IPython HTML object. ``words`` say what it shows.
+
+    The alt text, which nbconvert would drop of an image, is the beginning of ``words``. Where there is more, all of
+    them stand folded below the picture.
+    """
     from IPython.display import HTML
 
-    alt = html.escape(path.with_suffix(".alt.txt").read_text().strip(), quote=True)
-    data = base64.b64encode(path.read_bytes()).decode()
-    return HTML(f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">')
+    alt = html.escape(short(words), quote=True)
+    data = base64.b64encode(png).decode()
+    shown = f'<img style="max-width: 100%" alt="{alt}" src="data:image/png;base64,{data}">'
+    if short(words) != words:
+        shown += f"<details><summary>The figure in words</summary><p>{html.escape(words)}</p></details>"
+    return HTML(shown)
+
+
+def short(words: str) -> str:
+    """The first sentences of a description, as many as an alt text needs, cut at some 200 characters."""
+    sentences, taken = re.split(r"(?<=\.) ", words), ""
+    while sentences and len(taken) < _ALT[0]:
+        taken = f"{taken} {sentences.pop(0)}".strip()
+    return textwrap.shorten(taken, _ALT[1], placeholder=" ...")
 
 
 def show(drawing: Drawing, path: Path) -> Any:
@@ -78,6 +103,12 @@ def show(drawing: Drawing, path: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(*drawing, path)
     return picture(path.with_suffix(".png"))
+
+
+def inline(drawing: Drawing) -> Any:
+    """A (figure, alt text) as :func:`image`, without a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return show(drawing, Path(folder) / "figure")
 
 
 def _written(frame: pd.DataFrame) -> pd.DataFrame:

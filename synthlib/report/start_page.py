@@ -79,7 +79,7 @@ class StartPage:
         command = "make scoreboard" if name == "scoreboard" else f"make reproduce-{name}"
         return {
             "section": heading,
-            "shown": _printed_name(name),
+            "shown": printed_name(name),
             "what": title,
             "page": notebook,
             "command": command,
@@ -107,7 +107,7 @@ class StartPage:
         """Core-hours of this machine per artefact and preset, with an empty store; a training is often shared."""
         rows = {}
         for name, progress in self.progress.items():
-            rows[_printed_name(name)] = {preset: f"{hours:,.2g}" for preset, hours in progress.hours.items()}
+            rows[printed_name(name)] = {preset: f"{hours:,.2g}" for preset, hours in progress.hours.items()}
         return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=presets()).fillna(_NOTHING)
 
     def pages_without_runs(self) -> pd.DataFrame:
@@ -145,7 +145,7 @@ def _hours(plan: Plan) -> float:
     return sum(seconds_of(plan.jobs()).values()) / 3600
 
 
-def _printed_name(name: str) -> str:
+def printed_name(name: str) -> str:
     """table6 as the paper writes it: Table 6."""
     for kind in ("table", "figure", "section"):
         if name.startswith(kind) and name[len(kind) :][:1].isdigit():

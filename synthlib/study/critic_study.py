@@ -17,6 +17,7 @@ from synthlib.generators.centroids import Centroids, centroids, expected_spread,
 from synthlib.generators.mdp import MDPConfig, generate, vectors
 from synthlib.kernels.twins import best
 from synthlib.machine.processors import usable_processors
+from synthlib.machine.switches import TrainingIsOff, may_train
 from synthlib.paths import outputs, store_root
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
@@ -50,11 +51,14 @@ def job_of(data: MDPConfig, updates: Sequence[int]) -> Job:
 def train(data: Mapping[str, MDPConfig], updates: Sequence[int], workers: int = 0) -> None:
     """Pre-train critics on each data set as far as that is not done, in ``workers`` processes (0: one per processor).
 
-    Raises the errors of :func:`synthlib.study.engine.run_jobs`.
+    Raises the errors of :func:`synthlib.study.engine.run_jobs`, and TrainingIsOff for missing critics where trainings
+    are off: the page compares all of them.
     """
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
     missing = [job for job in (job_of(config, updates) for config in data.values()) if not store.is_done(job)]
+    if missing and not may_train():
+        raise TrainingIsOff(f"trainings are off, and {len(missing)} of the {len(data)} critics are not trained")
     run_jobs(missing, store, workers or usable_processors(), seconds_of(missing))
 
 

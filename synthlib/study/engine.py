@@ -23,6 +23,7 @@ from synthlib.errors import Failed
 from synthlib.machine.beside import end_with_parent
 from synthlib.machine.locks import ClaimLost
 from synthlib.machine.processes import prepare_process
+from synthlib.machine.switches import may_train
 from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
@@ -79,7 +80,7 @@ def run_jobs(
 
     In ``jobs``, each job comes after the jobs that it requires. ``seconds`` maps a job's key to its expected duration,
     which is its weight in the progress bar. While all that is left of a shard waits for pre-trainings of other
-    machines, it helps the other shards.
+    machines, it helps the other shards. Where trainings are off (:mod:`synthlib.machine.switches`), nothing is trained.
 
     Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
     cases every training keeps its last checkpoint.
@@ -89,6 +90,9 @@ def run_jobs(
     ours = shard_of(jobs, *options.shard)
     wanted = [job for job in ours if not store.is_done(job)]
     if not wanted:
+        return
+    if not may_train():
+        print(f"trainings are off: {len(wanted)} that are wanted here are not done, and what is done is shown")
         return
     _check_may_write(store)
     seconds = seconds or {}

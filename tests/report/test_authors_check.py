@@ -9,13 +9,11 @@ from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
 from synthlib.study.params import load_artefact
-from tests.common import AUTHORS_LOGS, needs_logs, small_logs
+from tests.common import AUTHORS_LOGS, small_logs
 
 
 @pytest.fixture(scope="module")
 def authors_logs():
-    if not AUTHORS_LOGS.exists():
-        pytest.skip("the authors' logs are not beside this checkout")
     return read_logs(AUTHORS_LOGS)
 
 
@@ -30,7 +28,6 @@ def test_made_up_runs_are_told_from_the_authors():
     assert " of 708 cells equal; 0 of 59 average rows equal; " in summary(checked)
 
 
-@needs_logs
 @pytest.mark.slow
 def test_every_cell_of_the_paper_comes_out_of_the_authors_runs(authors_logs):
     checked = check(authors_logs)
@@ -40,7 +37,6 @@ def test_every_cell_of_the_paper_comes_out_of_the_authors_runs(authors_logs):
     assert checked["reprint"].sum() == (2 + 3) * 13
 
 
-@needs_logs
 def test_a_run_less_is_seen_in_its_cell(authors_logs):
     without = authors_logs[~((authors_logs["arm"] == "wiki") & (authors_logs["seed"] == 42))]
     cells = Report(runs_of_authors(load_artefact("table1"), without)).cells
@@ -48,7 +44,6 @@ def test_a_run_less_is_seen_in_its_cell(authors_logs):
     assert set(different["arm"]) == {"DT+Wiki"} and len(different) > 6
 
 
-@needs_logs
 @pytest.mark.slow
 def test_runs_behind_a_column_are_as_many_as_the_paper_package_says(authors_logs):
     for artefact in authors_artefacts():
@@ -58,7 +53,6 @@ def test_runs_behind_a_column_are_as_many_as_the_paper_package_says(authors_logs
                 assert set(counts) == {paper_seeds(artefact.paper_table, arm)}, (artefact.name, arm)
 
 
-@needs_logs
 def test_table_11_follows_up_to_one_evaluation_in_one_run(authors_logs):
     cells = Report(runs_of_authors(load_artefact("table11"), authors_logs)).cells.set_index(["dataset", "arm"])
     # The run that decides whether the target is rounded to 0.1; the authors' stored value for it is 30,000 updates.

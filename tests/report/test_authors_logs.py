@@ -24,7 +24,7 @@ from synthlib.report.sources import runs_of_authors
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.study.params import artefact_names, load_artefact
 from synthlib.tasks import DATASETS
-from tests.common import AUTHORS_LOGS, needs_logs, small_logs
+from tests.common import AUTHORS_LOGS, small_logs
 
 # The header of every progress.csv, here for an ant; the numbers in eight of the names are the target returns.
 TARGETS = [
@@ -199,6 +199,7 @@ def test_evaluations_carry_the_artefacts_names():
 def test_logs_are_found_where_one_says(tmp_path, monkeypatch, outputs):
     (tmp_path / "a.csv").touch()
     assert find_logs(str(tmp_path / "a.csv")) == tmp_path / "a.csv"
+    assert find_logs() == AUTHORS_LOGS  # the repository's own table
     monkeypatch.setenv("AUTHORS_LOGS", str(tmp_path))
     assert find_logs() == tmp_path
     with pytest.raises(FileNotFoundError, match=r"nothing\.csv is not there"):
@@ -227,12 +228,9 @@ def test_a_download_fetches_the_run_tables_only_and_once(tmp_path):
 
 @pytest.fixture(scope="module")
 def authors_logs():
-    if not AUTHORS_LOGS.exists():
-        pytest.skip("the authors' logs are not beside this checkout")
     return read_logs(AUTHORS_LOGS)
 
 
-@needs_logs
 def test_columns_mean_what_we_say(authors_logs):
     # First evaluation of one run, copied from its progress.csv; the CSV keeps six digits.
     run = authors_logs.query("arm == 'identity' and dataset == 'ant-medium-expert' and seed == 1024").iloc[0]
@@ -245,7 +243,6 @@ def test_columns_mean_what_we_say(authors_logs):
     )
 
 
-@needs_logs
 def test_logged_figures_follow_from_the_runs(authors_logs):
     labels = {**LABELS, "DT, matched": "control-mc-step1", "DT+Synthetic+60K more": "mc1-160k"}
     ratio_labels = {**labels, "S100": "s100", "tau=10": "t10.0", "IID uniform": "tiid"}
@@ -262,7 +259,6 @@ def test_logged_figures_follow_from_the_runs(authors_logs):
         assert ours == pytest.approx(row.value, abs=1.002 * half_a_digit), row
 
 
-@needs_logs
 def test_logged_scores_follow_from_the_runs(authors_logs):
     labels = {"DT": "dt", "DT, matched": "control-mc-step1", "DT+Wiki": "wiki", "DT+Synthetic": "mc1-s100-t1-20k"}
     stated = logged_scores()
@@ -275,7 +271,6 @@ def test_logged_scores_follow_from_the_runs(authors_logs):
             assert (cells[name] - cells[f"{name}_stated"]).abs().max() < 0.00501
 
 
-@needs_logs
 def test_matched_control_follows_from_the_runs(authors_logs):
     labels = {"control-mc-step1": "DT, matched", "control-iid-step1": "DT, matched (IID side)"}
     runs = authors_logs[authors_logs["arm"].isin(labels)].replace({"arm": labels})
@@ -286,7 +281,6 @@ def test_matched_control_follows_from_the_runs(authors_logs):
             assert (cells[name] - cells[f"{name}_stated"]).abs().max() < 0.00501
 
 
-@needs_logs
 def test_the_early_loss_tells_a_pretrained_network_from_the_control_on_every_data_set(authors_logs):
     # What params/pretraining_recipes.yaml goes by.
     loss = authors_logs[authors_logs["updates"] == 5000].groupby(["arm", "dataset"])["train_loss"]

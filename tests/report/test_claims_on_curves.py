@@ -11,7 +11,7 @@ from synthlib.report.evidence import AUTHORS, CELL, OWN, PRINT, Evidence, finish
 from synthlib.report.report import Report
 from synthlib.report.sources import AuthorsRuns
 from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED
-from tests.common import AUTHORS_LOGS, needs_logs
+from tests.common import AUTHORS_LOGS
 from tests.report.curves import report
 
 CLAIMS = {claim["id"]: claim for claim in paper_claims()}
@@ -91,15 +91,12 @@ def test_arms_that_are_not_shifted_start_at_their_first_update():
 
 @pytest.fixture(scope="module")
 def authors():
-    if not AUTHORS_LOGS.exists():
-        pytest.skip("the authors' logs are not beside this checkout")
     from synthlib.report.authors_logs import read_logs
 
     runs = AuthorsRuns(AUTHORS_LOGS, read_logs(AUTHORS_LOGS))
     return Evidence(AUTHORS, NOTHING, runs.report)
 
 
-@needs_logs
 @pytest.mark.slow
 def test_the_authors_curves_bear_out_what_the_paper_draws(authors):
     found = judge(CLAIMS["dt-overtakes-in-spite-of-the-offset"], authors)
@@ -117,13 +114,11 @@ def test_the_authors_curves_bear_out_what_the_paper_draws(authors):
     assert matched.word == HOLDS and "DT+Synthetic - DT, matched +1.3" in matched.detail
 
 
-@needs_logs
 def test_the_authors_order_of_scores_and_cosines_is_broken(authors):
     found = judge(CLAIMS["scores-inverse-to-similarity"], authors)
     assert found == (FAILS, "DT+Identity 0.808 / 70.0 and DT+Mapping 0.820 / 70.4 break the order")
 
 
-@needs_logs
 def test_the_k_means_term_is_worth_two_tenths_on_the_same_three_seeds(authors):
     """What the note of the claim says."""
     runs = authors.report("matched_control").runs

@@ -15,7 +15,7 @@ from synthlib.report.authors_hours import ARMS, SAME_SEEDS, hours_of_runs, summa
 from synthlib.report.cost_sentences import AS_CLAIMED, NOT_SHOWN, OTHER_WAY, SAME_DIRECTION, TOO_FEW, sentences, word
 from synthlib.report.recorded_times import Share, recorded
 from synthlib.runs.store import Store
-from tests.common import AUTHORS_LOGS, needs_logs, small_logs
+from tests.common import AUTHORS_LOGS, small_logs
 
 STAGES = cost_stages.stages()
 OF = {one.claim: one for one in sentences()}
@@ -118,7 +118,6 @@ def test_the_committed_hours_are_of_whole_arms():
     assert (hours["minimum"] <= hours["mean"]).all() and (hours["mean"] <= hours["maximum"]).all()
 
 
-@needs_logs
 def test_the_committed_hours_follow_from_the_logs():
     hours, cells = cost_page.authors_hours_and_cells(str(AUTHORS_LOGS))
     pd.testing.assert_frame_equal(hours.round(3), logged_hours(), check_dtype=False)

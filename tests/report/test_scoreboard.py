@@ -12,7 +12,7 @@ from synthlib.report.judgements import REASONS
 from synthlib.report.scoreboard import board_columns, save_scoreboard, saved_scoreboard, scoreboard
 from synthlib.report.sources import open_runs
 from synthlib.report.verdicts import ANSWERS
-from tests.common import AUTHORS_LOGS, needs_logs
+from tests.common import AUTHORS_LOGS
 
 CLAIMS = [claim["id"] for claim in paper_claims()]
 
@@ -69,7 +69,6 @@ def test_our_runs_of_nothing_are_no_runs(outputs, monkeypatch):
     assert [one.matched for one in columns.values()] == [False, False, True, False, True]
 
 
-@needs_logs
 @pytest.mark.slow
 def test_the_authors_logs_fill_their_columns():
     authors = of_authors(str(AUTHORS_LOGS))

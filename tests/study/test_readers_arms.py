@@ -13,7 +13,7 @@ from synthlib.report.authors_logs import log_labels, read_logs
 from synthlib.report.sources import runs_of_authors
 from synthlib.study.params import can_train, load_artefact, presets
 from synthlib.study.plan import make_plan
-from tests.common import AUTHORS_LOGS, ROOT, needs_logs, small_logs
+from tests.common import AUTHORS_LOGS, ROOT, small_logs
 
 EXERCISES = {
     "table1": "another chain: {chain: {states: 100, order: 1, temperature: 1.0}, pretraining_seed: 1}",
@@ -89,7 +89,6 @@ def test_the_check_of_the_papers_tables_does_not_ask_for_it(with_own_arms, logs)
     )
 
 
-@needs_logs
 @pytest.mark.slow
 def test_the_papers_tables_still_come_out_of_the_authors_runs(with_own_arms, capsys):
     assert main(["check-authors", "--logs", str(AUTHORS_LOGS)]) == 0

@@ -1,0 +1,79 @@
+"""Which pages the book has, and from which runs each is made: book/book.yaml."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from synthlib.paths import NOTEBOOKS, ROOT
+from synthlib.study.params import ParameterError
+
+FOLDER = ROOT / "book"
+_KEYS = {"runs", "command", "missing"}
+
+
+@dataclass(frozen=True)
+class BookPage:
+    """One notebook in the book."""
+
+    name: str
+    """Of the file in notebooks/, without .ipynb."""
+    parameters: dict[str, str]
+    """Of the notebook: ``source``, ``preset``."""
+    command: str
+    missing: str = ""
+    """What is not published, one sentence; empty where the page is whole."""
+
+    @property
+    def notebook(self) -> Path:
+        return NOTEBOOKS / f"{self.name}.ipynb"
+
+    @property
+    def runs(self) -> str:
+        """From which runs the page is made, in words."""
+        if self.parameters.get("source") == "authors":
+            return "the authors' own runs"
+        if "preset" in self.parameters:
+            return f"published runs of this project, preset {self.parameters['preset']}"
+        return "no runs: the page computes what it shows"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pages under one heading."""
+
+    title: str
+    pages: tuple[BookPage, ...]
+
+
+def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
+    """The parts of the book in their order.
+
+    Raises ParameterError for an entry that is not understood, and when a notebook is not in the book or twice.
+    """
+    read = [
+        Part(part["part"], tuple(_page(name, entry) for name, entry in part["pages"].items()))
+        for part in yaml.safe_load(file.read_text(encoding="utf-8"))
+    ]
+    named = sorted(page.name for part in read for page in part.pages)
+    if named != (there := sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))):
+        odd = sorted(set(named) ^ set(there)) or "one page twice"
+        raise ParameterError(f"{file.name} must name every notebook once; look at: {', '.join(odd)}")
+    return read
+
+
+def pages() -> list[BookPage]:
+    """All pages in their order."""
+    return [page for part in parts() for page in part.pages]
+
+
+def _page(name: str, entry: dict[str, Any]) -> BookPage:
+    if unknown := set(entry) - _KEYS:
+        raise ParameterError(f"book.yaml, {name}: unknown {', '.join(sorted(unknown))}; known: {', '.join(_KEYS)}")
+    if missing := {"runs", "command"} - set(entry):
+        raise ParameterError(f"book.yaml, {name}: {', '.join(sorted(missing))} is missing")
+    runs = entry["runs"]
+    if runs != "none" and (not isinstance(runs, dict) or set(runs) - {"source", "preset"}):
+        raise ParameterError(f"book.yaml, {name}: runs is `none`, or gives a source or a preset, not {runs!r}")
+    return BookPage(name, {} if runs == "none" else dict(runs), entry["command"], entry.get("missing", ""))

@@ -1,0 +1,1 @@
+"""Executed notebooks for a browser: one HTML file each, and what such a file shares with the book."""
