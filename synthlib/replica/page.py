@@ -23,7 +23,7 @@ from synthlib.replica.cloning import clone, evaluate_clone
 from synthlib.replica.frames import strip
 from synthlib.replica.policies import BehaviourPolicy, load_policy
 from synthlib.report.data_page import Effort
-from synthlib.report.figures import arm_styles
+from synthlib.report.palette import arm_styles
 from synthlib.tasks import ENVIRONMENTS, normalised_score
 
 Policies = dict[tuple[str, str], BehaviourPolicy]

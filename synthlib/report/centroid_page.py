@@ -13,7 +13,8 @@ from synthlib.generators.centroids import Centroids
 from synthlib.generators.mdp import MDPConfig
 from synthlib.paper import paper_table
 from synthlib.report.comparisons import against_baseline
-from synthlib.report.figures import COLOURS, Drawing, arm_styles, finish, panels_in_a_grid
+from synthlib.report.figures import Drawing, finish, panels_in_a_grid
+from synthlib.report.palette import COLOURS, arm_styles
 from synthlib.study import critic_study
 
 DEFAULT, IID, INDEPENDENT, SHARPEST = "tau=1", "CQL+IID", "independent rows", "tau=0.01"

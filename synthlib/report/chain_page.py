@@ -15,8 +15,9 @@ from synthlib.generators.information import (
     transition_matrix,
 )
 from synthlib.generators.markov_chain import ChainConfig, initial_distribution, row
-from synthlib.report.figures import COLOURS, Drawing, finish, panels_in_a_grid, sorted_probabilities
+from synthlib.report.figures import Drawing, finish, panels_in_a_grid, sorted_probabilities
 from synthlib.report.heat_maps import TIMES_UNIFORM, heat_maps
+from synthlib.report.palette import COLOURS
 from synthlib.report.printed import with_printed_average
 
 FIGURE_7 = (0.001, 0.01, 0.1, 1.0, 10.0)

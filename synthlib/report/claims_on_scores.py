@@ -19,6 +19,7 @@ from synthlib.report.verdicts import (
     NO_RUNS,
     NOT_ENOUGH_RUNS,
     claim_answer,
+    is_shown,
     strictest,
 )
 from synthlib.tasks import DATASETS
@@ -102,8 +103,8 @@ def _in_words(tests: pd.DataFrame, word: str) -> str:
     if len(tests) > 1:
         parts[0] += f" (the closest of {len(tests)} comparisons)"
     if not tests["is_average"].any():
-        counts = tests["verdict"].value_counts()
-        parts.append(f"shown {HIGHER} in {counts.get(HIGHER, 0)} and {LOWER} in {counts.get(LOWER, 0)} of them")
+        shown = {word: sum(is_shown(one, word) for one in tests["verdict"]) for word in (HIGHER, LOWER)}
+        parts.append(f"shown {HIGHER} in {shown[HIGHER]} and {LOWER} in {shown[LOWER]} of them")
     if word == AMONG_BEST:
         others = f"; {others} too" if (others := _also_best(tests)) else ""
         parts.append(f"within the margin {row['margin']} of the best{others}")
@@ -121,10 +122,10 @@ def _also_best(tests: pd.DataFrame) -> str:
 
 
 def difference_in_words(row: Any) -> str:
-    """E.g. "5-MC - DT +4.1 [+2.9, +5.3]"; with the data set where it is not an average."""
+    """E.g. "5-MC - DT +4.1 [+2.9, +5.3] (higher)"; with the data set where it is not an average."""
     where = "" if row["is_average"] else f" on {row['dataset']}"
     interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if np.isfinite(row["low"]) else ""
-    return f"{row['arm']} - {row['baseline']} {row['difference']:+.1f}{interval}{where}"
+    return f"{row['arm']} - {row['baseline']} {row['difference']:+.1f}{interval}{where} ({row['verdict']})"
 
 
 def over_fewer(datasets: int, wanted: int = len(DATASETS)) -> str:

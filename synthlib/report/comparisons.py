@@ -186,7 +186,8 @@ def judge_column(pairs: pd.DataFrame, other: str, margin: float, average_margin:
     ):
         table[name] = [*by_dataset, overall]
     smaller = table[[side[2] for side in names]].min(axis=1)
-    judged = zip(table["difference"], table["p_different"], table["p_equivalent"], smaller, strict=True)
+    margins = np.where(table["is_average"], average_margin, margin)
+    judged = zip(table["difference"], table["p_different"], table["p_equivalent"], smaller, margins, strict=True)
     return table.assign(verdict=[verdict(*row) for row in judged])
 
 

@@ -18,7 +18,8 @@ from synthlib.dt import cost as dt_cost
 from synthlib.dt.flops import plain_gpt2_update
 from synthlib.machine.description import describe_environment
 from synthlib.paper import paper_claims, paper_costs
-from synthlib.report.figures import COLOURS, Drawing
+from synthlib.report.figures import Drawing
+from synthlib.report.palette import COLOURS
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import algorithm, training
 from synthlib.study.params import load_artefact, load_preset

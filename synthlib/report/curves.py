@@ -1,7 +1,9 @@
 """Learning curves as the paper draws them: means over seeds, a panel per data set or one for all.
 
 Averages over data sets, the moving average of five evaluations and the shift of a pre-trained arm by its pre-training
-updates are the paper's (faithfulness 9.3). The paper smooths losses too; we do not.
+updates are the paper's (faithfulness 9.3). The paper smooths losses too; we do not. A moving average of the first few
+evaluations draws knees that no run has, so the means that it smooths are drawn as well. Data sets stand in the order of
+the tables; the letter of the paper's panel stands in a panel's title.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from synthlib.report.figures import Drawing, arm_styles, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.figures import Drawing, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.palette import arm_styles
+from synthlib.tasks import D4RL_DATASETS, DATASETS, ENVIRONMENTS
 
 SMOOTHING = 5  # evaluations in the paper's moving average (faithfulness 9.3)
-# Panels as in Figures 3, 4, 9 and 14: a row per environment, a column per kind of data.
-_ROWS = ("hopper", "walker2d", "halfcheetah", "ant")
-_COLUMNS = ("medium", "medium-replay", "medium-expert")
 _LABELS = {"score": "normalised score", "loss": "training loss"}
 
 
@@ -26,8 +27,9 @@ _LABELS = {"score": "normalised score", "loss": "training loss"}
 class Curves:
     """Curves over evaluations, mean over seeds, shaded by one standard error.
 
-    Scores are moving averages over ``smoothing`` evaluations. Losses are drawn as they are: a loss falls so steeply at
-    first that a moving average shows a kink where its first value leaves the window.
+    Scores are moving averages over ``smoothing`` evaluations, with the means themselves as pale points. Losses are
+    drawn as they are: a loss falls so steeply at first that a moving average shows a kink where its first value leaves
+    the window.
     """
 
     evaluations: pd.DataFrame  # long: arm, dataset, seed, updates and each of ``values``
@@ -36,9 +38,9 @@ class Curves:
     over: str = "datasets"  # a panel per data set; "average": a panel per value, the mean over data sets
     shift: Mapping[str, int] = field(default_factory=dict)  # {arm: updates to the right}
     smoothing: int = SMOOTHING
-    rows: Sequence[str] = _ROWS  # environments in the order of the panels
-    columns: Sequence[str] = _COLUMNS  # kinds of data in the order of the panels
+    letters: Mapping[str, str] = field(default_factory=dict)  # {data set: the letter of its panel in the paper}
     xlabel: str = "fine-tuning updates"
+    spread: bool = True  # whether there are seeds to take a mean and a standard error of
     remarks: Sequence[str] = ()  # sentences that are added to the note under the figure
 
     @property
@@ -48,11 +50,11 @@ class Curves:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """Every point of every curve: ``panel, value, arm, updates, mean, error, std, n``.
+        """Every point of every curve: ``panel, value, arm, updates, mean, raw, error, std, n``.
 
-        ``updates`` count what an arm is shifted by. ``error``: the standard error of the mean, 0 for one seed. ``std``:
-        the population standard deviation over seeds, NaN for one; of an average the mean over data sets, as in the
-        tables. ``n``: the smallest number of seeds.
+        ``updates`` count what an arm is shifted by. ``raw``: the mean before smoothing. ``error``: the standard error
+        of the mean, 0 for one seed. ``std``: the population standard deviation over seeds, NaN for one; of an average
+        the mean over data sets, as in the tables. ``n``: the smallest number of seeds.
         """
         curves = []
         for panel, value, datasets in self._panels:
@@ -62,7 +64,7 @@ class Curves:
                 if curve is not None:
                     curve["updates"] += self.shift.get(arm, 0)
                     curves.append(curve.assign(panel=panel, value=value, arm=arm))
-        columns = ["panel", "value", "arm", "updates", "mean", "error", "std", "n"]
+        columns = ["panel", "value", "arm", "updates", "mean", "raw", "error", "std", "n"]
         return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
 
     def numbers(self) -> pd.DataFrame:
@@ -79,16 +81,20 @@ class Curves:
     def draw(self) -> Drawing:
         """(figure, alt text)."""
         styles, ends = arm_styles(self.arms), []
-        figure, axes = panels_in_a_grid(len(self._panels))
+        whole = self.over == "datasets" and len(self._panels) == len(DATASETS)
+        figure, axes = panels_in_a_grid(len(self._panels), columns=len(ENVIRONMENTS) if whole else None)
         for axis, (panel, value, _) in zip(axes, self._panels, strict=True):
             drawn = self.points[self.points["panel"] == panel]
             for arm, curve in drawn.groupby("arm", sort=False):
-                x, mean, error = (curve[name].to_numpy() for name in ("updates", "mean", "error"))
+                x, mean, raw, error = (curve[name].to_numpy() for name in ("updates", "mean", "raw", "error"))
                 every = max(len(x) // 8, 1)
                 axis.plot(x, mean, label=arm, markevery=every, markersize=5, linewidth=1.4, **styles[arm])
+                if value == "score" and self.smoothing > 1:
+                    axis.plot(x, raw, ".", color=styles[arm]["color"], alpha=0.35, markersize=3)
                 axis.fill_between(x, mean - error, mean + error, color=styles[arm]["color"], alpha=0.15, linewidth=0)
                 ends.append(f"{panel} {arm} {mean[-1]:.3g}")
-            axis.set_title(panel, fontsize=10)
+            letter = self.letters.get(panel)
+            axis.set_title(f"{panel} ({letter})" if letter else panel, fontsize=10)
             axis.set_xlabel(self._xlabel)
             axis.set_ylabel(_LABELS[value])
             count_in_thousands(axis)
@@ -97,8 +103,7 @@ class Curves:
 
     @property
     def _datasets(self) -> list[str]:
-        order = [f"{environment}-{kind}" for environment in self.rows for kind in self.columns]
-        return sorted(self.evaluations["dataset"].unique(), key=lambda name: [*order, name].index(name))
+        return sorted(self.evaluations["dataset"].unique(), key=lambda name: [*D4RL_DATASETS, name].index(name))
 
     @property
     def _panels(self) -> list[tuple[str, str, list[str]]]:
@@ -119,14 +124,17 @@ class Curves:
     @property
     def _note(self) -> str:
         smoothed = {
-            "score": f"scores are moving averages of {self.smoothing} evaluations, fewer at the start",
+            "score": f"scores are moving averages of {self.smoothing} evaluations, fewer at the start, "
+            "points the means before smoothing",
             "loss": "losses are not smoothed",
         }
         said = "; ".join(smoothed[value] for value in self.values)
-        note = [f"Mean over seeds, shade one standard error; {said}."]
+        note = [f"Mean over seeds, shade one standard error; {said}." if self.spread else f"One run each; {said}."]
         if self.over == "average":
             datasets = len(self._datasets)
             note.append(f"Mean over {datasets} data set{'s' if datasets > 1 else ''}.")
+        if self.letters and self.over == "datasets":
+            note.append("In parentheses the letter of the paper's panel.")
         if moved := ", ".join(f"{arm} by {updates:,}" for arm, updates in self.shift.items()):
             note.append(f"Shifted right by pre-training updates: {moved}.")
         return " ".join([*note, *self.remarks])
@@ -141,14 +149,16 @@ def _plus_minus(end: pd.Series) -> str:
 
 def _curve(runs: pd.DataFrame, value: str, datasets: Sequence[str], smoothing: int) -> pd.DataFrame | None:
     """``updates, mean, error, std, n`` of an arm over ``datasets``; None when a data set has no ``value``."""
-    means, variances, spreads, seeds = [], [], [], []
+    means, raws, variances, spreads, seeds = [], [], [], [], []
     for dataset in datasets:
         chosen = runs[runs["dataset"] == dataset]
         if value not in chosen or chosen[value].isna().all():
             return None
-        curves = chosen.pivot(index="updates", columns="seed", values=value).rolling(smoothing, min_periods=1).mean()
+        runs_of = chosen.pivot(index="updates", columns="seed", values=value)
+        curves = runs_of.rolling(smoothing, min_periods=1).mean()
         n = curves.count(axis=1)
         means.append(curves.mean(axis=1))
+        raws.append(runs_of.mean(axis=1))
         variances.append(curves.var(axis=1).fillna(0) / n)
         spreads.append(curves.std(axis=1, ddof=0).where(n > 1))
         seeds.append(n)
@@ -157,6 +167,7 @@ def _curve(runs: pd.DataFrame, value: str, datasets: Sequence[str], smoothing: i
         {
             "updates": mean.index.to_numpy(),
             "mean": mean.to_numpy(),
+            "raw": (sum(raws) / len(raws)).to_numpy(),
             "error": np.sqrt(sum(variances)).to_numpy() / len(means),
             "std": (sum(spreads) / len(spreads)).to_numpy(),
             "n": pd.concat(seeds, axis=1).min(axis=1).to_numpy().astype(int),

@@ -4,7 +4,6 @@ Every function that draws returns (figure, alt text). The kinds of figures that 
 :mod:`synthlib.report.paper_figures`; here are the other figures, and what all figures share.
 """
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,23 +16,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from synthlib.report.palette import COLOURS, arm_styles
 from synthlib.report.statistics import by_task, performance_profile
 
 Drawing: TypeAlias = tuple[Figure, str]  # a figure and its alt text
-_MARKERS = "osD^vPX*<>hd"
-# Seaborn's colour-blind palette without its pink and yellow, which are too light in grey, and three dark ones.
-COLOURS = [colour for i, colour in enumerate(sns.color_palette("colorblind")) if i not in (6, 8)]
-COLOURS += ["#1a1a1a", "#882255", "#6b2d0c"]
-_DASHES = ["-", "--", "-.", ":"]
-
-
-def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """One colour, marker and line style per arm, the same in every panel: {arm: plot keywords}."""
-    styles = zip(itertools.cycle(COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_DASHES), strict=False)
-    return {
-        arm: {"color": colour, "marker": marker, "linestyle": dash}
-        for arm, (colour, marker, dash) in zip(arms, styles, strict=False)
-    }
 
 
 def performance_profiles(scores: pd.DataFrame, arms: Iterable[str]) -> Drawing:
@@ -154,9 +140,11 @@ def count_in_thousands(axis: Axes) -> None:
         axis.xaxis.set_major_formatter(lambda x, position: f"{x / 1000:g}K")
 
 
-def panels_in_a_grid(panels: int, width: float = 4.6, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with that many axes in rows of three, or of five where ``width`` (inches) is small."""
-    columns = min(panels, 3 if width > 4 else 5)
+def panels_in_a_grid(
+    panels: int, width: float = 4.6, sharey: bool = False, columns: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with that many axes in rows of ``columns``: of three, or of five where ``width`` (inches) is small."""
+    columns = min(panels, columns or (3 if width > 4 else 5))
     rows = -(-panels // columns)
     size = (max(width * columns, 6.0), 3.3 * rows + 0.7)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=sharey, layout="constrained")

@@ -12,43 +12,46 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from synthlib.report.tables import span
-from synthlib.report.verdicts import AGREES, AVERAGE_MARGIN, HIGHER, LOWER, MINIMUM_SEEDS
+from synthlib.report.verdicts import HIGHER, LOWER, MINIMUM_SEEDS, NOT_ENOUGH_RUNS, UNDECIDED, margin_of
 
 if TYPE_CHECKING:
     from synthlib.report.report import Report
 
-_WORDS = {
-    HIGHER: "higher than {baseline}",
-    LOWER: "lower than {baseline}",
-    AGREES: f"shown to be within {AVERAGE_MARGIN} points of {{baseline}}",
-}
 
-
-def decided(comparisons: pd.DataFrame) -> str:
+def decided(comparisons: pd.DataFrame, unit: str = "points") -> str:
     """The decided comparisons over all data sets, as half a sentence: arms with one answer stand together.
 
-    ``comparisons``: of :attr:`synthlib.report.report.Report.comparisons`.
+    ``comparisons``: of :attr:`synthlib.report.report.Report.comparisons`; ``unit``: of their differences.
     """
     averages = comparisons[comparisons["is_average"]]
     if averages.empty:
         return ""
     parts = []
     for (baseline, verdict), rows in averages.groupby(["baseline", "verdict"], sort=False):
-        if verdict in _WORDS:
+        if verdict not in (UNDECIDED, NOT_ENOUGH_RUNS):
             arms = [f"{row.arm} ({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])" for row in rows.itertuples()]
-            parts.append(f"{_WORDS[verdict].format(baseline=baseline)}: {', '.join(arms)}")
+            parts.append(f"{_in_words(verdict, baseline, unit)}: {', '.join(arms)}")
     return "; ".join(parts) or "no comparison"
+
+
+def _in_words(verdict: str, baseline: str, unit: str) -> str:
+    """E.g. "higher than CQL, by less than 2.5 points", or "shown to be within 2.5 points of CQL"."""
+    word, *small = verdict.split(", ")
+    if word in (HIGHER, LOWER):
+        return ", ".join([f"{word} than {baseline}", *(f"{part} {unit}" for part in small)])
+    return f"shown to be {verdict} {unit} of {baseline}"
 
 
 def findings(report: Report) -> list[str]:
     """Sentences on what ``report`` decides, and on what the larger runs beside it say; empty without comparisons."""
     if not report.has_comparisons or report.runs.by_authors:
         return []
-    sentences = [f"Decided here ({_size(report)}{_start(report)}): {decided(report.comparisons)}."]
+    unit = margin_of(report.artefact.metric).unit
+    sentences = [f"Decided here ({_size(report)}{_start(report)}): {decided(report.comparisons, unit)}."]
     for larger in report.larger:
         sentences.append(
             f"Larger runs that are there, preset {larger.runs.provenance['preset']} ({_size(larger)}): "
-            f"{_scores(larger)}. Decided there: {decided(larger.comparisons)}."
+            f"{_scores(larger)}. Decided there: {decided(larger.comparisons, unit)}."
         )
     return sentences
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from synthlib.paper import matched_control, paper_seeds, paper_table
 from synthlib.report.comparisons import against_baseline
-from synthlib.report.figures import COLOURS, Drawing, finish, panels_in_a_grid
+from synthlib.report.figures import Drawing, finish, panels_in_a_grid
+from synthlib.report.palette import COLOURS
 
 BASELINE, CONTROL = "DT", "DT, matched"
 RUNGS = {

@@ -18,8 +18,9 @@ from synthlib.generators.mdp import (
     vectors,
 )
 from synthlib.kernels.twins import best
-from synthlib.report.figures import COLOURS, Drawing, panels_in_a_grid
+from synthlib.report.figures import Drawing, panels_in_a_grid
 from synthlib.report.heat_maps import TIMES_UNIFORM, heat_maps
+from synthlib.report.palette import COLOURS
 from synthlib.report.printed import with_printed_average
 from synthlib.tasks import DIMENSIONS
 

@@ -16,7 +16,8 @@ import pandas as pd
 import seaborn as sns
 
 from synthlib.report.curves import Curves
-from synthlib.report.figures import COLOURS, Drawing, arm_styles, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.figures import Drawing, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.palette import COLOURS, arm_styles
 from synthlib.report.statistics import average_rows, score_cells
 from synthlib.study.params import pretraining_updates
 from synthlib.study.sizes import with_size
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from synthlib.report.report import Report
 
 Panels = dict[str, dict[str, str]]  # {title of a panel: {name in the figure: arm}}
+# The panels of Figures 3, 4, 9 and 14 in the paper: a row per environment, a column per kind of data.
+_ROWS = ("hopper", "walker2d", "halfcheetah", "ant")
+_COLUMNS = ("medium", "medium-replay", "medium-expert")
 _STAGES = ("PT vs FT", "RI vs FT")  # in the paper blue and orange
 _LINEAR_BELOW = 1e-4  # on the logarithmic scale of cosines, which has zero and negative ones too
 
@@ -54,7 +58,8 @@ def described_chart(description: dict[str, Any], report: Report) -> Chart:
 
     kind curves: ``values`` (score, loss) ``over`` average or datasets. ``arms`` are names, or {name in the figure:
     arm}; all by default. The arms in ``shift`` are moved right by their pre-training updates. ``until``: all curves end
-    where the curve of this arm ends. ``rows``, ``columns``: the order of environments and kinds of data. kind shares:
+    where the curve of this arm ends. ``rows``, ``columns``: environments and kinds of data in the order of the paper's
+    panels, which gives them their letters. kind shares:
     score after ``shares`` of the fine-tuning updates. kind data: final score by share of the data. These two have
     ``panels``, {title: {name in the figure: arm}}. kind similarity: :class:`SimilarityBars` of all arms.
 
@@ -87,6 +92,7 @@ def text_of_figures(report: Report) -> str:
 
 def _described_curves(options: dict[str, Any], report: Report) -> Curves:
     chosen = options.pop("arms", list(report.artefact.arms))
+    letters = _letters(options.pop("rows", _ROWS), options.pop("columns", _COLUMNS))
     names = chosen if isinstance(chosen, dict) else {arm: arm for arm in chosen}
     records = report.runs.records.groupby("arm")["pretraining_updates"].max()
     moved = {name: names[name] for name in options.pop("shift", []) if names[name] in report.artefact.arms}
@@ -105,7 +111,14 @@ def _described_curves(options: dict[str, Any], report: Report) -> Curves:
         notes += [f"Cut at equal totals: no curve goes beyond {total:,} updates, pre-training included."]
         notes += _other_proportions(shift, names, total, report)
     notes += _not_in_the_paper(names, report)
-    return Curves(curves, list(names), shift=shift, remarks=notes, **options)
+    printed = report.artefact.is_printed and options.get("over") == "datasets"
+    return Curves(curves, list(names), shift=shift, remarks=notes, letters=letters if printed else {}, **options)
+
+
+def _letters(rows: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """{data set: letter of its panel} of a figure with a row per environment and a column per kind of data."""
+    names = (f"{environment}-{kind}" for environment in rows for kind in columns)
+    return dict(zip(names, "abcdefghijkl", strict=True))
 
 
 def _labels(names: dict[str, str], report: Report) -> dict[str, str]:

@@ -14,7 +14,8 @@ import pandas as pd
 import seaborn as sns
 from scipy import stats
 
-from synthlib.report.figures import COLOURS, Drawing
+from synthlib.report.figures import Drawing
+from synthlib.report.palette import COLOURS
 from synthlib.report.report import Report
 from synthlib.study.params import Artefact
 

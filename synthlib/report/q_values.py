@@ -15,7 +15,8 @@ import pandas as pd
 
 from synthlib.offline.datasets import cql_data
 from synthlib.offline.identity import planned_data
-from synthlib.report.figures import Drawing, arm_styles, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.figures import Drawing, count_in_thousands, finish, panels_in_a_grid
+from synthlib.report.palette import arm_styles
 from synthlib.report.statistics import RUN
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store

@@ -42,7 +42,7 @@ from synthlib.report.statistics import (
     updates_to_target,
 )
 from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, span, wide
-from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
+from synthlib.report.verdicts import MINIMUM_SEEDS, Margin, margin_of
 from synthlib.study.algorithms import algorithm
 from synthlib.study.params import Artefact
 from synthlib.study.sizes import with_size
@@ -159,6 +159,10 @@ class Report:
         return self.averages.assign(arm=arms, data_ratio=ratios)
 
     @property
+    def _margin(self) -> Margin:
+        return margin_of(self.artefact.metric)
+
+    @property
     def _number_of_datasets(self) -> int:
         return self.runs.records["dataset"].nunique()
 
@@ -174,12 +178,12 @@ class Report:
 
         Columns of :func:`~synthlib.report.comparisons.against_baseline`, and in the average rows ``improvement,
         improvement_low, improvement_high`` and ``seeds``: how many seeds per arm and data set would find a true
-        difference of 2.5 points in the average with 80 % power, spreads as observed (NaN: too few runs to say).
+        difference of the margin in the average with 80 % power, spreads as observed (NaN: too few runs to say).
         """
         cells = self.cells[~self.cells["is_average"]]
         frames = []
         for baseline, arms in self._compared.items():
-            table = against_baseline(cells, baseline, arms)
+            table = against_baseline(cells, baseline, arms, self._margin.cell, self._margin.average)
             for arm in table.loc[table["is_average"], "arm"]:
                 rows = (table["arm"] == arm) & table["is_average"]
                 for name, value in self._improvement(arm, baseline, cells).items():
@@ -200,7 +204,7 @@ class Report:
             "improvement_high": high,
         }
         if min(map(len, tasks + others)) >= MINIMUM_SEEDS:
-            found["seeds"] = power_table(cells, arm, baseline, AVERAGE_MARGIN)["seeds"].iloc[-1]
+            found["seeds"] = power_table(cells, arm, baseline, self._margin.average)["seeds"].iloc[-1]
         return found
 
     @cached_property
@@ -269,7 +273,7 @@ class Report:
 
     def comparison_table(self) -> pd.DataFrame:
         """The comparisons over all data sets as text: difference, interval, P(improvement), verdict, power."""
-        return comparison_text(self._labelled(self.comparisons))
+        return comparison_text(self._labelled(self.comparisons), self._margin)
 
     def overall_table(self) -> pd.DataFrame:
         """:attr:`overall` as text."""

@@ -20,7 +20,15 @@ from synthlib.report.evidence import Evidence, finished, of_authors, printed, wi
 from synthlib.report.figures import save_figure, verdict_board
 from synthlib.report.judgements import REASONS, Judgement
 from synthlib.report.sources import open_runs
-from synthlib.report.verdicts import ANSWERS, AVERAGE_MARGIN, CELL_MARGIN
+from synthlib.report.verdicts import (
+    AMONG_BEST,
+    ANSWERS,
+    AVERAGE_MARGIN,
+    CELL_MARGIN,
+    FAILS,
+    HOLDS,
+    MEANINGS,
+)
 
 _FILE = "scoreboard.json"
 
@@ -73,11 +81,11 @@ class Board:
     def legend(self) -> list[str]:
         """What the words and reasons on this board mean, one line each."""
         there = set(self.words.to_numpy().ravel())
-        lines = [
-            "A claim holds when all its comparisons hold, and fails when one is shown to be otherwise. Margin: "
-            f"{AVERAGE_MARGIN} points in an average, {CELL_MARGIN} on one data set. Among the best: within the margin "
-            "of the best, not shown to be the best."
-        ]
+        lines = [f"{word}: {MEANINGS[word]}." for word in (HOLDS, AMONG_BEST, FAILS)]
+        lines.append(
+            f"Numbers of a comparison have the words of the pages behind them. Margin: {AVERAGE_MARGIN} points in an "
+            f"average, {CELL_MARGIN:g} on one data set."
+        )
         return lines + [f"{word}: {why}." for word, why in REASONS.items() if word in there]
 
     def text(self) -> str:

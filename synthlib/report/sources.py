@@ -122,6 +122,10 @@ class OwnRuns:
         """(figure, alt text) of the losses of pre-training; see :mod:`synthlib.report.pretraining_curves`."""
         return pretraining_curves.pretraining_curves(self._plan(name))
 
+    def pretraining_learned(self, name: str) -> pd.DataFrame:
+        """What each pre-training learned below its own guess: see :mod:`synthlib.report.pretraining_curves`."""
+        return pretraining_curves.pretraining_learned(self._plan(name))
+
     def pretraining_ends(self, name: str) -> pd.DataFrame:
         """By arm, where GPT-2's pre-training was left: ``updates`` and ``validation_loss`` (nats per token)."""
         return pretraining_curves.pretraining_ends(self._plan(name))

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 import pandas as pd
 
-from synthlib.report.verdicts import AVERAGE_MARGIN, MINIMUM_SEEDS
+from synthlib.report.verdicts import MINIMUM_SEEDS, SCORE_MARGIN, Margin
 from synthlib.tasks import DATASETS
 
 
@@ -33,8 +33,8 @@ def wide(cells: pd.DataFrame, arms: Iterable[str], datasets: int, ours: str = "o
     return pd.DataFrame.from_dict(filled, orient="index").reindex(columns=arms).astype(object).fillna("-")
 
 
-def comparison_text(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The average rows of a report's comparisons, one line per pair of arms."""
+def comparison_text(comparisons: pd.DataFrame, margin: Margin = SCORE_MARGIN) -> pd.DataFrame:
+    """The average rows of a report's comparisons, one line per pair of arms; ``margin``: of the metric."""
     rows = {}
     for row in comparisons[comparisons["is_average"]].to_dict(orient="records"):
         # An interval of two runs says nothing: the bootstrap would even call it certain.
@@ -46,7 +46,9 @@ def comparison_text(comparisons: pd.DataFrame) -> pd.DataFrame:
             "P(improvement)": f"{row['improvement']:.2f}"
             + (f" [{row['improvement_low']:.2f}, {row['improvement_high']:.2f}]" if enough else ""),
             "verdict": row["verdict"],
-            f"seeds to find {AVERAGE_MARGIN} points": "-" if seeds is None or pd.isna(seeds) else f"{seeds:.0f}",
+            f"seeds to find {margin.average:g} {margin.unit}": "-"
+            if seeds is None or pd.isna(seeds)
+            else f"{seeds:.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

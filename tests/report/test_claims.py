@@ -70,7 +70,7 @@ def test_the_claims_that_the_print_does_not_bear_out_are_these():
 
 def test_the_numbers_behind_a_word_are_the_papers():
     chain = judge(CLAIMS["dt-chain-over-iid"], PRINTED).detail
-    assert chain == "tau=1 - IID uniform +2.3 [+1.1, +3.4]"
+    assert chain == "tau=1 - IID uniform +2.3 [+1.1, +3.4] (higher)"
     assert "0.69 of it, claimed 0.68" in judge(CLAIMS["cql-iid-faster"], PRINTED).detail
     assert judge(CLAIMS["dt-pretraining-87-percent"], PRINTED).detail == "0.13 of it, claimed 0.13"
     assert "4.1 minutes" in judge(CLAIMS["cql-pretraining-time"], PRINTED).detail
@@ -131,7 +131,7 @@ def test_a_claim_of_equal_has_two_sides(shift, word):
 def test_a_claim_is_judged_over_the_data_sets_that_are_there(there, said):
     made = evidence(column("CQL", table=8), column("1K", 70, table=8, datasets=DATASETS[:there]))
     found = judge(CLAIMS["cql-1k-updates-over-cql"], made)
-    assert found.word == HOLDS and found.detail.endswith(f"]{said}")
+    assert found.word == HOLDS and found.detail.endswith(f"] (higher){said}")
     # A data set with two seeds does not count.
     few = evidence(column("CQL", table=8), column("1K", 70, table=8, n=2), column("CQL", table=6))
     assert judge(CLAIMS["cql-1k-updates-over-cql"], few).word == NOT_ENOUGH_RUNS

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from synthlib.report.curves import Curves
-from synthlib.report.figures import arm_styles, save_figure, sorted_probabilities
+from synthlib.report.figures import save_figure, sorted_probabilities
 from tests.report.test_paper_figures import evaluations
 
 
@@ -12,14 +12,6 @@ from tests.report.test_paper_figures import evaluations
 def close_figures():
     yield
     plt.close("all")
-
-
-def test_arms_are_told_apart_without_colour():
-    styles = arm_styles(range(11))
-    assert len({(style["marker"], style["linestyle"]) for style in styles.values()}) == 11
-    assert len({style["marker"] for style in styles.values()}) == 11
-    greys = [np.dot(plt.matplotlib.colors.to_rgb(style["color"]), (0.3, 0.59, 0.11)) for style in styles.values()]
-    assert max(greys) < 0.7, "too light on white paper"
 
 
 def test_a_saved_figure_carries_its_alt_text_and_nothing_is_cut_off(tmp_path):

@@ -29,13 +29,15 @@ def test_arms_with_one_answer_stand_together_and_single_data_sets_stay_out():
             _comparison("S=10", "CQL", "higher"),
             _comparison("S=100", "CQL", "higher", 7.0),
             _comparison("S=1000", "CQL", "undecided"),
-            _comparison("CQL, matched", "CQL", "agrees", 0.2),
+            _comparison("CQL, matched", "CQL", "within 2.5", 0.2),
+            _comparison("S=10000", "CQL", "higher, by less than 2.5", 1.4),
             _comparison("S=1000", "CQL", "lower", is_average=False),
         ]
     )
     assert decided(comparisons) == (
         "higher than CQL: S=10 (+5.5 [+4.5, +6.5]), S=100 (+7.0 [+6.0, +8.0]); "
-        "shown to be within 2.5 points of CQL: CQL, matched (+0.2 [-0.8, +1.2])"
+        "shown to be within 2.5 points of CQL: CQL, matched (+0.2 [-0.8, +1.2]); "
+        "higher than CQL, by less than 2.5 points: S=10000 (+1.4 [+0.4, +2.4])"
     )
     assert decided(comparisons[comparisons["arm"] == "S=1000"]) == "no comparison"
 

@@ -9,6 +9,7 @@ from synthlib.report.curves import Curves
 from synthlib.report.paper_figures import SimilarityBars, described_chart, scores_at_shares, scores_by_data
 from synthlib.report.report import Report
 from synthlib.study.figures import find_artefact
+from synthlib.tasks import DATASETS
 from tests.report.curves import report
 
 KINDS = ("medium", "medium-replay", "medium-expert")
@@ -68,7 +69,7 @@ def test_a_loss_is_not_smoothed_so_that_it_has_no_kink_of_our_making():
     assert score[-1][1] == 14 and "losses are not smoothed" in alt
 
 
-def test_curves_by_data_set_have_the_papers_panels():
+def test_curves_have_a_panel_per_data_set():
     figure, _ = Curves(evaluations(), ["A", "B"]).draw()
     assert [axis.get_title() for axis in figure.axes] == ["hopper-medium", "ant-medium"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A", "B"]
@@ -83,12 +84,25 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_panels_stand_in_the_order_of_the_papers_captions(name):
+def test_panels_stand_in_the_order_of_the_tables_and_name_the_papers_panels(name):
     made = report(name, dict.fromkeys(find_artefact(name).arms, range(1, 5)), {}, datasets=TWELVE)
     figure, _ = made.figure(name)
-    assert [axis.get_title() for axis in figure.axes] == PRINTED[name]
-    rows = {axis.get_subplotspec().rowspan.start for axis in figure.axes}
-    assert len(rows) == 4  # one environment each
+    letters = dict(zip(PRINTED[name], "abcdefghijkl", strict=True))
+    assert [axis.get_title() for axis in figure.axes] == [f"{dataset} ({letters[dataset]})" for dataset in DATASETS]
+    rows = [axis.get_subplotspec().rowspan.start for axis in figure.axes]
+    assert rows == sorted(rows) and len(set(rows)) == 3  # one kind of data each
+
+
+def test_the_means_that_a_moving_average_smooths_stay_visible():
+    """A score that jumps once is drawn as a slope of five evaluations; its points jump."""
+    jump = evaluations().assign(score=lambda rows: 10.0 * (rows["updates"] > 50))
+    chart = Curves(jump, ["A"], over="average")
+    figure, alt = chart.draw()
+    smooth, raw = figure.axes[0].get_lines()
+    assert set(raw.get_ydata()) == {0, 10} and 0 < smooth.get_ydata()[5] < 10
+    assert "points the means before smoothing" in alt
+    figure, _ = Curves(jump, ["A"], values=["loss"], over="average").draw()
+    assert len(figure.axes[0].get_lines()) == 1
 
 
 def test_figure_13_moves_the_pre_trained_arms_to_the_end_of_the_longer_baseline():
