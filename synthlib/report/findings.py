@@ -7,7 +7,7 @@ preset and size, so that nobody mistakes one for the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -54,6 +54,28 @@ def findings(report: Report) -> list[str]:
             f"{_scores(larger)}. Decided there: {decided(larger.comparisons, unit)}."
         )
     return sentences
+
+
+def in_one_sentence(report: Report) -> str:
+    """What ``report`` found, in one sentence written from its numbers: every arm's word against each baseline.
+
+    It says how large the runs are, so that it is true for every preset; without comparisons it says that there are
+    none.
+    """
+    averages = report.comparisons[report.comparisons["is_average"]]
+    if averages.empty:
+        return f"These runs ({_size(report)}) compare no arms with each other yet."
+    parts = []
+    for baseline, rows in averages.groupby("baseline", sort=False):
+        said = [f"{report.label(row.arm)} is {_word(row)}" for row in rows.itertuples()]
+        parts.append(f"against {baseline}, {', '.join(said)}")
+    return f"In these runs ({_size(report)}{_start(report)}): {'; '.join(parts)}."
+
+
+def _word(row: Any) -> str:
+    interval = "" if pd.isna(row.low) else f" [{row.low:+.1f}, {row.high:+.1f}]"
+    word = f'"{row.verdict}"' if row.verdict == NOT_ENOUGH_RUNS else row.verdict
+    return f"{word} ({row.difference:+.1f}{interval})"
 
 
 def decides_something(report: Report) -> bool:

@@ -1,0 +1,98 @@
+"""What the pages have in common: what they take, predictions, the finding, and pictures beside the paper's numbers."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from synthlib.report.beside_corl import corl_table, why_corl
+from synthlib.report.beside_paper import beside_paper
+from synthlib.report.findings import in_one_sentence
+from synthlib.report.guesses import compared_with_runs
+from synthlib.report.opening import in_words, what_it_takes
+from synthlib.report.pipeline import pipeline
+from synthlib.study.figures import find_artefact
+from synthlib.study.plan import make_plan
+from tests.report.curves import report
+
+ARMS = {"CQL": [10.0] * 4, "CQL, matched": [10.0] * 4, "S=100": [30.0] * 4, "S=1000": [10.0] * 4}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table6():
+    return report("table6", ARMS, {"S=100": 10, "S=1000": 10})
+
+
+def test_what_a_page_takes_comes_from_its_plan(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
+    table = what_it_takes("table6", "table23")
+    assert table.loc["quick", "trainings"] == str(len(make_plan("table6", "quick", "replica").jobs()))
+    assert "paper" not in table.index and table.loc["smoke", "processor time"] != "none"
+    assert "scouting" not in what_it_takes("table1").index, "a preset of CQL alone"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "none"), (3, "10 seconds"), (44, "40 seconds"), (700, "12 minutes"), (12_240, "3.4 hours")],
+)
+def test_times_are_said_as_a_reader_says_them(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_a_prediction_is_right_inside_the_interval_of_the_runs(table6):
+    asked = {
+        "S=100 over its control": ("S=100", "CQL, matched"),
+        "S=1000 over its control": ("S=1000", "CQL, matched"),
+        "the control over CQL": ("CQL, matched", "CQL"),
+        "S=10 over CQL": ("S=10", "CQL"),
+    }
+    guesses = dict(zip(asked, (20.0, 5.0, None, 5.0), strict=True))
+    table = compared_with_runs(guesses, table6, asked)
+    assert table[""].tolist() == ["in the interval", "too high", "", ""]
+    assert table["answer"].iloc[0].startswith("+20.") or table["answer"].iloc[0].startswith("+19.")
+    assert "higher" in table["answer"].iloc[0] and "within 2.5" in table["answer"].iloc[1]
+    assert table["answer"].iloc[3] == "these runs cannot say"
+    with pytest.raises(ValueError, match="change the guesses only"):
+        compared_with_runs({"another": 1.0}, table6, asked)
+
+
+def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
+    sentence = in_one_sentence(table6)
+    assert sentence.startswith("In these runs (40 updates, hopper-medium, ant-medium, 5 seeds)")
+    assert "against CQL, matched, " in sentence and "S=100 is higher (+" in sentence
+    alone = report("table6", {"CQL": [1.0] * 4}, {})
+    assert in_one_sentence(alone).endswith("compare no arms with each other yet.")
+
+
+def test_our_means_stand_beside_the_printed_ones_with_an_arm_on_one_place(table6):
+    figure, alt = beside_paper(table6)
+    left, right = figure.axes
+    assert "paper: CQL 78.0" in alt and "S=1000 85.6" in alt and "An arm without a point left" in alt
+    labels = [[text.get_text() for text in axis.get_xticklabels()] for axis in figure.axes]
+    assert labels[0] == labels[1] == list(find_artefact("table6").arms)
+    with pytest.raises(ValueError, match="no printed scores"):
+        beside_paper(report("cql_start", ARMS | {"CQL+IID": [1.0] * 4}, {}))
+
+
+def test_corl_is_far_above_on_the_expert_mixtures_only():
+    table = corl_table("CQL")
+    assert table.loc["halfcheetah-medium-expert", ["paper", "CORL"]].round(1).tolist() == [35.9, 95.6]
+    assert np.sum(table["difference"] > 5) == 2
+    assert "95.6 beside 35.9" in why_corl("CQL") and "2 of them (halfcheetah-medium-expert, hopper" in why_corl("CQL")
+    assert "beside 44.9" in why_corl("DT")
+
+
+@pytest.mark.parametrize("algorithm", ["dt", "cql"])
+def test_the_pipeline_says_what_is_copied_and_fits_its_figure(algorithm):
+    figure, alt = pipeline(algorithm)
+    assert "copied: " in alt and ", matched: initial weights" in alt
+    figure.draw_without_rendering()
+    size = figure.get_window_extent()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert size.x0 <= box.x0 and box.x1 <= size.x1, text.get_text()
