@@ -28,6 +28,7 @@ def table6():
     return report("table6", ARMS, {"S=100": 10, "S=1000": 10})
 
 
+@pytest.mark.slow  # the first plan of a fresh folder measures how fast the machine is
 def test_what_a_page_takes_comes_from_its_plan(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
     table = what_it_takes("table6", "table23")
@@ -71,7 +72,6 @@ def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
 
 def test_our_means_stand_beside_the_printed_ones_with_an_arm_on_one_place(table6):
     figure, alt = beside_paper(table6)
-    left, right = figure.axes
     assert "paper: CQL 78.0" in alt and "S=1000 85.6" in alt and "An arm without a point left" in alt
     labels = [[text.get_text() for text in axis.get_xticklabels()] for axis in figure.axes]
     assert labels[0] == labels[1] == list(find_artefact("table6").arms)
