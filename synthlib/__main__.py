@@ -170,7 +170,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         print(runs.plan(name))
         runs.train(name, options=_run_options(options))
         if notebook not in executed:
-            page = run_notebook(NOTEBOOKS / notebook, folder, _parameters(options)).with_suffix(".html")
+            path = NOTEBOOKS / notebook
+            page = run_notebook(path, folder, _known_parameters(path, options)).with_suffix(".html")
             executed.add(notebook)
         report = runs.report(name)
         report.save()
@@ -309,8 +310,14 @@ def _known_parameters(path: Path, options: argparse.Namespace) -> dict[str, str 
     from synthlib.notebooks import notebook_parameters
 
     known = notebook_parameters(path)
-    given = {"preset": options.preset, "data": options.data, "logs": _absolute(options.logs)}
-    return {name: value for name, value in (given | {"workers": options.workers}).items() if name in known}
+    given = {
+        "source": getattr(options, "source", "own"),
+        "preset": options.preset,
+        "data": options.data,
+        "logs": _absolute(options.logs),
+        "workers": options.workers,
+    }
+    return {name: value for name, value in given.items() if name in known}
 
 
 def _scoreboard(options: argparse.Namespace) -> int:
@@ -362,17 +369,6 @@ def _names(options: argparse.Namespace) -> list[str]:
 
         return [artefact.name for artefact in authors_artefacts()]
     return [name for name in artefact_names() if can_train(options.preset, load_artefact(name).algorithm)]
-
-
-def _parameters(options: argparse.Namespace) -> dict[str, str | int]:
-    """What every table's notebook takes."""
-    return {
-        "source": options.source,
-        "preset": options.preset,
-        "data": options.data,
-        "logs": _absolute(options.logs),
-        "workers": options.workers,
-    }
 
 
 def _data(text: str) -> str:

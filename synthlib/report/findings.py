@@ -47,10 +47,10 @@ def findings(report: Report) -> list[str]:
     if not report.has_comparisons or report.runs.by_authors:
         return []
     unit = margin_of(report.artefact.metric).unit
-    sentences = [f"Decided here ({_size(report)}{_start(report)}): {decided(report.comparisons, unit)}."]
+    sentences = [f"Decided here ({size_in_words(report)}{_start(report)}): {decided(report.comparisons, unit)}."]
     for larger in report.larger:
         sentences.append(
-            f"Larger runs that are there, preset {larger.runs.provenance['preset']} ({_size(larger)}): "
+            f"Larger runs that are there, preset {larger.runs.provenance['preset']} ({size_in_words(larger)}): "
             f"{_scores(larger)}. Decided there: {decided(larger.comparisons, unit)}."
         )
     return sentences
@@ -64,12 +64,12 @@ def in_one_sentence(report: Report) -> str:
     """
     averages = report.comparisons[report.comparisons["is_average"]]
     if averages.empty:
-        return f"These runs ({_size(report)}) compare no arms with each other yet."
+        return f"These runs ({size_in_words(report)}) compare no arms with each other yet."
     parts = []
     for baseline, rows in averages.groupby("baseline", sort=False):
         said = [f"{report.label(row.arm)} is {_word(row)}" for row in rows.itertuples()]
         parts.append(f"against {baseline}, {', '.join(said)}")
-    return f"In these runs ({_size(report)}{_start(report)}): {'; '.join(parts)}."
+    return f"In these runs ({size_in_words(report)}{_start(report)}): {'; '.join(parts)}."
 
 
 def _word(row: Any) -> str:
@@ -83,7 +83,8 @@ def decides_something(report: Report) -> bool:
     return bool((report.cells["n"] >= MINIMUM_SEEDS).any())
 
 
-def _size(report: Report) -> str:
+def size_in_words(report: Report) -> str:
+    """How many updates, which data sets, how many seeds."""
     cells = report.cells[~report.cells["is_average"]]
     datasets = ", ".join(dict.fromkeys(cells["dataset"]))
     updates = span(report.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"].max())
