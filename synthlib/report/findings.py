@@ -57,25 +57,28 @@ def findings(report: Report) -> list[str]:
 
 
 def in_one_sentence(report: Report) -> str:
-    """What ``report`` found, in one sentence written from its numbers: every arm's word against each baseline.
+    """What ``report`` found, in one sentence written from its numbers: the word for every arm against each baseline.
 
-    It says how large the runs are, so that it is true for every preset; without comparisons it says that there are
-    none.
+    It says how large the runs are, so that it is true for every preset. Arms with one word stand together.
     """
     averages = report.comparisons[report.comparisons["is_average"]]
+    averages = averages[averages["arm"] != report.artefact.baseline]
     if averages.empty:
         return f"These runs ({size_in_words(report)}) compare no arms with each other yet."
     parts = []
     for baseline, rows in averages.groupby("baseline", sort=False):
-        said = [f"{report.label(row.arm)} is {_word(row)}" for row in rows.itertuples()]
-        parts.append(f"against {baseline}, {', '.join(said)}")
-    return f"In these runs ({size_in_words(report)}{_start(report)}): {'; '.join(parts)}."
+        said = []
+        for word, same in rows.groupby("verdict", sort=False):
+            arms = ", ".join(f"{report.label(row.arm)}{_numbers(row)}" for row in same.itertuples())
+            said.append(f"{word}: {arms}")
+        parts.append(f"against {baseline}: {'; '.join(said)}")
+    return f"In these runs ({size_in_words(report)}{_start(report)}), {'. '.join(parts)}."
 
 
-def _word(row: Any) -> str:
-    interval = "" if pd.isna(row.low) else f" [{row.low:+.1f}, {row.high:+.1f}]"
-    word = f'"{row.verdict}"' if row.verdict == NOT_ENOUGH_RUNS else row.verdict
-    return f"{word} ({row.difference:+.1f}{interval})"
+def _numbers(row: Any) -> str:
+    if row.verdict == NOT_ENOUGH_RUNS:
+        return ""
+    return f" ({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])"
 
 
 def decides_something(report: Report) -> bool:

@@ -48,10 +48,10 @@ def pretraining_curves(plan: Plan) -> Drawing:
 
 
 def pretraining_learned(plan: Plan) -> pd.DataFrame:
-    """By arm and scale of the loss: ``guess``, ``end`` (the last logged loss), ``learned``, ``to learn``, ``share``.
+    """By arm and scale of the loss: ``updates, guess, end`` (the last logged loss), ``learned`` and ``to learn``.
 
-    ``learned`` is the guess minus the end, ``to learn`` the guess minus the floor. A share above 1 is of a model that
-    has memorised the data beyond the distribution behind them.
+    ``learned`` is the guess minus the end, ``to learn`` the guess minus the floor. A pre-training that learned more has
+    memorised the data beyond the distribution behind them.
     """
     rows = pretraining_losses(plan)
     rows = rows.sort_values("updates").groupby(["dataset", "arm"], sort=False).last()
@@ -60,7 +60,7 @@ def pretraining_learned(plan: Plan) -> pd.DataFrame:
     found = pd.DataFrame({"updates": rows["updates"], "guess": rows["guess"], "end": rows["loss"]})
     found["learned"] = rows["guess"] - rows["loss"]
     found["to learn"] = rows["guess"] - rows["floor"]
-    return found.assign(share=found["learned"] / found["to learn"].where(found["to learn"] > 0))
+    return found
 
 
 def learned_in_words(plan: Plan) -> str:

@@ -65,7 +65,10 @@ def test_a_prediction_is_right_inside_the_interval_of_the_runs(table6):
 def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
     sentence = in_one_sentence(table6)
     assert sentence.startswith("In these runs (40 updates, hopper-medium, ant-medium, 5 seeds)")
-    assert "against CQL, matched, " in sentence and "S=100 is higher (+" in sentence
+    against = dict(part.split(": ", 1) for part in sentence.split("against ")[1:])
+    assert against["CQL, matched"].startswith("higher: S=100 (+") and "within 2.5: S=1000 (" in against["CQL, matched"]
+    assert "CQL (" not in against["CQL, matched"], "the two baselines are compared once"
+    assert "not enough runs: CQL, matched, S=100, S=1000." in in_one_sentence(report("table6", ARMS, {}, seeds=2))
     alone = report("table6", {"CQL": [1.0] * 4}, {})
     assert in_one_sentence(alone).endswith("compare no arms with each other yet.")
 
