@@ -10,6 +10,7 @@ from synthlib.report.findings import in_one_sentence
 from synthlib.report.guesses import compared_with_runs
 from synthlib.report.opening import in_words, what_it_takes
 from synthlib.report.pipeline import pipeline
+from synthlib.report.plain_table import plain_table
 from synthlib.study.figures import find_artefact
 from synthlib.study.plan import make_plan
 from tests.report.curves import report
@@ -71,6 +72,14 @@ def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
     assert "not enough runs: CQL, matched, S=100, S=1000." in in_one_sentence(report("table6", ARMS, {}, seeds=2))
     alone = report("table6", {"CQL": [1.0] * 4}, {})
     assert in_one_sentence(alone).endswith("compare no arms with each other yet.")
+
+
+def test_the_plain_table_has_an_arm_per_row_with_two_differences_in_words(table6):
+    table = plain_table(table6)
+    assert list(table.columns) == ["mean over data sets", "paper", "over CQL", "over its control"]
+    assert table.loc["S=100", "over its control"].endswith(", higher") and table.loc["CQL", "over CQL"] == "-"
+    assert table.loc["S=1000", "paper"] == "85.6" and table.loc["CQL, matched", "over CQL"].endswith("within 2.5")
+    assert "paper" not in plain_table(report("cql_start", ARMS | {"CQL+IID": [1.0] * 4}, {}))
 
 
 def test_our_means_stand_beside_the_printed_ones_with_an_arm_on_one_place(table6):
