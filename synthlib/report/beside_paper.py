@@ -38,9 +38,12 @@ def beside_paper(report: Report) -> Drawing:
     numbers = {"paper": printed, "these runs": ours["mean"]}
     titles = (f"paper, Table {artefact.paper_table}, {len(DATASETS)} data sets", f"these runs, {report.runs.label}")
     for axis, (whose, means), title in zip(axes, numbers.items(), titles, strict=True):
-        _draw(axis, arms, means.reindex(arms), ours if whose != "paper" else None, artefact.baseline, report)
+        of_paper = whose == "paper"
+        _draw(axis, means.reindex(arms), None if of_paper else ours, artefact.baseline)
+        names = arms if of_paper else [report.label(arm) for arm in arms]
+        axis.set_xticks(range(len(arms)), names, rotation=40, ha="right", fontsize=8)
         axis.set_title(title if len(title) < 70 else f"{title[:67]}...", fontsize=9)
-        shown = [f"{report.label(arm)} {means[arm]:.1f}" for arm in arms if arm in means.index and pd.notna(means[arm])]
+        shown = [f"{arm} {means[arm]:.1f}" for arm in arms if arm in means.index and pd.notna(means[arm])]
         words.append(f"{whose}: {', '.join(shown)}")
     note = "Means over data sets. Whiskers: 95 % interval over fine-tuning seeds. The panels have scales of their own."
     if set(arms) - set(paper_arms(artefact.paper_table)):
@@ -49,14 +52,8 @@ def beside_paper(report: Report) -> Drawing:
     return figure, f"Scores along the arms, printed and of these runs. {'; '.join(words)}. {note}"
 
 
-def _draw(
-    axis: Axes,
-    arms: list[str],
-    means: pd.Series,
-    intervals: pd.DataFrame | None,
-    baseline: str | None,
-    report: Report,
-) -> None:
+def _draw(axis: Axes, means: pd.Series, intervals: pd.DataFrame | None, baseline: str | None) -> None:
+    arms = [str(arm) for arm in means.index]
     styles = arm_styles(arms)
     varied = [place for place, arm in enumerate(arms) if place > 0 and "matched" not in arm]
     axis.plot(varied, means.iloc[varied], color="0.75", linewidth=1, zorder=0)
@@ -67,5 +64,4 @@ def _draw(
         axis.errorbar(place, mean, yerr=spread, capsize=3, **styles[str(arm)] | {"linestyle": "none"})
         if arm == baseline and np.isfinite(mean):
             axis.axhline(mean, color="0.3", linewidth=1, linestyle=":")
-    axis.set_xticks(range(len(arms)), [report.label(arm) for arm in arms], rotation=40, ha="right", fontsize=8)
     axis.set_ylabel("normalised score")

@@ -15,7 +15,7 @@ from synthlib.study.plan import Plan
 
 _REMARK = (
     "0 is one and the same answer for every input. The short line at the right end, in the arm's colour: a perfect "
-    "model of the data."
+    "model of the distribution behind the data. What lies below it is memorised."
 )
 
 
