@@ -29,7 +29,7 @@ def decided(comparisons: pd.DataFrame, unit: str = "points") -> str:
     parts = []
     for (baseline, verdict), rows in averages.groupby(["baseline", "verdict"], sort=False):
         if verdict not in (UNDECIDED, NOT_ENOUGH_RUNS):
-            arms = [f"{row.arm} ({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])" for row in rows.itertuples()]
+            arms = [f"{row.arm} {_numbers(row)}" for row in rows.itertuples()]
             parts.append(f"{_in_words(verdict, baseline, unit)}: {', '.join(arms)}")
     return "; ".join(parts) or "no comparison"
 
@@ -69,16 +69,16 @@ def in_one_sentence(report: Report) -> str:
     for baseline, rows in averages.groupby("baseline", sort=False):
         said = []
         for word, same in rows.groupby("verdict", sort=False):
-            arms = ", ".join(f"{report.label(row.arm)}{_numbers(row)}" for row in same.itertuples())
-            said.append(f"{word}: {arms}")
+            if word == NOT_ENOUGH_RUNS:
+                said.append(f"{word} of {len(same)} arm{'s' if len(same) > 1 else ''}")
+                continue
+            said.append(f"{word}: {', '.join(f'{report.label(row.arm)} {_numbers(row)}' for row in same.itertuples())}")
         parts.append(f"against {baseline}: {'; '.join(said)}")
     return f"In these runs ({size_in_words(report)}{_start(report)}), {'. '.join(parts)}."
 
 
 def _numbers(row: Any) -> str:
-    if row.verdict == NOT_ENOUGH_RUNS:
-        return ""
-    return f" ({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])"
+    return f"({row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}])"
 
 
 def decides_something(report: Report) -> bool:

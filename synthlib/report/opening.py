@@ -31,7 +31,6 @@ def what_it_takes(*names: str, data: str = "replica") -> pd.DataFrame:
                 "trainings": str(len(jobs)),
                 "missing": str(len(missing)),
                 "processor time": in_words(sum(seconds_of(missing).values())),
-                "can show": presets()[preset]["expect"]["shows"],
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -69,7 +69,7 @@ def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
     against = dict(part.split(": ", 1) for part in sentence.split("against ")[1:])
     assert against["CQL, matched"].startswith("higher: S=100 (+") and "within 2.5: S=1000 (" in against["CQL, matched"]
     assert "CQL (" not in against["CQL, matched"], "the two baselines are compared once"
-    assert "not enough runs: CQL, matched, S=100, S=1000." in in_one_sentence(report("table6", ARMS, {}, seeds=2))
+    assert "against CQL, matched: not enough runs of 2 arms." in in_one_sentence(report("table6", ARMS, {}, seeds=2))
     alone = report("table6", {"CQL": [1.0] * 4}, {})
     assert in_one_sentence(alone).endswith("compare no arms with each other yet.")
 
