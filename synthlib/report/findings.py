@@ -17,6 +17,8 @@ from synthlib.report.verdicts import HIGHER, LOWER, MINIMUM_SEEDS, NOT_ENOUGH_RU
 if TYPE_CHECKING:
     from synthlib.report.report import Report
 
+_NAMED = 3  # data sets; more are counted
+
 
 def decided(comparisons: pd.DataFrame, unit: str = "points") -> str:
     """The decided comparisons over all data sets, as half a sentence: arms with one answer stand together.
@@ -89,7 +91,8 @@ def decides_something(report: Report) -> bool:
 def size_in_words(report: Report) -> str:
     """How many updates, which data sets, how many seeds."""
     cells = report.cells[~report.cells["is_average"]]
-    datasets = ", ".join(dict.fromkeys(cells["dataset"]))
+    names = list(dict.fromkeys(cells["dataset"]))
+    datasets = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} data sets"
     updates = span(report.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"].max())
     return f"{updates} updates, {datasets}, {span(cells['n'].astype(int))} seeds"
 

@@ -13,6 +13,7 @@ from synthlib.report.pipeline import pipeline
 from synthlib.report.plain_table import plain_table
 from synthlib.study.figures import find_artefact
 from synthlib.study.plan import make_plan
+from synthlib.tasks import DATASETS
 from tests.report.curves import report
 
 ARMS = {"CQL": [10.0] * 4, "CQL, matched": [10.0] * 4, "S=100": [30.0] * 4, "S=1000": [10.0] * 4}
@@ -72,6 +73,11 @@ def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):
     assert "against CQL, matched: not enough runs of 2 arms." in in_one_sentence(report("table6", ARMS, {}, seeds=2))
     alone = report("table6", {"CQL": [1.0] * 4}, {})
     assert in_one_sentence(alone).endswith("compare no arms with each other yet.")
+
+
+def test_many_data_sets_are_counted_and_not_named():
+    many = report("table6", ARMS, {}, datasets=DATASETS[:4])
+    assert in_one_sentence(many).startswith("In these runs (40 updates, 4 data sets, 5 seeds)")
 
 
 def test_the_plain_table_has_an_arm_per_row_with_two_differences_in_words(table6):
