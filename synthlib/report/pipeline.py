@@ -37,8 +37,8 @@ _METHODS = {
         data="random MDP, 100 states\nand actions, meaningless",
         network="two critics,\n2 hidden layers",
         task="predict the next state's vector",
-        copied="copied: hidden layers of\nboth critics",
-        fresh="new: Q heads (not updated by\npre-training), policy",
+        copied="copied: hidden layers of both\ncritics, and Q heads as drawn",
+        fresh="new: policy; thrown away:\nheads of the prediction",
         arms=(
             ("CQL", "its own, per seed", "none", "the same"),
             ("CQL, matched", "one for all seeds", "none", "the same"),
