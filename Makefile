@@ -116,7 +116,7 @@ lock:
 	build/uv/bin/uv lock --python build/uv/bin/python
 	build/uv/bin/python -m synthlib.machine.requirements build/uv/bin/uv
 	build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	    book/requirements.in --output-file book/requirements.lock
+	    synthlib/book/settings/requirements.in --output-file synthlib/book/settings/requirements.lock
 
 plan-%: $(VENV)/installed
 	@$(SYNTHLIB) plan $* $(SOURCES)
@@ -156,15 +156,15 @@ authors-evaluations: $(VENV)/installed
 
 # Sphinx and what tests the site live in an environment of their own: nothing else needs them.
 BOOK := build/book
-build/venv-book/installed: book/requirements.lock | $(VENV)/installed
+build/venv-book/installed: synthlib/book/settings/requirements.lock | $(VENV)/installed
 	$(BIN)/python -m venv --clear build/venv-book
-	build/venv-book/bin/python -m pip install --quiet --no-deps --require-hashes --requirement book/requirements.lock
+	build/venv-book/bin/python -m pip install --quiet --no-deps --require-hashes --requirement synthlib/book/settings/requirements.lock
 	@touch $@
 
 book: $(VENV)/installed build/venv-book/installed
 	@$(BIN)/python -m synthlib.book
 	@rm -rf $(BOOK)/html
-	@build/venv-book/bin/python -m sphinx -W --keep-going --quiet -c book -d $(BOOK)/doctrees -b html $(BOOK)/source $(BOOK)/html
+	@build/venv-book/bin/python -m sphinx -W --keep-going --quiet -c synthlib/book/settings -d $(BOOK)/doctrees -b html $(BOOK)/source $(BOOK)/html
 	@echo "the book: $(BOOK)/html/index.html"
 
 test-book: book $(VENV)/developers

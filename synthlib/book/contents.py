@@ -1,4 +1,4 @@
-"""Which pages the book has, and from which runs each is made: book/book.yaml."""
+"""Which pages the book has, and from which runs each is made: settings/book.yaml."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from synthlib.paths import NOTEBOOKS, ROOT
+from synthlib.paths import NOTEBOOKS
 from synthlib.study.params import ParameterError
 
-FOLDER = ROOT / "book"
+FOLDER = Path(__file__).parent / "settings"
 _KEYS = {"runs", "command", "missing"}
 
 
@@ -45,6 +45,8 @@ class Part:
 
     title: str
     pages: tuple[BookPage, ...]
+    texts: tuple[Path, ...] = ()
+    """Markdown files below notebooks/, after the pages."""
 
 
 def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
@@ -53,13 +55,20 @@ def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
     Raises ParameterError for an entry that is not understood, and when a notebook is not in the book or twice.
     """
     read = [
-        Part(part["part"], tuple(_page(name, entry) for name, entry in part["pages"].items()))
+        Part(
+            part["part"],
+            tuple(_page(name, entry) for name, entry in part.get("pages", {}).items()),
+            tuple(NOTEBOOKS / name for name in part.get("texts", [])),
+        )
         for part in yaml.safe_load(file.read_text(encoding="utf-8"))
     ]
     named = sorted(page.name for part in read for page in part.pages)
     if named != (there := sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))):
         odd = sorted(set(named) ^ set(there)) or "one page twice"
         raise ParameterError(f"{file.name} must name every notebook once; look at: {', '.join(odd)}")
+    if unnamed := set(NOTEBOOKS.rglob("*.md")) ^ {text for part in read for text in part.texts}:
+        odd = sorted(str(path.relative_to(NOTEBOOKS)) for path in unnamed)
+        raise ParameterError(f"{file.name} must name every text beside the notebooks; look at: {', '.join(odd)}")
     return read
 
 

@@ -1,7 +1,7 @@
 """The front page: the finding in five sentences, the ladder, the scoreboard, and the map of the paper.
 
 Every number on it is computed here, from the authors' runs or from the published ones of this project. The ladder
-belongs to the repository as well (book/ladder.png); ``python -m synthlib.book.front`` draws it again.
+belongs to the repository as well (settings/ladder.png); ``python -m synthlib.book.front`` draws it again.
 """
 
 import html
@@ -9,14 +9,13 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 
 from synthlib.book.contents import FOLDER, pages
 from synthlib.paths import outputs
-from synthlib.report.figures import COLOURS, Drawing, save_figure
+from synthlib.report.figures import save_figure
 from synthlib.report.files import short
+from synthlib.report.ladder import RUNGS, ladder, published_cells, rungs
 from synthlib.report.report import Report
 from synthlib.report.scoreboard import saved_scoreboard
 from synthlib.report.sources import open_runs
@@ -25,14 +24,6 @@ from synthlib.study.contents import our_own, sections, title_and_notebook
 from synthlib.web.page import made_line
 
 CONTROL, IID_CONTROL = "DT, matched", "DT, matched (IID side)"
-LADDER = {
-    "DT": "no pre-training",
-    CONTROL: "only the switches of fine-tuning",
-    "DT+Wiki": "Wikipedia",
-    "IID uniform": "IID tokens",
-    "DT+Synthetic": "a random Markov chain",
-}
-"""Arm of the matched control's table -> what the ladder calls it."""
 PRESET = "evening"  # of our published runs
 
 
@@ -41,7 +32,7 @@ def front_page(folder: Path) -> str:
     authors = open_runs("authors").report("matched_control")
     cql = open_runs("own", PRESET).report("cql_start")
     again = open_runs("own", PRESET).report("dt_pretraining_seeds")
-    figure, words = ladder(authors)
+    figure, words = ladder(rungs(published_cells()))
     save_figure(figure, words, folder / "ladder")
     board = saved_scoreboard(outputs() / PRESET / "scoreboard")
     return "\n".join(
@@ -92,7 +83,7 @@ def finding(authors: Report, cql: Report, again: Report) -> list[str]:
     two pre-trainings.
     """
     mean = authors.averages.set_index("arm")["mean"]
-    n = f"n = {_seeds(authors, LADDER)} on each of {authors.scores['dataset'].nunique()} data sets"
+    n = f"n = {_seeds(authors, RUNGS)} on each of {authors.scores['dataset'].nunique()} data sets"
     chain, switches = _difference(authors, "DT+Synthetic", "DT"), _difference(authors, CONTROL, "DT")
     own = {
         "the chain": _difference(authors, "DT+Synthetic", CONTROL),
@@ -121,25 +112,6 @@ def finding(authors: Report, cql: Report, again: Report) -> list[str]:
         "runs two pre-trainings of the Decision Transformer changed its training loss alike, by "
         f"{losses} per cent of DT's (after {early:,} updates, n = {_seeds(again, itertools.chain(*pairs))}).",
     ]
-
-
-def ladder(authors: Report) -> Drawing:
-    """The gain step by step: mean scores of :data:`LADDER` with their intervals."""
-    rows = authors.averages.set_index("arm").loc[list(LADDER)]
-    figure, axis = plt.subplots(figsize=(7.5, 3.3), layout="constrained")
-    for place, (_, row) in enumerate(rows.iterrows()):
-        spread = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
-        colour = COLOURS[place]
-        axis.errorbar(row["mean"], place, xerr=spread, fmt="o", markersize=9, capsize=5, linewidth=2, color=colour)
-        axis.annotate(f"{row['mean']:.1f}", (row["mean"], place - 0.22), ha="center", va="bottom", fontsize=11)
-    control = rows.loc[CONTROL]
-    axis.axvspan(control["low"], control["high"], color=COLOURS[1], alpha=0.15, linewidth=0)
-    axis.set_yticks(range(len(rows)), [f"{arm}\n{LADDER[arm]}" for arm in rows.index])
-    axis.set_ylim(len(rows) - 0.5, -0.7)
-    axis.set_xlabel("mean normalised score over twelve data sets, with 95 % interval")
-    sns.despine(figure)
-    steps = "; ".join(f"{arm} ({LADDER[arm]}) {row['mean']:.1f}" for arm, row in rows.iterrows())
-    return figure, f"Mean scores of the Decision Transformer in the authors' runs: {steps}. The band is {CONTROL}."
 
 
 def paper_map() -> pd.DataFrame:
@@ -188,5 +160,5 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    save_figure(*ladder(open_runs("authors").report("matched_control")), FOLDER / "ladder")
+    save_figure(*ladder(rungs(published_cells())), FOLDER / "ladder")
     (FOLDER / "ladder.svg").unlink()

@@ -63,10 +63,10 @@ def _execute(page: BookPage, folder: Path) -> None:
         run_notebook(page.notebook, folder / "executed", dict(page.parameters))
     except NotebookFailed as failed:
         if not page.missing:
-            raise BookFailed(f"{failed}\n  say in book/book.yaml what is missing, if that is why") from failed
+            raise BookFailed(f"{failed}\n  say in book.yaml what is missing, if that is why") from failed
     else:
         if page.missing:
-            raise BookFailed(f"{page.name} is whole: take `missing` out of book/book.yaml")
+            raise BookFailed(f"{page.name} is whole: take `missing` out of book.yaml")
 
 
 def finished(page: BookPage, folder: Path) -> NotebookNode:

@@ -1,5 +1,6 @@
-"""Writes what Sphinx reads: the executed pages, the front page, and the order of them all."""
+"""Writes what Sphinx reads: the executed pages, the texts beside them, the front page, and the order of them all."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from synthlib.book import front
 from synthlib.book.contents import Part
 from synthlib.book.pages import finished
 from synthlib.machine.files import write_text
+from synthlib.paths import NOTEBOOKS
+
+_OUT_OF_THE_BOOK = re.compile(r"\[([^\]]+)\]\((?:\.\./){2}([^)]+)\)")  # a link to a file of the repository
 
 
 def write_source(parts: list[Part], folder: Path) -> Path:
@@ -18,10 +22,15 @@ def write_source(parts: list[Part], folder: Path) -> Path:
     source.mkdir(parents=True)
     for page in (page for part in parts for page in part.pages):
         nbformat.write(finished(page, folder), source / page.notebook.name)
+    for text in (text for part in parts for text in part.texts):
+        copy = source / text.relative_to(NOTEBOOKS)
+        copy.parent.mkdir(exist_ok=True)
+        write_text(copy, _OUT_OF_THE_BOOK.sub(r"\1 (`\2`)", text.read_text(encoding="utf-8")))
     write_text(source / "index.md", front.front_page(source) + "\n".join(map(_toctree, parts)))
     return source
 
 
 def _toctree(part: Part) -> str:
-    names = "\n".join(page.name for page in part.pages)
+    texts = (str(text.relative_to(NOTEBOOKS).with_suffix("")) for text in part.texts)
+    names = "\n".join([*(page.name for page in part.pages), *texts])
     return f"```{{toctree}}\n:hidden:\n:caption: {part.title}\n\n{names}\n```\n"

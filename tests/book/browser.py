@@ -1,6 +1,6 @@
 """What a reader's browser says of HTML files: python browser.py FILE... prints the problems as JSON, [] for none.
 
-It runs in the environment of the book's tests (book/requirements-test.lock), with the machine's own Chromium.
+It runs in the environment of the book, with the machine's own Chromium.
 """
 
 import argparse

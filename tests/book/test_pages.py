@@ -57,7 +57,7 @@ def test_a_page_without_all_runs_ends_with_a_sentence_and_no_error(page, tmp_pat
 
 
 def test_a_page_that_fails_or_is_whole_against_its_entry_stops_the_book(page, tmp_path):
-    with pytest.raises(BookFailed, match=r"ZeroDivisionError(.|\n)*say in book/book.yaml what is missing"):
+    with pytest.raises(BookFailed, match=r"ZeroDivisionError(.|\n)*say in book.yaml what is missing"):
         executed_here(page("1 / 0"), tmp_path / "book")
     with pytest.raises(BookFailed, match="77_page is whole: take `missing` out"):
         executed_here(page("print(1)", missing="Some runs."), tmp_path / "book")

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TEMPLATE = HERE.parent / "synthlib" / "web" / "template"  # what the book shares with the single pages
+TEMPLATE = HERE.parents[1] / "web" / "template"  # what the book shares with the single pages
 # Found and not imported: its name is no name of Python's, and as an extension of Sphinx it would copy everything.
 MATHJAX = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
 
