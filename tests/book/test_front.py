@@ -7,8 +7,8 @@ import pytest
 
 from synthlib.book.contents import FOLDER
 from synthlib.book.front import finding, paper_map
-from synthlib.report.ladder import RUNGS, ladder, published_cells, rungs
 from synthlib.paper import paper_table
+from synthlib.report.ladder import RUNGS, ladder, published_cells, rungs
 from synthlib.report.sources import open_runs
 from synthlib.study.contents import sections
 
