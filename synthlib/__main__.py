@@ -13,7 +13,15 @@ from synthlib.paths import NOTEBOOKS, absolute
 from synthlib.study.contents import SCOREBOARD, made_of, sections, title_and_notebook
 from synthlib.study.figures import find_artefact, names_of_all
 from synthlib.study.pages import load_page, page_names, pages_of
-from synthlib.study.params import Artefact, ParameterError, artefact_names, can_train, load_artefact, presets
+from synthlib.study.params import (
+    ANY_TABLE,
+    Artefact,
+    ParameterError,
+    artefact_names,
+    can_train,
+    load_artefact,
+    presets,
+)
 
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns
@@ -169,9 +177,9 @@ def _reproduce(options: argparse.Namespace) -> int:
         folder = runs.folder(name)
         print(runs.plan(name))
         runs.train(name, options=_run_options(options))
-        if notebook not in executed:
-            path = NOTEBOOKS / notebook
-            page = run_notebook(path, folder, _known_parameters(path, options)).with_suffix(".html")
+        if notebook not in executed or notebook == ANY_TABLE:
+            path, which = NOTEBOOKS / notebook, {"table": name} if notebook == ANY_TABLE else {}
+            page = run_notebook(path, folder, _known_parameters(path, options) | which).with_suffix(".html")
             executed.add(notebook)
         report = runs.report(name)
         report.save()

@@ -7,7 +7,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PARAMS = ROOT / "params"
 NOTEBOOKS = ROOT / "notebooks"
 RECORDS = ROOT / "outputs" / "records"  # published runs, part of the repository: not under SYNTHLIB_OUTPUTS
-VARIABLES = ("SYNTHLIB_OUTPUTS", "D4RL_DATASET_DIR", "AUTHORS_LOGS", "NUMBA_CACHE_DIR")  # environment: one path each
+# Environment: one path each.
+VARIABLES = ("SYNTHLIB_OUTPUTS", "SYNTHLIB_PARAMS", "D4RL_DATASET_DIR", "AUTHORS_LOGS", "NUMBA_CACHE_DIR")
 
 
 def absolute(path: str | os.PathLike[str], base: str | os.PathLike[str] | None = None) -> Path:
@@ -48,6 +49,11 @@ def settled_variables() -> dict[str, str]:
 def outputs() -> Path:
     """The folder for everything that is made; ``SYNTHLIB_OUTPUTS`` puts it elsewhere (a larger disk, a test)."""
     return from_environment("SYNTHLIB_OUTPUTS") or ROOT / "outputs"
+
+
+def own_params() -> Path | None:
+    """A folder of the user's own with tables beside those of params/, and with the code that they name; or None."""
+    return from_environment("SYNTHLIB_PARAMS")
 
 
 def store_root() -> Path:

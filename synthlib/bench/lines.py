@@ -165,8 +165,8 @@ def cql(observation_width: int, action_width: int, sampled_actions: int) -> Work
 
 def critic_pretraining() -> Work:
     """Updates of critic pre-training on MDP data."""
-    config = CriticPretrainingConfig(17, 6, mdp.MDPConfig(trajectories=100))
-    data = best(mdp.generate, config.mdp)(config.mdp)
+    source = mdp.MDPConfig(trajectories=100)
+    config, data = CriticPretrainingConfig(17, 6, source), best(mdp.generate, source)(source)
     kinds = FastCriticPretraining, CriticPretraining
     fast, readable = (kind(config, transitions=data, device=chosen()) for kind in kinds)
     reference, rows = ReferenceCriticPretraining(readable), np.random.RandomState(0)

@@ -6,12 +6,14 @@ Nothing here needs PyTorch; the trainings are in :mod:`synthlib.cql.jobs`. An ar
     pretraining_updates: n    number of updates, instead of 100,000; 0 is the matched control
     pretraining_seed: n       seed of the critics' initial weights, instead of 42; data and batches stay the same
     mdp: {...}, cql: {...}    fields of MDPConfig and CQLConfig
+    generator: module:name    transitions of a generator of one's own (synthlib.generators.registry) instead of an MDP's
+    parameters: {...}         with generator: its parameters
     critic_weights: {...}     fields of WeightControl: only the size of the pre-trained weights is kept
     data_ratio: x             share of the transitions that the fine-tuning reads
 """
 
 from synthlib.runs.job import Algorithm
-from synthlib.runs.settings import PRETRAINED_ARM, group, integer, list_of, number, one_of, yes_or_no
+from synthlib.runs.settings import GENERATED_ARM, PRETRAINED_ARM, group, integer, list_of, number, one_of, yes_or_no
 
 # The fine-tuning seeds of the authors' scripts. Table 16 prints 1042 where the scripts have 1024 (faithfulness 6.5).
 SEEDS = (42, 666, 1024, 2048, 4069, *range(15))
@@ -42,7 +44,9 @@ ALGORITHM = Algorithm(
     name="cql",
     seeds=SEEDS,
     preset_keys={"pretraining_scale": number(above=0), "mdp_trajectories": integer(1)},
-    arm_keys=PRETRAINED_ARM | {"mdp": group(_MDP), "cql": group(_CQL), "critic_weights": group(_CRITIC_WEIGHTS)},
+    arm_keys=PRETRAINED_ARM
+    | GENERATED_ARM
+    | {"mdp": group(_MDP), "cql": group(_CQL), "critic_weights": group(_CRITIC_WEIGHTS)},
     pretraining_updates=lambda arm: PRETRAINING_UPDATES,
     plotted_loss="combined_loss_last_minibatch",  # faithfulness 6.6
     target_over=4,  # faithfulness 6.8

@@ -19,11 +19,14 @@ from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.column_runs import NOISE, ColumnOfRuns
-from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
 from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.cql.stacked import StackedCQL
 from synthlib.cql.weight_controls import WeightControl, changed
+from synthlib.generators import mdp
+from synthlib.generators.drawn import transitions
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
+from synthlib.generators.registry import Generated, generated_by, try_out
 from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import CPU, chosen, put
@@ -33,8 +36,10 @@ from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
 from synthlib.runs.groups import Group, Stacked
+from synthlib.runs.identity import versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
+from synthlib.runs.settings import GENERATED_ARM
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
 
     from synthlib.runs.store import Store
 
-_PRETRAINING_KEYS = {"critic_weights", "mdp", "pretraining_seed", "pretraining_updates"}
+_PRETRAINING_KEYS = {"critic_weights", "mdp", "pretraining_seed", "pretraining_updates", *GENERATED_ARM}
 PRETRAINING_CHECKPOINTS = (1_000, 10_000, 40_000, 100_000, 500_000, 1_000_000)  # Table 8
 BATCH_SIZE = 256  # Table 16
 
@@ -54,13 +59,26 @@ def pretraining_job(environment: str, arm: dict[str, Any], settings: dict[str, A
     walker2d share it.
     """
     observation_width, action_width = DIMENSIONS[environment]
-    # Made at once: an arm that gives the states alone has as many actions (faithfulness 4.1).
-    mdp = MDPConfig(**({"trajectories": settings["mdp_trajectories"]} | arm.get("mdp", {})))
+    data = _pretraining_data(arm, settings["mdp_trajectories"], (observation_width, action_width))
     seed, hidden = arm.get("pretraining_seed", 42), CQLConfig(**arm.get("cql", {})).hidden
-    config = CriticPretrainingConfig(observation_width, action_width, mdp, seed, hidden=hidden)
+    config = CriticPretrainingConfig(observation_width, action_width, data, seed, hidden=hidden)
     wanted = arm.get("pretraining_updates", PRETRAINING_UPDATES)
     updates, keep = scaled_checkpoints(wanted, PRETRAINING_CHECKPOINTS, settings["pretraining_scale"])
-    return Job("critic_pretraining", asdict(config), updates, keep=keep, algorithm=ALGORITHM.name)
+    return Job("critic_pretraining", identity_of(config), updates, keep=keep, algorithm=ALGORITHM.name)
+
+
+def _pretraining_data(arm: dict[str, Any], trajectories: int, widths: tuple[int, int]) -> MDPConfig | Generated:
+    """The data that ``arm`` asks for: of an MDP, or of a generator of one's own, which draws a few for a trial."""
+    if "generator" not in arm:
+        if "parameters" in arm:
+            raise ValueError("parameters are those of a generator: name it with generator: my_module:name")
+        # Made at once: an arm that gives the states alone has as many actions (faithfulness 4.1).
+        return MDPConfig(**({"trajectories": trajectories} | arm.get("mdp", {})))
+    if "mdp" in arm:
+        raise ValueError("an arm has an mdp or a generator, not both: leave one out")
+    data = generated_by(arm, "transition", 0, trajectories * MDPConfig.length)
+    try_out(data, *widths)
+    return data
 
 
 def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[str, Any], source: str | None) -> Job:
@@ -98,18 +116,18 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
 
 def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
     """The training of a "critic_pretraining" job before its first update; ``store`` is not used."""
-    config, device = _pretraining_config(job.config), chosen()
+    config, device = config_of(job.config), chosen()
     kind = best(CriticPretraining, config) if device == CPU else ResidentCriticPretraining
-    return kind(config, transitions=_mdp_data(config.mdp), device=device)
-
-
-def _pretraining_config(config: dict[str, Any]) -> CriticPretrainingConfig:
-    return CriticPretrainingConfig(**{**config, "mdp": MDPConfig(**config["mdp"]), "hidden": tuple(config["hidden"])})
+    if isinstance(config.mdp, MDPConfig):
+        return kind(config, _mdp_data(config.mdp), device)
+    data, tables = transitions(config.mdp, config.observation_width, config.action_width)
+    return kind(config, data, device, tables=tables)
 
 
 def _mdp_data(config: MDPConfig) -> IndexTransitions:
     """``generate(config)``, kept on disk: every environment uses the same data, and 100,000 states take minutes."""
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
+    identity = json.dumps(asdict(config) | versioned(mdp.VERSION), sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     path = data_cache() / "mdp" / f"{digest}.npz"
 
     def make() -> dict[str, np.ndarray]:
@@ -224,8 +242,9 @@ def _pretraining_curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Serie
 
 
 def _describe_pretraining(job: Job) -> str:
-    mdp = job.config["mdp"]
-    return f"critic pre-training ({mdp['kind']}, {mdp['states']} states, {job.updates} updates)"
+    data = config_of(job.config).mdp
+    words = f"{data.kind}, {data.states} states" if isinstance(data, MDPConfig) else str(data)
+    return f"critic pre-training ({words}, {job.updates} updates)"
 
 
 def _together(runs: Sequence[FineTuning]) -> Group:

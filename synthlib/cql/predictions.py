@@ -7,7 +7,7 @@ import torch
 
 from synthlib.cql.networks import QNetwork, copy_weights
 from synthlib.cql.pretraining import CriticPretrainingConfig
-from synthlib.generators.mdp import prediction_width, vectors
+from synthlib.generators.mdp import MDPConfig, prediction_width, vectors
 
 _AT_ONCE = 2**15  # pairs; a hidden layer of them takes 32 MB
 
@@ -19,10 +19,11 @@ def predictions(config: CriticPretrainingConfig, weights: Mapping[str, torch.Ten
     ``weights`` are those of one critic, a value of :meth:`synthlib.cql.pretraining.CriticPretraining.critics`. Raises
     ValueError when they belong to networks of another size.
     """
-    widths = config.observation_width, config.action_width
-    critic = QNetwork(*widths, tuple(config.hidden), prediction_width(config.mdp, *widths))
+    assert isinstance(config.mdp, MDPConfig), "pairs of other data have no numbers"
+    mdp, widths = config.mdp, (config.observation_width, config.action_width)
+    critic = QNetwork(*widths, tuple(config.hidden), prediction_width(mdp, *widths))
     copy_weights(dict(critic.named_parameters()), weights, "this critic")
-    states, actions = (torch.from_numpy(table) for table in vectors(config.mdp, *widths))
+    states, actions = (torch.from_numpy(table) for table in vectors(mdp, *widths))
     numbers = torch.from_numpy(pairs).split(_AT_ONCE)
-    made = [critic.predict(states[part // config.mdp.actions], actions[part % config.mdp.actions]) for part in numbers]
+    made = [critic.predict(states[part // mdp.actions], actions[part % mdp.actions]) for part in numbers]
     return torch.cat(made).double().numpy()

@@ -4,8 +4,8 @@ Each Q network gets a second head on its features. From the vectors of a state a
 vector of the next state. The Q heads, the policy and alpha are not trained here. CQL then starts from both critics.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ import torch
 from torch.nn import functional as F
 
 from synthlib.cql.networks import QNetwork, copy_weights, initial_weights
+from synthlib.generators import mdp
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.generators.registry import Generated
 from synthlib.kernels.adam import FusedAdam, flatten
 from synthlib.machine.devices import CPU, put
+from synthlib.runs.identity import versioned
 
 LOG_EVERY = 100
 
@@ -30,7 +33,7 @@ class CriticPretrainingConfig:
 
     observation_width: int
     action_width: int
-    mdp: MDPConfig
+    mdp: MDPConfig | Generated
     seed: int = 42
     """Seed of the initial weights. The batches do not depend on it (see :class:`CriticPretraining`)."""
     learning_rate: float = 3e-4
@@ -38,10 +41,25 @@ class CriticPretrainingConfig:
     hidden: tuple[int, ...] = (256, 256)
 
 
+def identity_of(config: CriticPretrainingConfig) -> dict[str, Any]:
+    """The identity of a pre-training, fit for JSON; :func:`config_of` is its inverse."""
+    version = mdp.VERSION if isinstance(config.mdp, MDPConfig) else 1
+    return asdict(config) | {"mdp": asdict(config.mdp) | versioned(version)}
+
+
+def config_of(identity: Mapping[str, Any]) -> CriticPretrainingConfig:
+    """The configuration whose :func:`identity_of` is ``identity``."""
+    fields = {name: value for name, value in identity["mdp"].items() if name != "version"}
+    data = Generated(**fields) if fields["kind"] == "generated" else MDPConfig(**fields)
+    return CriticPretrainingConfig(**{**identity, "mdp": data, "hidden": tuple(identity["hidden"])})
+
+
 class CriticPretraining:
     """One pre-training run. It can stop after any update and go on bit for bit, also in another process.
 
-    ``transitions`` is the data set if it exists already; None calls ``generate(config.mdp)``.
+    ``transitions`` is the data set if it exists already; None calls ``generate(config.mdp)``. ``tables`` are the
+    vectors of states and actions where ``config.mdp`` is :class:`~synthlib.generators.registry.Generated`: the critics
+    then predict the next state (:func:`synthlib.generators.drawn.transitions` returns both).
 
     Batches are drawn with replacement by NumPy's legacy generator, seeded with 0 and moved past the draws that make the
     tables of vectors. This is its state in the authors' development code for every ``seed`` (faithfulness 5.4). So all
@@ -54,18 +72,21 @@ class CriticPretraining:
         transitions: IndexTransitions | None = None,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        tables: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.config, self.device = config, device
-        widths = config.observation_width, config.action_width
-        self.transitions = generate(config.mdp) if transitions is None else transitions
-        self.state_table, self.action_table = vectors(config.mdp, *widths)
+        widths, predicted = (config.observation_width, config.action_width), config.observation_width
         self.batches = np.random.RandomState(0)
-        self.batches.random_sample(self.state_table.size + self.action_table.size)
+        if isinstance(config.mdp, MDPConfig):
+            self.transitions = generate(config.mdp) if transitions is None else transitions
+            self.state_table, self.action_table = vectors(config.mdp, *widths)
+            self.batches.random_sample(self.state_table.size + self.action_table.size)
+            predicted = prediction_width(config.mdp, *widths)
+        else:
+            assert transitions is not None and tables is not None, "generated data are made before the training"
+            self.transitions, (self.state_table, self.action_table) = transitions, tables
         with initial_weights(config.seed):
-            self.q1, self.q2 = (
-                QNetwork(*widths, tuple(config.hidden), prediction_width(config.mdp, *widths)).to(device, dtype)
-                for _ in range(2)
-            )
+            self.q1, self.q2 = (QNetwork(*widths, tuple(config.hidden), predicted).to(device, dtype) for _ in range(2))
         for critic in (self.q1, self.q2):
             critic.q_head.requires_grad_(False)
         self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
@@ -92,10 +113,13 @@ class CriticPretraining:
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """State vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
+        of, data, tables = self.config.mdp, self.transitions, (self.state_table, self.action_table)
         columns = (
-            self.state_table[self.transitions.observations[rows]],
-            self.action_table[self.transitions.actions[rows]],
-            targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows),
+            self.state_table[data.observations[rows]],
+            self.action_table[data.actions[rows]],
+            targets(of, data, *tables, rows)
+            if isinstance(of, MDPConfig)
+            else self.state_table[data.next_observations[rows]],
         )
         states, actions, wanted = (column.to(self._trained.dtype) for column in put(self.device, *columns))
         return states, actions, wanted

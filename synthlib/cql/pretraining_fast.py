@@ -2,11 +2,12 @@
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
-from synthlib.generators.mdp import IndexTransitions, generate
+from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate
 from synthlib.kernels import mlp
 from synthlib.kernels.twins import best, twin_of
 from synthlib.machine.devices import CPU
@@ -25,10 +26,11 @@ class FastCriticPretraining(CriticPretraining):
         transitions: IndexTransitions | None = None,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        tables: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        if transitions is None:
+        if transitions is None and isinstance(config.mdp, MDPConfig):
             transitions = best(generate, config.mdp)(config.mdp)
-        super().__init__(config, transitions, device, dtype)
+        super().__init__(config, transitions, device, dtype, tables)
         # CriticPretraining has made both networks with a prediction head: it is not None.
         self._layers = [mlp.linear_layers(q.trunk, cast(nn.Module, q.prediction_head)) for q in (self.q1, self.q2)]
 

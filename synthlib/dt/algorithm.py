@@ -9,6 +9,8 @@ in addition to ``length``:
     chain: {...}              fields of ChainConfig
     objective: name           identity, mapping or mapping_within instead of next_token
     text: wiki                pre-training on text instead of a chain
+    generator: module:name    pre-training on tokens of a generator of one's own (synthlib.generators.registry)
+    parameters: {...}         with generator: its parameters
     loader_workers: n         with text: so many workers share the shuffled sequences and take turns (authors: 4)
     data_ratio: x             fine-tuned on this share of the trajectories
     exclude_lowest: false     draws also the trajectory with the lowest return, which the authors' loop leaves out
@@ -19,6 +21,7 @@ in addition to ``length``:
 
 from synthlib.runs.job import Algorithm
 from synthlib.runs.settings import (
+    GENERATED_ARM,
     PRETRAINED_ARM,
     Setting,
     any_of,
@@ -93,6 +96,7 @@ ALGORITHM = Algorithm(
     seeds=SEEDS,
     preset_keys=_PRESET,
     arm_keys=PRETRAINED_ARM
+    | GENERATED_ARM
     | {"chain": group(_CHAIN), "objective": _OBJECTIVE, "text": one_of("wiki"), "loader_workers": integer(1)}
     | {"exclude_lowest": yes_or_no(), "target_return": any_of(number(), mapping_of(number()))}
     | {"model": group(_MODEL), "training": group(_TRAINING), "gpt2": group(_GPT2)},

@@ -45,12 +45,14 @@ from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs.groups import stacked
 from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
+from synthlib.runs.settings import GENERATED_ARM
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 
 if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
 _PRETRAINING_KEYS = {"chain", "gpt2", "loader_workers", "objective", "pretraining_seed", "pretraining_updates", "text"}
+_PRETRAINING_KEYS |= GENERATED_ARM.keys()
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 

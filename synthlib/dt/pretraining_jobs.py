@@ -18,7 +18,10 @@ from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logits
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
+from synthlib.generators import markov_chain, text
+from synthlib.generators.drawn import tokens
 from synthlib.generators.markov_chain import ChainConfig, stream
+from synthlib.generators.registry import Generated, generated_by, try_out
 from synthlib.generators.text import (
     GPT2_VOCABULARY,
     SMALL_WIKI,
@@ -31,7 +34,7 @@ from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import chosen
 from synthlib.paths import data_cache
-from synthlib.runs.identity import identity_of
+from synthlib.runs.identity import identity_of, versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
 
@@ -56,18 +59,34 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     seed, scale = arm.get("pretraining_seed", 0), settings["pretraining_scale"]
     length = settings["pretraining_sequence_length"]
     if "text" in arm:
-        if arm["text"] != "wiki" or "chain" in arm or "objective" in arm:
-            raise ValueError(f"pre-training on text is text: wiki, without chain or objective; not {arm}")
+        if arm["text"] != "wiki" or {"chain", "generator", "objective"} & arm.keys():
+            raise ValueError(f"pre-training on text is text: wiki, without chain, generator or objective; not {arm}")
         vocabulary = settings["text_vocabulary"]
         data = {"text": _text_identity(settings["text"]), "vocabulary": vocabulary}
         if (workers := arm.get("loader_workers", 1)) != 1:  # left out of the identity of older runs
             data["loader_workers"] = workers
     elif "loader_workers" in arm:
         raise ValueError("loader_workers is for text: a chain's sequences are independent, in whatever order they come")
+    elif "generator" in arm:
+        if "chain" in arm:
+            raise ValueError("an arm has a chain or a generator, not both: leave one out")
+        # No more than a whole schedule reads, and the held-out sequences after them.
+        read = min(
+            settings["pretraining_sequences"], round(SCHEDULE_UPDATES * scale) * settings["pretraining_batch_size"]
+        )
+        generated = generated_by(
+            arm, "token", seed, max(read, settings["pretraining_batch_size"]) + settings["validation_sequences"]
+        )
+        try_out(generated, length)
+        vocabulary = generated.parameters["vocabulary"]
+        data = {"generated": asdict(generated)}
+    elif "parameters" in arm:
+        raise ValueError("parameters are those of a generator: name it with generator: my_module:name")
     else:
         chain = ChainConfig(**{"length": length} | arm.get("chain", {}))
         vocabulary = chain.states
         data = {"chain": identity_of(chain), "seed": seed, "sequences": settings["pretraining_sequences"]}
+        data |= versioned(markov_chain.VERSION)
     model = {name: value for name, value in arm.get("model", {}).items() if name in _MODEL_FIELDS}
     fields = {
         "vocabulary": vocabulary,
@@ -106,6 +125,9 @@ def describe_pretraining(config: dict[str, Any]) -> str:
     if "text" in data:
         corpus = data["text"]["corpus"]
         return f"{_CORPORA.get(corpus, corpus)}, a vocabulary of {data['vocabulary']:,}"
+    if "generated" in data:
+        words = str(Generated(**data["generated"]))
+        return words if objective == "next_token" else f"{words}, {objective}"
     chain = data["chain"]
     words = f"{chain['states']:,} states"
     if chain["kind"] == "iid":
@@ -150,6 +172,12 @@ def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callab
         training, validation = _text_rows(data["text"]["corpus"], data["vocabulary"], gpt2.sequence_length)
         workers = data.get("loader_workers", 1)
         return shuffled_batches(training, gpt2.batch_size, workers=workers), validation[:held_out]
+    if "generated" in data:
+        rows = tokens(Generated(**data["generated"]), gpt2.sequence_length)
+        training, validation = rows[:-held_out], rows[-held_out:]
+        return stream_batches(
+            lambda first, count: training[first : first + count], gpt2.batch_size, len(training)
+        ), validation
     chain = ChainConfig(**data["chain"])
 
     def sequences(first: int, count: int) -> np.ndarray:
@@ -161,13 +189,14 @@ def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callab
 
 
 @cache
-def _text_identity(source: str) -> dict[str, str | None]:
+def _text_identity(source: str) -> dict[str, Any]:
     """The identity of a corpus in a job's config. Only a folder of the user has to be read for it."""
+    checksum = None  # WikiText-103 has a version in its name
     if source == "small-wiki":
-        return {"corpus": source, "checksum": SMALL_WIKI.sha256}
-    if source.startswith("path:"):
-        return {"corpus": source, "checksum": load_corpus(source, data_cache()).checksum}
-    return {"corpus": source, "checksum": None}  # WikiText-103 has a version in its name
+        checksum = SMALL_WIKI.sha256
+    elif source.startswith("path:"):
+        checksum = load_corpus(source, data_cache()).checksum
+    return {"corpus": source, "checksum": checksum} | versioned(text.VERSION)
 
 
 def _text_rows(source: str, vocabulary: int, length: int) -> tuple[np.ndarray, np.ndarray]:

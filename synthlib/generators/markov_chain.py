@@ -22,6 +22,7 @@ import numpy as np
 
 from synthlib.runs.identity import added_later
 
+VERSION = 1  # count up when the output changes: tests/generators/test_versions.py
 KINDS = ("chain", "iid")
 INITIALS = ("authors", "uniform")
 ROWS = ("authors", "legacy")

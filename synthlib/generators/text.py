@@ -31,6 +31,7 @@ from synthlib.machine.wheels import PackagedFile, fetch_packaged
 if TYPE_CHECKING:  # transformers takes seconds to import, and only text needs it
     from transformers import GPT2Tokenizer
 
+VERSION = 1  # count up when the output changes: tests/generators/test_versions.py
 SHUFFLE_SEED = 666
 SEQUENCE_LENGTH = 1024  # tokens
 GPT2_VOCABULARY = 50_257

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from synthlib.cql.agent import CQLConfig
-from synthlib.cql.pretraining import CriticPretrainingConfig
+from synthlib.cql.pretraining import config_of
 from synthlib.dt import finetuning
 from synthlib.dt.finetuning import DTTrainingConfig
 from synthlib.dt.model import DTConfig
@@ -119,8 +119,9 @@ def _table10(plan: Plan) -> Lines:
 
 def _table15(plan: Plan) -> Lines:
     job = _pretraining(plan, DEFAULT_ARMS[15])
-    mdp = MDPConfig(**job.config["mdp"])
-    config = CriticPretrainingConfig(**job.config | {"mdp": mdp, "hidden": tuple(job.config["hidden"])})
+    config = config_of(job.config)
+    mdp = config.mdp
+    assert isinstance(mdp, MDPConfig), "the paper's pre-training"
     training = probes.critic_training(config)
     return {
         **_hidden_layers("Q nets", training.q1.trunk),

@@ -18,7 +18,7 @@ from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.finetuning import DTTrainingConfig, optimisers
 from synthlib.dt.model import DecisionTransformer, DTConfig, FeedForward
-from synthlib.generators.mdp import IndexTransitions
+from synthlib.generators.mdp import IndexTransitions, MDPConfig
 from synthlib.kernels.adam import FusedAdam
 from synthlib.offline.datasets import Transitions
 
@@ -72,6 +72,7 @@ def name_of(optimiser: torch.optim.Optimizer | FusedAdam) -> str:
 def critic_training(config: CriticPretrainingConfig) -> CriticPretraining:
     """A critic pre-training of ``config`` on a few transitions, before its first update."""
     generator = np.random.default_rng(0)
+    assert isinstance(config.mdp, MDPConfig), "the paper's pre-training"
     highest = config.mdp.states, config.mdp.actions, config.mdp.states
     few = IndexTransitions(*(generator.integers(size, size=_SIZE) for size in highest))
     return CriticPretraining(config, transitions=few)

@@ -17,6 +17,11 @@ def added_later(default: Value) -> Value:
     return field(default=default, metadata={_ADDED_LATER: True})
 
 
+def versioned(version: int) -> dict[str, int]:
+    """What the version of a generator adds to an identity: nothing for 1, with which trainings have been published."""
+    return {} if version == 1 else {"version": version}
+
+
 def identity_of(config: Any) -> dict[str, Any]:
     """The fields of the dataclass ``config`` as a dict, without the :func:`added_later` fields at their default.
 

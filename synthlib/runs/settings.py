@@ -112,3 +112,5 @@ PRETRAINED_ARM = {
     "data_ratio": SHARE,
 }
 """Keys that an arm of every algorithm with a pre-training may have."""
+GENERATED_ARM = {"generator": text(), "parameters": mapping_of(Setting("anything", lambda value: True))}
+"""Keys of an arm whose pre-training data a generator of one's own makes (:mod:`synthlib.generators.registry`)."""

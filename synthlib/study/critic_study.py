@@ -4,7 +4,7 @@ The critics are those of Tables 6 and 7: with the paper's number of updates they
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from synthlib.cql.algorithm import ALGORITHM
 from synthlib.cql.predictions import predictions
-from synthlib.cql.pretraining import CriticPretrainingConfig
+from synthlib.cql.pretraining import CriticPretrainingConfig, identity_of
 from synthlib.generators.centroids import Centroids, centroids, expected_spread, learned, spread
 from synthlib.generators.mdp import MDPConfig, generate, vectors
 from synthlib.kernels.twins import best
@@ -44,7 +44,7 @@ def measure(data: MDPConfig) -> Centroids:
 
 def job_of(data: MDPConfig, updates: Sequence[int]) -> Job:
     """The pre-training on ``data`` that ends after the last of ``updates`` and keeps its critics after each of them."""
-    config = asdict(CriticPretrainingConfig(*WIDTHS, data))
+    config = identity_of(CriticPretrainingConfig(*WIDTHS, data))
     return Job("critic_pretraining", config, updates[-1], keep=tuple(updates), algorithm=ALGORITHM.name)
 
 

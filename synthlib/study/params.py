@@ -1,7 +1,8 @@
 """Reading and checking params/: the arms of each table or figure, and the size of a run under each preset.
 
-``params/<artefact>.yaml`` describes a table or figure (an artefact), ``params/presets.yaml`` the sizes. Reading them
-needs neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
+``params/<artefact>.yaml`` describes a table or figure (an artefact), ``params/presets.yaml`` the sizes. Further tables
+may lie in a folder of the user's own, which the environment variable ``SYNTHLIB_PARAMS`` names. Reading them needs
+neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
 
     length: x                 fine-tuned for x times the preset's updates
     data_ratio: x             fine-tuned on this share of the data
@@ -16,9 +17,10 @@ Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algo
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from synthlib.paths import NOTEBOOKS, PARAMS, ROOT, absolute
+from synthlib.paths import NOTEBOOKS, PARAMS, ROOT, absolute, own_params
 from synthlib.runs.settings import integer, list_of
 from synthlib.study.algorithms import ALGORITHMS, algorithm
 from synthlib.study.checks import (
@@ -37,6 +39,8 @@ from synthlib.study.checks import ParameterError as ParameterError  # here it is
 
 Arm = dict[str, Any]
 """The settings of one arm, which is a column of a table."""
+ANY_TABLE = "40_any_table.ipynb"
+"""The page of an artefact that names none: it shows any table."""
 Settings = dict[str, Any]
 """The settings of one algorithm under one preset."""
 
@@ -100,8 +104,21 @@ class Artefact:
 
 
 def artefact_names() -> list[str]:
-    """Names of all artefacts in params/, in the paper's order."""
-    return in_order(path.stem for path in PARAMS.glob("*.yaml") if path.stem != "presets")
+    """Names of all artefacts in params/ and in the user's own folder, in the paper's order."""
+    return in_order(_files())
+
+
+def _files() -> dict[str, Path]:
+    """{name of an artefact: its file}. Raises ParameterError for a missing folder, and for a name that is taken."""
+    files = {path.stem: path for path in PARAMS.glob("*.yaml") if path.stem != "presets"}
+    if (folder := own_params()) is None:
+        return files
+    if not folder.is_dir():
+        raise ParameterError(f"SYNTHLIB_PARAMS: there is no folder {folder}")
+    own = {path.stem: path for path in folder.glob("*.yaml") if path.stem != "presets"}
+    if taken := sorted(own.keys() & files.keys()):
+        raise ParameterError(f"{own[taken[0]]}: there is a {taken[0]} in params/ already; choose another name")
+    return files | own
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -118,7 +135,7 @@ def load_artefact(name: str) -> Artefact:
     if name not in artefact_names():
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
     where = f"params/{name}.yaml"
-    fields = _read_description(name)
+    fields = {"notebook": ANY_TABLE} | _read_description(name)
     check(fields, ARTEFACT | OPTIONAL, where, ARTEFACT)
     try:
         trained = algorithm(fields["algorithm"])
@@ -174,7 +191,7 @@ def _check_relations(fields: dict[str, Any], where: str) -> None:
 
 def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a description, with those that it takes over with ``like``."""
-    fields = read_yaml(PARAMS / f"{name}.yaml")
+    fields = read_yaml(_files()[name])
     if "like" not in fields:
         return fields
     parent, where = fields.pop("like"), f"params/{name}.yaml"
@@ -187,7 +204,7 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
 
 def figures_named_in(name: str) -> list[str]:
     """Names of the figures in ``params/<name>.yaml`` itself, without those that it takes over with ``like``."""
-    figures = read_yaml(PARAMS / f"{name}.yaml").get("figures")
+    figures = read_yaml(_files()[name]).get("figures")
     return list(figures) if isinstance(figures, dict) else []
 
 
