@@ -2,7 +2,8 @@
 #   PRESET=smoke|quick|evening|overnight|paper   how big (params/presets.yaml)
 #   DATA=replica|d4rl|path:DIR           which offline data
 #   WORKERS=n                            processes, default one per processor that may be used
-#   ARMS="DT;DT+Synthetic"               train these columns only (make run-...)
+#   ARMS="DT;DT+Synthetic"  DATASETS="hopper-medium ant-medium"  SEEDS=3 or "42 666"
+#                                        these columns, data sets and seeds (make plan-, run- and show-...)
 #   TRAIN=no                             show what is finished, train nothing
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
@@ -16,6 +17,8 @@ PRESET ?= quick
 DATA ?= replica
 WORKERS ?= 0
 ARMS ?=
+DATASETS ?=
+SEEDS ?=
 STACKED ?=
 HOURS ?=
 STORE ?=
@@ -47,6 +50,7 @@ SYNTHLIB := $(BIN)/python -m synthlib
 WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
+PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(call quoted,SEEDS)
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
@@ -86,7 +90,8 @@ help:
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 	@echo "         TRAIN=no (show what is finished, train nothing)"
-	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2  ARMS=\"DT;DT+Synthetic\" (run-...)"
+	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2"
+	@echo "         ARMS=\"DT;DT+Synthetic\"  DATASETS=\"hopper-medium ant-medium\"  SEEDS=3 or \"42 666\" (plan-, run-, show-)"
 
 install: $(VENV)/installed
 
@@ -119,13 +124,13 @@ lock:
 	    synthlib/book/settings/requirements.in --output-file synthlib/book/settings/requirements.lock
 
 plan-%: $(VENV)/installed
-	@$(SYNTHLIB) plan $* $(SOURCES)
+	@$(SYNTHLIB) plan $* $(SOURCES) $(PART)
 
 run-%: $(VENV)/installed
-	@$(SYNTHLIB) run $* $(OPTIONS) --arms $(call quoted,ARMS) $(if $(STACKED),--stacked) --hours $(call quoted,HOURS)
+	@$(SYNTHLIB) run $* $(OPTIONS) $(PART) $(if $(STACKED),--stacked) --hours $(call quoted,HOURS)
 
 show-%: $(VENV)/installed
-	@$(SYNTHLIB) show $* $(SOURCES)
+	@$(SYNTHLIB) show $* $(SOURCES) $(PART)
 
 publish-%: $(VENV)/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)
@@ -137,7 +142,7 @@ import-runs: $(VENV)/installed
 	@$(SYNTHLIB) import-runs --file $(call quoted,FILE)
 
 reproduce-%: $(VENV)/installed
-	@$(SYNTHLIB) reproduce $* $(SOURCES) $(if $(STACKED),--stacked)
+	@$(SYNTHLIB) reproduce $* $(SOURCES) $(PART) $(if $(STACKED),--stacked)
 
 notebook-%: $(VENV)/installed
 	@$(SYNTHLIB) notebook $* $(WHAT)

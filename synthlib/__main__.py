@@ -26,6 +26,7 @@ from synthlib.study.params import (
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns
     from synthlib.study.engine import RunOptions
+    from synthlib.study.plan import Selection
 
 START, DATA = "00_start_here.ipynb", "01_datasets.ipynb"
 _OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs")
@@ -98,8 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("run", "reproduce"):
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
-            command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
             command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
+        if name in ("plan", "run", "show", "reproduce"):
+            command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
+            command.add_argument(
+                "--datasets", default="", metavar="A B", help="these data sets (default: the preset's)"
+            )
+            command.add_argument("--seeds", default="", metavar="N", help="the first N seeds, or n;m;...")
         if name in (*_OF_A_TABLE, "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
@@ -160,7 +166,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in _names(options):
         runs.prepare(name)
         print(runs.plan(name))
-        runs.train(name, _arms(options.arms), _run_options(options))
+        runs.train(name, options=_run_options(options))
     return 0
 
 
@@ -169,6 +175,8 @@ def _reproduce(options: argparse.Namespace) -> int:
 
     if options.table in page_names():
         return _make_page(options.table, options)
+    if _selection(options).suffix:
+        raise ParameterError("a page shows whole tables: ARMS, DATASETS and SEEDS are for make plan-, run- and show-")
     runs, executed = _open(options), set()
     for name in _names(options):
         runs.prepare(name)
@@ -363,7 +371,19 @@ def _doctor(options: argparse.Namespace) -> int:
 def _open(options: argparse.Namespace) -> "OwnRuns | AuthorsRuns":
     from synthlib.report.sources import open_runs
 
-    return open_runs(options.source, options.preset, options.data, options.logs, options.workers)
+    return open_runs(options.source, options.preset, options.data, options.logs, options.workers, _selection(options))
+
+
+def _selection(options: argparse.Namespace) -> "Selection":
+    """The part of a table that was asked for. ParameterError for seeds that are no numbers."""
+    from synthlib.study.plan import Selection
+
+    arms, datasets, seeds = (_listed(getattr(options, name, ""), name) for name in ("arms", "datasets", "seeds"))
+    if wrong := [seed for seed in seeds if not seed.isdigit()]:
+        raise ParameterError(f"SEEDS must be a number of seeds, or seeds like 42;666; not {wrong[0]!r}")
+    numbers = tuple(map(int, seeds))
+    is_count = options.__dict__.get("seeds", "").strip().isdigit()  # "42;" is a list of one
+    return Selection(arms, datasets, numbers[0] if is_count else numbers)
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -389,8 +409,11 @@ def _absolute(path: str) -> str:
     return str(absolute(path)) if path else ""
 
 
-def _arms(text: str) -> tuple[str, ...]:
-    return tuple(arm.strip() for arm in text.split(";") if arm.strip())
+def _listed(text: str, option: str) -> tuple[str, ...]:
+    """The parts of an option between semicolons; in other options than "arms", between spaces and commas too."""
+    if option != "arms":
+        text = text.replace(",", ";").replace(" ", ";")
+    return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
 def _run_options(options: argparse.Namespace) -> "RunOptions":

@@ -40,7 +40,7 @@ def make(*arguments, installed=True, **environment):
         *((f"{verb}-table6", "--data", "DATA") for verb in ("plan", "run", "show", "publish", "reproduce")),
         *((target, "--data", "DATA") for target in ("notebook-01_datasets", "scoreboard", "data", "doctor")),
         *((target, "--logs", "LOGS") for target in ("show-table1", "check-authors", "scoreboard")),
-        ("run-table6", "--arms", "ARMS"),
+        *(("run-table6", f"--{name}", name.upper()) for name in ("arms", "datasets", "seeds")),
     ],
 )
 def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, tmp_path):

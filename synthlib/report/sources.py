@@ -49,7 +49,7 @@ from synthlib.study.params import (
     presets,
     pretraining_updates,
 )
-from synthlib.study.plan import Plan, make_plan
+from synthlib.study.plan import EVERYTHING, Plan, Selection, make_plan
 from synthlib.study.sizes import run_sizes, unequal_totals
 from synthlib.study.summary import PlanSummary, run_plan
 from synthlib.tasks import environment_of
@@ -74,6 +74,7 @@ class OwnRuns:
     preset: str
     data: str
     workers: int
+    selection: Selection = EVERYTHING
 
     def prepare(self, name: str) -> None:
         """Download the official D4RL files that artefact ``name`` still needs, and check all that it needs."""
@@ -91,7 +92,7 @@ class OwnRuns:
 
         :func:`synthlib.study.engine.run_jobs` says how, and which errors are raised.
         """
-        run_plan(make_plan(name, self.preset, self.data, arms), self.workers, options)
+        run_plan(make_plan(name, self.preset, self.data, arms, self.selection), self.workers, options)
 
     def report(self, name: str) -> Report:
         """The :class:`~synthlib.report.report.Report` of the finished runs.
@@ -131,7 +132,7 @@ class OwnRuns:
         return pretraining_curves.pretraining_ends(self._plan(name))
 
     def _plan(self, name: str) -> Plan:
-        return make_plan(name, self.preset, self.data)
+        return make_plan(name, self.preset, self.data, selection=self.selection)
 
 
 @dataclass(frozen=True)
@@ -177,19 +178,27 @@ AnyRuns: TypeAlias = OwnRuns | AuthorsRuns
 
 
 def open_runs(
-    source: str = "own", preset: str = "quick", data: str = "replica", logs: str = "", workers: int = 0
+    source: str = "own",
+    preset: str = "quick",
+    data: str = "replica",
+    logs: str = "",
+    workers: int = 0,
+    selection: Selection = EVERYTHING,
 ) -> AnyRuns:
     """:class:`OwnRuns` where ``source`` is "own", :class:`AuthorsRuns` where it is "authors".
 
-    ``preset``, ``data`` and ``workers`` (0: one per usable processor) matter to our own runs, ``logs`` to the authors'.
+    ``preset``, ``data``, ``workers`` (0: one per usable processor) and ``selection`` (a part of the table) matter to
+    our own runs, ``logs`` to the authors'.
 
     Raises ParameterError for another ``source``, ValueError for a device that is not there, and what
     :func:`synthlib.report.authors_logs.find_logs` and ``read_logs`` raise.
     """
     if source == "own":
         devices.chosen()  # fail now, not after the first training, when the wanted GPU is not there
-        return OwnRuns(preset, data, workers or usable_processors())
+        return OwnRuns(preset, data, workers or usable_processors(), selection)
     if source == "authors":
+        if selection.suffix:
+            raise ParameterError("ARMS, DATASETS and SEEDS choose among runs of our own, not among the authors'")
         path = find_logs(logs)
         return AuthorsRuns(path, read_logs(path))
     raise ParameterError(f"unknown source of runs {source!r}; known: {', '.join(SOURCES)}")
@@ -323,7 +332,7 @@ def _data_label(data: DataSource, checksums: dict[str, str]) -> str:
 
 def _own_folder(plan: Plan) -> Path:
     suffix = folder_suffix(_source_of(plan), list(_checksums(plan).values()))
-    return outputs() / plan.preset / f"{plan.artefact.name}{suffix}"
+    return outputs() / plan.preset / f"{plan.artefact.name}{suffix}{plan.selection.suffix}"
 
 
 def _checksums(plan: Plan) -> dict[str, str]:

@@ -130,6 +130,7 @@ def load_artefact(name: str) -> Artefact:
     """The artefact that ``params/<name>.yaml`` describes. Raises ParameterError for an unknown name, key or value.
 
     ``like: <other>`` takes the fields that this description does not give from the description of another artefact.
+    With ``more_arms`` its arms are those of the other artefact and these.
     ``data_ratios: [...]`` repeats every arm with each share of the data, under the name "<arm> @ <share>".
     """
     if name not in artefact_names():
@@ -199,13 +200,25 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
         raise ParameterError(f"{where}: like must be one of {', '.join(artefact_names())}, not {parent!r}")
     if parent in (name, *children):
         raise ParameterError(f"{where}: like {parent!r} goes round in a circle")
-    return _read_description(parent, (name, *children)) | fields
+    taken = _read_description(parent, (name, *children))
+    if "more_arms" in fields:
+        if not isinstance(fields["more_arms"], dict):
+            raise ParameterError(f"{where}: more_arms must be a mapping of arms")
+        if "arms" in fields:
+            raise ParameterError(f"{where}: arms replaces the arms of {parent}, more_arms adds to them; give one")
+        fields |= {"arms": taken["arms"] | fields.pop("more_arms"), "notebook": fields.get("notebook", ANY_TABLE)}
+    return taken | fields
 
 
 def figures_named_in(name: str) -> list[str]:
     """Names of the figures in ``params/<name>.yaml`` itself, without those that it takes over with ``like``."""
     figures = read_yaml(_files()[name]).get("figures")
     return list(figures) if isinstance(figures, dict) else []
+
+
+def says_its_paper_table(name: str) -> bool:
+    """Whether ``params/<name>.yaml`` names a table of the paper itself, and does not take it over with ``like``."""
+    return read_yaml(_files()[name]).get("paper_table") is not None
 
 
 def artefacts_of(algorithm: str) -> list[Artefact]:

@@ -4,6 +4,7 @@ An artefact's arms and a preset's sizes (:mod:`synthlib.study.params`) give one 
 seed. Each cell has the job whose results fill it. Jobs with equal configuration are one job, also across tables.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, FINAL_EVALUATIONS
 from synthlib.study.figures import find_artefact
 from synthlib.study.params import Artefact, ParameterError, Settings, left_out, load_preset, seeds_of
+from synthlib.tasks import D4RL_DATASETS
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,46 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """A part of a table: some arms, and other data sets or seeds than the preset's. What is empty is not narrowed."""
+
+    arms: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    seeds: int | tuple[int, ...] = ()
+    """The first so many of the algorithm's seeds, or these."""
+
+    @property
+    def suffix(self) -> str:
+        """What the folder of such a part has in its name, "" for the whole table."""
+        if self == EVERYTHING:
+            return ""
+        return "-part-" + hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+
+    def narrow(self, settings: Settings, trained: Algorithm) -> Settings:
+        """The ``settings`` of a preset with these data sets and seeds. ParameterError for unknown ones."""
+        if unknown := [name for name in self.datasets if name not in D4RL_DATASETS]:
+            raise ParameterError(f"DATASETS: no data set called {unknown[0]!r}; there are: {', '.join(D4RL_DATASETS)}")
+        chosen = dict(settings)
+        if self.datasets:
+            chosen["datasets"] = list(dict.fromkeys(self.datasets))
+        if isinstance(self.seeds, int):
+            if not 1 <= self.seeds <= len(trained.seeds):
+                raise ParameterError(f"SEEDS: {self.seeds} is not a number from 1 to {len(trained.seeds)}")
+            chosen["seeds"] = self.seeds
+        elif self.seeds:
+            if unknown_seeds := [seed for seed in self.seeds if seed not in trained.seeds]:
+                known = ", ".join(map(str, trained.seeds))
+                raise ParameterError(f"SEEDS: {unknown_seeds[0]} is not among the seeds of {trained.name}: {known}")
+            chosen["seeds"] = list(dict.fromkeys(self.seeds))
+        elif isinstance(settings["seeds"], dict) and (absent := set(chosen["datasets"]) - set(settings["seeds"])):
+            raise ParameterError(f"the preset has no number of seeds for {sorted(absent)[0]}: give SEEDS as well")
+        return chosen
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True)
 class Plan:
     """All runs of a table under one preset and data source."""
 
@@ -37,6 +79,7 @@ class Plan:
     settings: Settings
     source: str | None
     cells: tuple[Cell, ...]
+    selection: Selection = EVERYTHING
 
     @property
     def arms(self) -> list[str]:
@@ -66,21 +109,23 @@ def distinct_jobs(jobs: Iterable[Job]) -> list[Job]:
     return list(merged.values())
 
 
-def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequence[str] = ()) -> Plan:
+def make_plan(
+    artefact_name: str, preset: str, source: str | None, arms: Sequence[str] = (), selection: Selection = EVERYTHING
+) -> Plan:
     """The :class:`Plan` of a table or figure. It reads the checksums of the data sets and trains nothing.
 
     ``source`` is "replica", "d4rl" or "path:DIR"; None makes a plan that is only counted and needs no data. ``arms``
-    names the wanted arms, () for all. Raises ParameterError for an unknown name or value, and the errors of
-    :func:`synthlib.offline.identity.data_identity`.
+    names the wanted arms, () for those of ``selection``, which also chooses data sets and seeds. Raises ParameterError
+    for an unknown name or value, and the errors of :func:`synthlib.offline.identity.data_identity`.
     """
-    artefact = find_artefact(artefact_name)
+    artefact, arms = find_artefact(artefact_name), arms or selection.arms
     if unknown := sorted(set(arms) - set(artefact.arms)):
         raise ParameterError(f"{artefact_name} has no arm {unknown}; there are: {'; '.join(artefact.arms)}")
-    settings = load_preset(preset, artefact.algorithm)
+    trained = algorithm(artefact.algorithm)
+    settings = selection.narrow(load_preset(preset, artefact.algorithm), trained)
     absent = left_out(artefact, settings)
     if asked := [arm for arm in arms if arm in absent]:
         raise ParameterError(f"preset {preset!r} leaves {asked} out: it has text: none in params/presets.yaml")
-    trained = algorithm(artefact.algorithm)
     for dataset in settings["datasets"]:
         data_identity(dataset, source)  # what is wrong with the data is no matter of an arm
     wanted = [arm for arm in artefact.arms if arm not in absent and (not arms or arm in arms)]
@@ -93,7 +138,7 @@ def make_plan(artefact_name: str, preset: str, source: str | None, arms: Sequenc
         for arm in wanted
         if place < len(seeds[arm])
     )
-    return Plan(artefact, preset, settings, source, cells)
+    return Plan(artefact, preset, settings, source, cells, selection)
 
 
 def _cell(
