@@ -26,6 +26,9 @@ FILE ?= runs.tar
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
+# Of `make export`.
+FORMAT ?= csv
+TO ?=
 TORCH ?=
 # Options of `make lab` for JupyterLab, such as --ip=0.0.0.0 in a container.
 LAB ?=
@@ -55,7 +58,7 @@ PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(c
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
 .PHONY: import-runs
-.PHONY: pretraining-floor
+.PHONY: pretraining-floor export
 .PHONY: book test-book
 .PHONY: test test-quick attack lint format lock clean FORCE
 .DELETE_ON_ERROR:
@@ -71,6 +74,7 @@ help:
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors      the paper's DT tables out of the authors' own logs, digit by digit"
+	@echo "make export FORMAT=csv|parquet|tensorboard|wandb TO=folder   all trainings as tables, or for a tracker"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
 	@echo "make lab                open JupyterLab on the notebooks"
@@ -174,6 +178,9 @@ book: $(VENV)/installed build/venv-book/installed
 
 test-book: book $(VENV)/developers
 	$(BIN)/python -m pytest tests/book
+
+export: $(VENV)/installed
+	@$(BIN)/python -m synthlib.runs.trackers --format $(call quoted,FORMAT) --to $(call quoted,TO)
 
 pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor
