@@ -41,6 +41,7 @@ Arm = dict[str, Any]
 """The settings of one arm, which is a column of a table."""
 ANY_TABLE = "40_any_table.ipynb"
 """The page of an artefact that names none: it shows any table."""
+_OF_ITS_ARMS = ("authors", "controls", "data_ratios", "equal_totals", "figures", "notebook", "paper_table", "title")
 Settings = dict[str, Any]
 """The settings of one algorithm under one preset."""
 
@@ -130,7 +131,7 @@ def load_artefact(name: str) -> Artefact:
     """The artefact that ``params/<name>.yaml`` describes. Raises ParameterError for an unknown name, key or value.
 
     ``like: <other>`` takes the fields that this description does not give from the description of another artefact.
-    With ``more_arms`` its arms are those of the other artefact and these.
+    With ``more_arms`` its arms are those of the other artefact and these; with ``arms`` of its own it needs a title.
     ``data_ratios: [...]`` repeats every arm with each share of the data, under the name "<arm> @ <share>".
     """
     if name not in artefact_names():
@@ -207,6 +208,9 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
         if "arms" in fields:
             raise ParameterError(f"{where}: arms replaces the arms of {parent}, more_arms adds to them; give one")
         fields |= {"arms": taken["arms"] | fields.pop("more_arms"), "notebook": fields.get("notebook", ANY_TABLE)}
+    elif "arms" in fields:  # then what names the other's arms, its page or its place in the paper means nothing here
+        taken = {key: value for key, value in taken.items() if key not in _OF_ITS_ARMS}
+        fields = {"paper_table": None, "notebook": ANY_TABLE} | fields
     return taken | fields
 
 
