@@ -113,16 +113,19 @@ class CriticPretraining:
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """State vectors (B, S), action vectors (B, A) and targets (B, P) of the transitions ``rows`` (B,)."""
-        of, data, tables = self.config.mdp, self.transitions, (self.state_table, self.action_table)
         columns = (
-            self.state_table[data.observations[rows]],
-            self.action_table[data.actions[rows]],
-            targets(of, data, *tables, rows)
-            if isinstance(of, MDPConfig)
-            else self.state_table[data.next_observations[rows]],
+            self.state_table[self.transitions.observations[rows]],
+            self.action_table[self.transitions.actions[rows]],
+            self.targets(rows),
         )
         states, actions, wanted = (column.to(self._trained.dtype) for column in put(self.device, *columns))
         return states, actions, wanted
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors (B, P) that the critics must predict for the transitions ``rows`` (B,)."""
+        if isinstance(self.config.mdp, MDPConfig):
+            return targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
+        return self.state_table[self.transitions.next_observations[rows]]
 
     def update(self, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """One Adam step on both critics' mean squared errors, over batch and dimensions; returns both errors (2,)."""

@@ -12,7 +12,7 @@ import torch
 from synthlib.cql import pretraining
 from synthlib.cql.pretraining import CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
-from synthlib.generators.mdp import IndexTransitions, targets
+from synthlib.generators.mdp import IndexTransitions
 from synthlib.kernels.adam import MOMENTS
 from synthlib.machine.capture import captured
 from synthlib.machine.devices import CPU, put
@@ -27,10 +27,10 @@ class ResidentCriticPretraining(FastCriticPretraining):
         transitions: IndexTransitions | None = None,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        tables: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        super().__init__(config, transitions, device, dtype)
-        all_rows = np.arange(len(self.transitions.observations))
-        wanted = targets(config.mdp, self.transitions, self.state_table, self.action_table, all_rows)
+        super().__init__(config, transitions, device, dtype, tables)
+        wanted = self.targets(np.arange(len(self.transitions.observations)))
         columns = put(device, self.state_table, self.action_table, wanted)
         self._tables = [column.to(dtype) for column in columns]
         self._states, self._actions = put(device, self.transitions.observations, self.transitions.actions)

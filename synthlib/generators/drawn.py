@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from synthlib.generators.checked import VectorTransitions
 from synthlib.generators.mdp import IndexTransitions, MDPConfig, vectors
 from synthlib.generators.registry import Generated, generate
-from synthlib.machine.files import write_atomically
+from synthlib.machine.cached import kept_arrays
 from synthlib.paths import data_cache
 
 
 def tokens(data: Generated, length: int) -> np.ndarray:
-    """The sequences of ``data``, int32 (data.size, length), mapped from their file."""
-    path = _path(data, length).with_suffix(".npy")
-    _keep(path, lambda file: np.save(file, generate(data, length)))
-    return np.load(path, mmap_mode="r")
+    """The sequences of ``data``, int32 (data.size, length)."""
+    return kept_arrays(_path(data, length), lambda: {"tokens": generate(data, length)})["tokens"]
 
 
 def transitions(
@@ -32,10 +28,8 @@ def transitions(
     vectors, every row of a transition has a number of its own: its table is the data.
     """
     widths = observation_width, action_width
-    path = _path(data, *widths).with_suffix(".npz")
-    _keep(path, lambda file: np.savez(file, *generate(data, *widths)))
-    with np.load(path) as columns:
-        found = [columns[name] for name in columns.files]
+    kept = kept_arrays(_path(data, *widths), lambda: generate(data, *widths)._asdict())
+    found = [kept[name] for name in VectorTransitions._fields]  # those of IndexTransitions too
     if found[0].ndim == 1:
         numbers = IndexTransitions(*found)
         states, actions = max(found[0].max(), found[2].max()) + 1, found[1].max() + 1
@@ -47,16 +41,4 @@ def transitions(
 
 def _path(data: Generated, *given: int) -> Path:
     name = json.dumps([asdict(data), given], sort_keys=True)
-    return data_cache() / "generated" / hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def _keep(path: Path, write: Callable[[Any], None]) -> None:
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-    def fill(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # to a path with another ending, NumPy would add its own
-            write(file)
-
-    write_atomically(path, fill)
+    return data_cache() / "generated" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
