@@ -113,7 +113,7 @@ def explained_share(data: VectorTransitions, neighbours: int = _NEIGHBOURS) -> f
     distances = (known**2).sum(axis=1) - 2 * asked @ known.T
     nearest = np.argpartition(distances, neighbours, axis=1)[:, :neighbours]
     predicted, wanted = data.next_observations[1000:][nearest].mean(axis=1), data.next_observations[:1000]
-    return float(1 - ((predicted - wanted) ** 2).mean() / wanted.var(axis=0).mean())
+    return max(0.0, float(1 - ((predicted - wanted) ** 2).mean() / wanted.var(axis=0).mean()))
 
 
 def token_maps(samples: dict[str, tuple[Generated, np.ndarray]]) -> Drawing:

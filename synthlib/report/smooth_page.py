@@ -17,7 +17,7 @@ _POINTS = 2000
 def clouds(noises: Sequence[float]) -> Drawing:
     """Next observations and their centroids in the first two dimensions, a panel per noise."""
     figure, grid = plt.subplots(
-        1, len(noises), figsize=(3.2 * len(noises), 3.5), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        1, len(noises), figsize=(3.2 * len(noises), 4.0), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     words = []
     for axis, noise in zip(grid[0], noises, strict=True):
