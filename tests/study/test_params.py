@@ -245,7 +245,7 @@ def test_what_does_not_fit_in_a_description_is_told_before_anything_is_trained(c
             {"pretraining": "none", "chain": {}},
             "pretraining: none cannot have chain as well",
         ),
-        ("table1", "DT+Wiki", {"text": "wiki", "chain": {}}, "without chain or objective"),
+        ("table1", "DT+Wiki", {"text": "wiki", "chain": {}}, "without chain, generator or objective"),
         ("table1", "DT+Synthetic", {"loader_workers": 4}, "loader_workers is for text: a chain's sequences are"),
         ("table1", "DT", {"pretraining": "none", "loader_workers": 4}, "none cannot have loader_workers as well"),
         (
