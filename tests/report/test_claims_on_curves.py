@@ -109,7 +109,7 @@ def test_the_authors_curves_bear_out_what_the_paper_draws(authors):
     # With its control in DT's place; the authors' control ends after 100,000 updates.
     totals = {"id": "t", "totals": CLAIMS["dt-equal-totals"]["totals"]}
     found = judge(totals, replace(authors, matched=True))
-    assert found == (FAILS, "at 80,000 updates in all DT+Synthetic - DT, matched +0.9 [-0.4, +2.1]")
+    assert found == (FAILS, "at 80,000 updates in all DT+Synthetic - DT, matched +0.9 [-0.4, +2.1] (within 2.5)")
     matched = judge(CLAIMS["dt-overtakes-in-spite-of-the-offset"], replace(authors, matched=True))
     assert matched.word == HOLDS and "DT+Synthetic - DT, matched +1.3" in matched.detail
 
