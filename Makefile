@@ -177,7 +177,7 @@ book: $(VENV)/installed build/venv-book/installed
 	@echo "the book: $(BOOK)/html/index.html"
 
 test-book: book $(VENV)/developers
-	$(BIN)/python -m pytest tests/book
+	SYNTHLIB_BROWSER=1 $(BIN)/python -m pytest tests/book
 
 export: $(VENV)/installed
 	@$(BIN)/python -m synthlib.runs.trackers --format $(call quoted,FORMAT) --to $(call quoted,TO)

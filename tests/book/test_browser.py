@@ -1,6 +1,7 @@
 """The book and two single pages in a real browser, at the width of a desk, of a phone, and of paper.
 
-The book is made here (`make book`), which takes minutes and trains nothing. Skipped where there is no Chromium.
+The book is made here (`make book`), which takes minutes and trains nothing, so only `make test-book` asks for this
+test. Skipped where there is no Chromium.
 """
 
 import json
@@ -18,6 +19,7 @@ SITE = ROOT / "build" / "book" / "html"
 PYTHON = ROOT / "build" / "venv-book" / "bin" / "python"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(not os.environ.get("SYNTHLIB_BROWSER"), reason="make test-book runs it; it makes the book"),
     pytest.mark.skipif(browser_path() is None, reason=f"no browser here: none of {', '.join(BROWSERS)}"),
 ]
 
