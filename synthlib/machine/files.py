@@ -44,6 +44,10 @@ def write_atomically(
             sync(path.parent)
     except BaseException as error:
         full = _means_a_full_disk(error, temporary)
+        if isinstance(error, FileNotFoundError):
+            # Whoever has taken over removes what is half written. Then that is what has to be told, not the lost file.
+            with permitted():
+                pass
         with contextlib.suppress(OSError):  # the error itself is what has to be told
             temporary.unlink(missing_ok=True)
         if full:

@@ -1,5 +1,6 @@
 """Attacks by and on processes: writers that are stopped and displaced, kills at random moments, racing commands."""
 
+import fcntl
 import math
 import os
 import random
@@ -32,18 +33,38 @@ def stopped_writers(folder, tries, random_seed=1):
             time.sleep(chance.uniform(0, 0.15))
             os.kill(writer.pid, signal.SIGSTOP)
             had_ended = store.is_done(job)
-            age_lock(store.folder(job))
-            finish(store, job)
-            assert store.is_done(job)
-            os.kill(writer.pid, signal.SIGCONT)
-            writer.join(_LONGEST)
-            if writer.is_alive():
+            try:
+                age_lock(store.folder(job))
+                if is_inside_a_write(store.folder(job)):  # nobody may displace it there: it goes on
+                    assert had_ended or store.open(job) is None, "it was displaced in the middle of a renaming"
+                else:
+                    finish(store, job)
+                    assert store.is_done(job)
+                os.kill(writer.pid, signal.SIGCONT)
+                writer.join(_LONGEST)
+                assert not writer.is_alive(), "the displaced process never ended"
+                assert writer.exitcode in (0, 7), f"it ended with {writer.exitcode}"  # 7: it has lost its lock
+            finally:  # else a stopped process would keep this one from ending
                 writer.kill()
-                raise AssertionError("the displaced process never ended")
-            assert writer.exitcode in (0, 7), f"it ended with {writer.exitcode}"  # 7: it has lost its lock
+                writer.join()
             judge(result, store, job, truth(folder, 0), has_ended=True)
             assert had_ended <= store.is_done(job)
     return result
+
+
+def is_inside_a_write(folder):
+    """Whether a process is between the check of its lock and the end of a renaming."""
+    try:
+        handle = os.open(folder / locks.TAKEOVER, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
 
 
 def _train_elsewhere(store, job):

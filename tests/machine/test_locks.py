@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from synthlib.machine import locks
+from synthlib.machine.files import write_atomically
 from synthlib.machine.locks import STALE_SECONDS, WATCHED_SECONDS, ClaimLost, holder, is_claimed, try_claim
 from synthlib.machine.owners import owner_of_this_process
 from tests.common import needs_root, needs_unshare, succeeds_for_another_user
@@ -107,6 +108,21 @@ def test_who_lost_the_claim_writes_no_more(tmp_path):
 
 
 @needs_root
+def test_who_lost_the_claim_is_told_so_when_the_half_written_file_is_gone_too(tmp_path):
+    """As after a stop in the middle of a write: the successor has taken the lock and removed what was half written."""
+    claim = try_claim(tmp_path)
+
+    def write(temporary):
+        temporary.unlink()
+        (tmp_path / locks.NAME).unlink()
+
+    with pytest.raises(ClaimLost):
+        write_atomically(tmp_path / "x.txt", write, claim.held)
+    with pytest.raises(FileNotFoundError):  # nobody took over: the loss of the file itself is told
+        write_atomically(tmp_path / "x.txt", lambda temporary: temporary.unlink())
+    claim.release()
+
+
 def test_another_user_sees_a_claim_without_writing(public_folder):
     claim = try_claim(public_folder)
     assert succeeds_for_another_user(lambda: is_claimed(public_folder))
