@@ -306,7 +306,7 @@ def test_a_longer_run_continues_a_shorter_one(random_hopper_data, outputs):
     ("arm", "said"),
     [
         ({"pretraining": "nothing"}, "'nothing' is unknown"),
-        ({"text": "wiki", "chain": {"states": 10}}, "without chain or objective"),
+        ({"text": "wiki", "chain": {"states": 10}}, "without chain, generator or objective"),
         ({"text": "books"}, "text: wiki"),
         ({"chain": {"states": 1}}, "states must be"),
         (BASELINE | {"text": "wiki", "pretraining_seed": 1}, "none cannot have pretraining_seed, text as well"),
