@@ -10,6 +10,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 1000 reader
 USER reader
+# Made here, since WORKDIR gives a folder that it makes to root (Docker without BuildKit does).
+RUN mkdir /home/reader/synthlib
 
 FROM system
 WORKDIR /home/reader/synthlib
