@@ -109,11 +109,13 @@ class _UniqueKeys(_SafeLoader):  # type: ignore[misc,valid-type]
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a file of params/. Raises ParameterError when the file does not hold one, with the line."""
     where = f"params/{path.name}"
+    written = path.read_text(encoding="utf-8")
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        found = yaml.load(written, _UniqueKeys)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
+        # libyaml places what is missing at the end in a line after the last.
+        line = f", line {min(mark.line + 1, len(written.splitlines()))}" if mark else ""
         raise ParameterError(f"{where}{line}: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(found, dict):
         raise ParameterError(f"{where} must hold a mapping, not {_shown(found)}")

@@ -281,7 +281,7 @@ def test_what_is_wrong_with_the_data_is_no_matter_of_an_arm(random_hopper_data, 
     ("text", "said"),
     [
         ("quick: {dt: {updates: 1, updates: 2}}", "params/presets.yaml, line 1: 'updates' stands twice"),
-        ("quick:\n  dt: [1, 2", "params/presets.yaml, line 2: expected ',' or ']'"),
+        ("quick:\n  dt: [1, 2", "params/presets.yaml, line 2: did not find expected ',' or ']'"),
         ("", "params/presets.yaml must hold a mapping, not nothing"),
         ("quick: 3", "params/presets.yaml: a preset is a name and a mapping of sections, not 'quick'"),
     ],
