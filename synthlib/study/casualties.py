@@ -56,12 +56,19 @@ class Casualties:
         return f"{name} while it trained {describe(job)}, {MOST_KILLS} times in a row now: that has failed", True
 
     def _fail(self, job: Job, number: int) -> None:
-        """Write down that the training has failed, unless another process has it by now."""
-        session = self._store.open(job)
-        if session is None:
-            return
-        with contextlib.suppress(WorkerKilled, OSError), session.recording_failure():
-            raise WorkerKilled(
+        mark_failed(
+            job,
+            self._store,
+            WorkerKilled(
                 f"its worker was killed {MOST_KILLS} times in a row (signal {number}), each time after "
                 f"{self._store.updates_done(job)} saved updates; if memory was short, train fewer at once: WORKERS=1"
-            )
+            ),
+        )
+
+
+def mark_failed(job: Job, store: Store, error: Exception) -> None:
+    """Write down that the training has failed with ``error``, unless another process trains it."""
+    session = store.open(job)
+    if session is not None:
+        with contextlib.suppress(type(error), OSError), session.recording_failure():
+            raise error

@@ -137,7 +137,7 @@ def run_jobs(
         print(f"The time is over: {counted}")
         return
     killed = [code for code in team.exit_codes if code < 0 and -code not in TO_END]
-    _raise_if_unfinished(wanted, store, killed, len(team.hanging))
+    raise_if_unfinished(wanted, store, killed, len(team.hanging))
 
 
 def shard_of(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
@@ -181,10 +181,13 @@ def _show_messages(
     bar.update(0)
 
 
-def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int], hanging: int = 0) -> None:
+def raise_if_unfinished(
+    jobs: Sequence[Job], store: Store, killed: Sequence[int] = (), hanging: int = 0, remarks: Sequence[str] = ()
+) -> None:
     """Raise JobsFailed unless all ``jobs`` are done.
 
     ``killed`` are the exit codes of the workers that were killed; so many more workers did not advance: ``hanging``.
+    ``remarks`` are lines of the message besides.
     """
     unfinished = [job for job in jobs if not store.is_done(job)]
     if not unfinished:
@@ -201,6 +204,7 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int
     if hanging:
         lines.append(f"  {hanging} worker(s) did not advance for {HANGING_SECONDS // 60} minutes and were ended")
     kept = "finished work is kept, and the rest goes on from its last checkpoint"
+    lines += remarks
     if lasting:
         lines.append(f"{lasting} would fail again in the same way: mend data, settings or code first; {kept}.")
     else:

@@ -18,7 +18,7 @@ from synthlib.runs.store import Store
 from synthlib.study.engine import (
     JobsFailed,
     RunOptions,
-    _raise_if_unfinished,
+    raise_if_unfinished,
     run_jobs,
     shard_of,
 )
@@ -175,7 +175,7 @@ def test_the_same_command_is_advised_where_it_can_help(random_hopper_data, outpu
         with pytest.raises(type(error)), store.open(job).recording_failure():
             raise error
     with pytest.raises(JobsFailed) as failed:
-        _raise_if_unfinished(wanted, store, killed)
+        raise_if_unfinished(wanted, store, killed)
     last = str(failed.value).splitlines()[-1]
     assert last.startswith(advice)
     assert last.endswith("finished work is kept, and the rest goes on from its last checkpoint.")
