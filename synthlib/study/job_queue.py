@@ -80,17 +80,21 @@ def queued() -> dict[str, QueuedJob]:
     """{key of a training: the job that waits or runs for it}. Raises QueueSilent."""
     jobs = list(submitted())
     waiting = _numbers_in_squeue() if any(job.engine == "slurm" for job in jobs) else {}
-    alive = [
-        job
-        for job in jobs
-        if (job.number in waiting if job.engine == "slurm" else is_running({"pid": int(job.number)}))
-    ]
+    alive = [job for job in jobs if (job.number in waiting if job.engine == "slurm" else _is_at_work(job.number))]
     return {key: job for job in alive for key in job.keys}
 
 
 def last_job_of() -> dict[str, QueuedJob]:
     """{key of a training: the job that was submitted last for it}."""
     return {key: job for job in submitted() for key in job.keys}
+
+
+def _is_at_work(number: str) -> bool:
+    """Whether the process that submitit started for a job on this machine is there, and no other of its number."""
+    try:
+        return b"submitit" in Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc").exists() and is_running({"pid": int(number)})
 
 
 def _numbers_in_squeue() -> dict[str, str]:

@@ -110,8 +110,10 @@ def test_a_node_that_goes_down_in_the_middle_loses_no_finished_run(cluster, outp
     run = next(job for job in jobs if not job.requires and job.kind == "cql")
     slow = next(job for job in jobs if job.kind != "cql")
     node = told("sinfo", "--noheader", "--format=%n").strip()
+    submit(request(("CQL",)), QueueOptions("slurm", hours=0.5))
+    wait_for(lambda: store.is_done(run), "the first run")
     submit(wanted, QueueOptions("slurm", hours=0.5))
-    wait_for(lambda: store.holder(slow) and store.is_done(run), "the run to be done and the pre-training to begin")
+    wait_for(lambda: store.holder(slow), "the pre-training to begin")
     told("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     try:
         wait_for(lambda: not store.holder(slow), "the processes of the node to end")

@@ -16,7 +16,7 @@ control: null
 arms:
   CQL: {pretraining: none}
   S=10: {mdp: {states: 10}}
-  Slow: {mdp: {states: 12}, pretraining_updates: 3_000_000}
+  Slow: {mdp: {states: 12}, pretraining_updates: 1_500_000}
   Diverging: {pretraining: none, cql: {critic_learning_rate: 1.0e+30}}
 """
 
