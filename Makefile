@@ -9,7 +9,7 @@
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
 #   ENGINE=slurm                         run-...: through Slurm, of which these are options; HOURS is a job's time limit
-#                                        PARTITION= ACCOUNT= GPUS= MEMORY=GB PARALLEL=jobs PER_JOB=trainings WATCH=no
+#                                        PARTITION= ACCOUNT= CPUS= GPUS= MEMORY=GB PARALLEL=jobs PER_JOB=trainings WATCH=no
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
@@ -27,6 +27,7 @@ HOURS ?=
 ENGINE ?=
 PARTITION ?=
 ACCOUNT ?=
+CPUS ?=
 GPUS ?=
 MEMORY ?=
 PARALLEL ?=
@@ -65,7 +66,7 @@ WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
 QUEUE = --engine $(call quoted,ENGINE) --partition $(call quoted,PARTITION) --account $(call quoted,ACCOUNT) \
-    --gpus $(call quoted,GPUS) --memory $(call quoted,MEMORY) --parallel $(call quoted,PARALLEL) \
+    --cpus $(call quoted,CPUS) --gpus $(call quoted,GPUS) --memory $(call quoted,MEMORY) --parallel $(call quoted,PARALLEL) \
     --per-job $(call quoted,PER_JOB) --watch $(call quoted,WATCH)
 PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(call quoted,SEEDS)
 

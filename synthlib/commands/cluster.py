@@ -23,6 +23,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--engine", default=HERE, type=_engine, metavar="|".join(engines), help="who trains")
     command.add_argument("--partition", default="", help="of Slurm")
     command.add_argument("--account", default="", help="of Slurm")
+    command.add_argument("--cpus", type=_count, default=0, help="of a job of the queue (default: one per worker)")
     command.add_argument("--gpus", type=_count, default=0, help="of a job of the queue")
     command.add_argument("--memory", type=_gigabytes, default=0.0, metavar="GB", help="of a job of the queue")
     command.add_argument("--parallel", type=_count, default=0, help="jobs that may run at a time (default: all)")
@@ -51,6 +52,7 @@ def run_in_queue(options: argparse.Namespace) -> int:
         account=options.account,
         hours=hours,
         workers=max(options.workers, 1),
+        cpus=options.cpus,
         gpus=options.gpus,
         memory=options.memory,
         parallel=options.parallel,

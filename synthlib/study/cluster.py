@@ -72,7 +72,9 @@ class QueueOptions:
     hours: float = 4.0
     """The time limit of a job. A training that takes longer goes back into the queue."""
     workers: int = 1
-    """Processes of a job that train, each with a processor of its own."""
+    """Processes of a job that train."""
+    cpus: int = 0
+    """Processors of a job; 0: one for each worker. Stacked runs on a GPU are evaluated on the others."""
     gpus: int = 0
     memory: float = 0.0
     """Gigabytes."""

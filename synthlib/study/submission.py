@@ -169,7 +169,7 @@ class _Queue:
         return {
             "name": self._request.name,
             "timeout_min": options.minutes,
-            "cpus_per_task": options.workers,
+            "cpus_per_task": options.cpus or options.workers,
             "gpus_per_node": options.gpus or None,
             "mem_gb": options.memory or None,
             "slurm_partition": options.partition or None,

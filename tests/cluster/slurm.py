@@ -8,7 +8,7 @@ import subprocess
 import time
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
-LARGEST_ARRAY = 5
+LARGEST_ARRAY = 2
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
