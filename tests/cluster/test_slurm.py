@@ -140,7 +140,7 @@ def test_a_failing_and_a_killed_job_are_listed_by_their_table(cluster, outputs):
     with pytest.raises(JobsFailed) as failed:
         watch(wanted, look=1, ask=3)
     for said in (str(failed.value), status(wanted)):
-        assert re.search(r"seed 42: FloatingPointError: .*\n +traceback: .*FAILED.json", said), said
+        assert re.search(r"seed 42, 40 updates: FloatingPointError: .*\n +traceback: .*FAILED.json", said), said
         assert re.search(rf"job {number_of(slow)} ended without finishing it: .*\n +log: \S+_log.err", said), said
     assert 0 < store.updates_done(slow) < slow.updates, "scancel sends SIGTERM first: it is saved"
     assert os.path.exists(store.folder(diverging) / "FAILED.json")

@@ -46,7 +46,7 @@ def test_a_job_that_ends_without_a_word_and_one_that_fails_are_listed_by_their_t
     wanted = request(("CQL", "Diverging"))
     quiet, diverging = wanted.jobs()
     note_submission("local", wanted.name, {"99999999": [quiet.key]})  # no such process: it has ended
-    (folder_of(wanted.name) / "99999999_0_log.err").write_text("slurmstepd: error: Detected 1 oom-kill event\n\n")
+    (folder_of(wanted.name) / "99999999_0_log.err").write_text("slurmstepd: error: 1 oom-kill event\n\n")
     store = Store(store_root())
     with pytest.raises(FloatingPointError), store.open(diverging).recording_failure():
         raise FloatingPointError("the loss is nan")
@@ -54,7 +54,8 @@ def test_a_job_that_ends_without_a_word_and_one_that_fails_are_listed_by_their_t
         watch(wanted, look=0.01, ask=0)
     for said in (str(failed.value), status(wanted)):
         assert (
-            "seed 42: job 99999999 ended without finishing it: slurmstepd: error: Detected 1 oom-kill event\n" in said
+            "seed 42, 40 updates: job 99999999 ended without finishing it: slurmstepd: error: 1 oom-kill event\n"
+            in said
         )
         assert f"    log: {folder_of(wanted.name)}/99999999_0_log.err" in said
         assert "FloatingPointError: the loss is nan\n" in said and f"{store.folder(diverging)}/FAILED.json" in said
