@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,36 +108,51 @@ def run_jobs(
         others = [job for job in jobs if job not in ours]
         arguments, alone = (wanted, others, store, began, deadline, options.stacked), not options.stacked
         with Workers(work, arguments, min(workers, len(wanted)), daemon=alone) as team:
-            waiting, casualties = Waiting(wanted, store, team.pids), Casualties(jobs, store)
-            words = {job.key: job for job in jobs}
-            told, told_them, going = ToldToEnd(), False, True
-            told.listen()
-            try:
-                while going:
-                    going = team.go_on()
-                    _show_messages(team.messages(0.1), bar, reached, weights, waiting)
-                    if line := team.look(lambda key: describe(words[key])):
-                        bar.write(line, file=sys.stderr)
-                    if told.number and not told_them:
-                        team.tell_to_end()
-                        told_them = True
-                    for worker in team.killed():
-                        line, replace = casualties.note(worker)
-                        bar.write(line, file=sys.stderr)
-                        if replace and not told_them:
-                            team.add()
-                            going = True
-            finally:
-                told.listen_no_more()
+            waiting, words = Waiting(wanted, store, team.pids), {job.key: job for job in jobs}
+
+            def say(line: str) -> None:
+                bar.write(line, file=sys.stderr)
+
+            def turn() -> None:
+                _show_messages(team.messages(0.1), bar, reached, weights, waiting)
+                if line := team.look(lambda key: describe(words[key])):
+                    say(line)
+
+            told = _lead(team, turn, Casualties(jobs, store), say)
     done = sum(map(store.is_done, wanted))
     counted = f"{done} of {len(wanted)} trainings are done, the others are saved. Run it again to go on."
-    if told.number and done < len(wanted):
-        raise JobsFailed(f"This command was told to end ({signal.Signals(told.number).name}): {counted}")
+    if told and done < len(wanted):
+        raise JobsFailed(f"This command was told to end ({signal.Signals(told).name}): {counted}")
     if time.time() > deadline and not (team.hanging or any(map(store.failure, wanted))):
         print(f"The time is over: {counted}")
         return
     killed = [code for code in team.exit_codes if code < 0 and -code not in TO_END]
     raise_if_unfinished(wanted, store, killed, len(team.hanging))
+
+
+def _lead(team: Workers, turn: Callable[[], None], casualties: Casualties, say: Callable[[str], None]) -> int:
+    """Call ``turn()`` until all workers have ended; replace those that are killed.
+
+    Returns the signal that told this process to end, 0 if none has. The workers were told so too, and have saved.
+    """
+    told, told_them, going = ToldToEnd(), False, True
+    told.listen()
+    try:
+        while going:
+            going = team.go_on()
+            turn()
+            if told.number and not told_them:
+                team.tell_to_end()
+                told_them = True
+            for worker in team.killed():
+                line, replace = casualties.note(worker)
+                say(line)
+                if replace and not told_them:
+                    team.add()
+                    going = True
+    finally:
+        told.listen_no_more()
+    return told.number
 
 
 def shard_of(jobs: Sequence[Job], index: int, count: int) -> list[Job]:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 LARGEST_ARRAY = 2
@@ -30,7 +31,7 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=0
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -80,6 +81,15 @@ def running(folder):
         daemons.callback(_end_jobs, environment)
         _wait_for(lambda: _ask(["sinfo", "--noheader", "--format=%T"], environment) == "idle", folder)
         yield environment
+
+
+def steps_run():
+    """Whether Slurm has processes of a job on this machine."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes().startswith(b"slurmstepd: ["):
+                return True
+    return False
 
 
 def _wait_for(condition, folder, seconds=90):

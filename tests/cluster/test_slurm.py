@@ -117,11 +117,14 @@ def test_a_node_that_goes_down_in_the_middle_loses_no_finished_run(cluster, outp
     wait_for(lambda: store.holder(slow), "the pre-training to begin")
     told("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     try:
-        wait_for(lambda: not store.holder(slow), "the processes of the node to end")
+        wait_for(lambda: not slurm.steps_run(), "the processes of the node to end")
         assert store.is_done(run)
         assert slow.key in queued(), "it waits for the node to come back"
     finally:
         told("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    wait_for(
+        lambda: "Restarts=1" in told("scontrol", "show", "job", number_of(slow)), "the job to be back in the queue"
+    )
     watch(wanted, look=1, ask=5)
     assert all(map(store.is_done, jobs))
     assert rows(store, jobs) == rows_of_undisturbed(jobs, outputs / "alone")
