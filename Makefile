@@ -8,6 +8,8 @@
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
+#   ENGINE=slurm                         run-...: through Slurm, of which these are options; HOURS is a job's time limit
+#                                        PARTITION= ACCOUNT= CPUS= GPUS= MEMORY=GB PARALLEL=jobs PER_JOB=trainings WATCH=no
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
@@ -21,6 +23,16 @@ DATASETS ?=
 SEEDS ?=
 STACKED ?=
 HOURS ?=
+# here, slurm, or local: submitit without a queue.
+ENGINE ?=
+PARTITION ?=
+ACCOUNT ?=
+CPUS ?=
+GPUS ?=
+MEMORY ?=
+PARALLEL ?=
+PER_JOB ?=
+WATCH ?= yes
 STORE ?=
 FILE ?= runs.tar
 LOGS ?=
@@ -53,6 +65,9 @@ SYNTHLIB := $(BIN)/python -m synthlib
 WHAT = --preset $(call quoted,PRESET) --data $(call quoted,DATA)
 OPTIONS = $(WHAT) --workers $(call quoted,WORKERS) --logs $(call quoted,LOGS)
 SOURCES = $(OPTIONS) --source $(call quoted,SOURCE)
+QUEUE = --engine $(call quoted,ENGINE) --partition $(call quoted,PARTITION) --account $(call quoted,ACCOUNT) \
+    --cpus $(call quoted,CPUS) --gpus $(call quoted,GPUS) --memory $(call quoted,MEMORY) --parallel $(call quoted,PARALLEL) \
+    --per-job $(call quoted,PER_JOB) --watch $(call quoted,WATCH)
 PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(call quoted,SEEDS)
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
@@ -60,7 +75,7 @@ PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(c
 .PHONY: import-runs
 .PHONY: pretraining-floor export
 .PHONY: book test-book
-.PHONY: test test-quick attack lint format lock clean FORCE
+.PHONY: test test-quick test-slurm attack lint format lock clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -68,7 +83,8 @@ help:
 	@echo "make reproduce-figure5  the same for any of the paper's figures, figure1 to figure17"
 	@echo "make reproduce-section4_3     the same for section3_2, section4_1, table9, 10, 15, 16, 17: pages without fine-tuning runs"
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
-	@echo "make run-table6         only train"
+	@echo "make run-table6         only train; ENGINE=slurm: on a cluster, from its login node"
+	@echo "make status-table6      how far that is: done, running, queued, failed, hours left"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
@@ -83,6 +99,7 @@ help:
 	@echo "make doctor             check the installation; STORE=1: verify all trainings and caches, repair what can be"
 	@echo "make install            only install; TORCH=cpu|cu126|cu130 chooses the build of PyTorch, PYTHON= the Python"
 	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
+	@echo "make test-slurm         trainings through a real Slurm of one node (packages slurm-wlm and munge, as root)"
 	@echo "make attack             power cuts, kills, full disks and flipped bits: what the store loses (a table of zeros)"
 	@echo "make data DATA=d4rl     fetch and check the official files"
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
@@ -112,7 +129,12 @@ $(VENV)/installed: requirements.lock pyproject.toml $(STALE)
 	"install one of them, or name it: make PYTHON=/path/to/python3.12"; exit 1 ;; esac
 	@"$(PYTHON)" -m synthlib.machine.installation $(VENV) --torch $(call quoted,TORCH)
 
-# What tests and checks need besides: the extras dev and minari.
+# What ENGINE=slurm needs besides: the extra slurm.
+$(VENV)/queue: $(VENV)/installed
+	@$(BIN)/python -m synthlib.machine.installation $(VENV) --queue
+	@touch $@
+
+# What tests and checks need besides: the extras dev, minari and slurm.
 $(VENV)/developers: $(VENV)/installed
 	@$(BIN)/python -m synthlib.machine.installation $(VENV) --developers
 	@touch $@
@@ -130,8 +152,11 @@ lock:
 plan-%: $(VENV)/installed
 	@$(SYNTHLIB) plan $* $(SOURCES) $(PART)
 
-run-%: $(VENV)/installed
-	@$(SYNTHLIB) run $* $(OPTIONS) $(PART) $(if $(STACKED),--stacked) --hours $(call quoted,HOURS)
+run-%: $(VENV)/installed $(if $(filter slurm local,$(ENGINE)),$(VENV)/queue)
+	@$(SYNTHLIB) run $* $(OPTIONS) $(PART) $(if $(STACKED),--stacked) --hours $(call quoted,HOURS) $(QUEUE)
+
+status-%: $(VENV)/installed
+	@$(SYNTHLIB) status $* $(OPTIONS) $(PART)
 
 show-%: $(VENV)/installed
 	@$(SYNTHLIB) show $* $(SOURCES) $(PART)
@@ -230,6 +255,10 @@ test: $(VENV)/developers
 
 test-quick: $(VENV)/developers
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# A Slurm of one node, made for the tests and ended after them; left out where there is none.
+test-slurm: $(VENV)/developers
+	$(BIN)/python -m pytest -m slurm tests/cluster
 
 # Power cuts and full disks need root, who may mount an image of a disk; they are left out otherwise.
 attack: $(VENV)/developers

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from synthlib.commands import pages, store, tables
+from synthlib.commands import cluster, pages, store, tables
 from synthlib.commands.parser import OF_A_TABLE, parser
 from synthlib.errors import Failed
 
 _COMMANDS = {
     "plan": tables.plan,
     "run": tables.run,
+    "status": cluster.status,
     "reproduce": tables.reproduce,
     "show": tables.show,
     "publish": store.publish,

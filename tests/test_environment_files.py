@@ -38,7 +38,7 @@ def wanted_on(python):
             yield name
 
 
-@pytest.mark.parametrize(("extras", "sections"), [((), SECTIONS[:2]), (("dev", "minari"), SECTIONS)])
+@pytest.mark.parametrize(("extras", "sections"), [((), SECTIONS[:2]), (("dev", "minari", "slurm"), SECTIONS)])
 def test_every_declared_dependency_is_locked_at_a_version_that_it_allows(extras, sections):
     locked = entries("".join(LOCK[section] for section in sections))
     for requirement in declared(*extras):
@@ -46,8 +46,13 @@ def test_every_declared_dependency_is_locked_at_a_version_that_it_allows(extras,
 
 
 def test_readers_get_no_developers_tools():
-    assert not {"pytest", "ruff", "mypy", "minari"} & entries(LOCK["readers"]).keys()
+    assert not {"pytest", "ruff", "mypy", "minari", "submitit"} & entries(LOCK["readers"]).keys()
     assert not any(name.startswith(("nvidia", "cuda", "triton", "torch")) for name in entries(LOCK["readers"]))
+
+
+def test_a_queue_needs_one_package_besides():
+    needs = {package["name"] for package in UV["submitit"]["dependencies"]}
+    assert needs <= entries(LOCK["readers"]).keys()
 
 
 def test_the_physics_is_pinned_exactly():
@@ -88,7 +93,7 @@ def test_uv_has_seen_what_pyproject_declares():
     (ours,) = (package for package in whole["package"] if package["name"] == "synthlib")
     seen = {(one["name"], SpecifierSet(one.get("specifier", ""))) for one in ours["metadata"]["requires-dist"]}
     seen = {pair for pair in seen if pair[0] != "synthlib"}
-    assert seen == {(canonicalize_name(one.name), one.specifier) for one in declared("dev", "minari")}
+    assert seen == {(canonicalize_name(one.name), one.specifier) for one in declared("dev", "minari", "slurm")}
     assert SpecifierSet(whole["requires-python"]) == SpecifierSet(PROJECT["requires-python"])
 
 

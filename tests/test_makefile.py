@@ -41,6 +41,9 @@ def make(*arguments, installed=True, **environment):
         *((target, "--data", "DATA") for target in ("notebook-01_datasets", "scoreboard", "data", "doctor")),
         *((target, "--logs", "LOGS") for target in ("show-table1", "check-authors", "scoreboard")),
         *(("run-table6", f"--{name}", name.upper()) for name in ("arms", "datasets", "seeds")),
+        *(("run-table6", f"--{name}", name.upper()) for name in ("engine", "partition", "account", "memory", "watch")),
+        ("run-table6", "--per-job", "PER_JOB"),
+        ("status-table6", "--arms", "ARMS"),
     ],
 )
 def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, tmp_path):

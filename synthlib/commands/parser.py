@@ -6,13 +6,14 @@ Nothing here loads PyTorch, so that the help text comes at once.
 import argparse
 import math
 
+from synthlib.commands.cluster import add_options
 from synthlib.commands.options import absolute_or_empty
 from synthlib.study.contents import sections
 from synthlib.study.figures import names_of_all
 from synthlib.study.pages import page_names
 from synthlib.study.params import presets
 
-OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs")
+OF_A_TABLE = ("plan", "run", "status", "reproduce", "show", "publish", "export-runs")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("plan", "print what a table or figure needs and how long it takes; run nothing"),
         ("run", "train what is missing"),
+        ("status", "how far the trainings are, here or in a queue, and what has failed"),
         ("reproduce", "train what is missing, execute the notebook, print the table"),
         ("show", "print the table from the runs that are done; train nothing"),
         ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
@@ -47,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
             command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
-        if name in ("plan", "run", "show", "reproduce"):
+            add_options(command)
+        if name in ("plan", "run", "status", "show", "reproduce"):
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
             command.add_argument(
                 "--datasets", default="", metavar="A B", help="these data sets (default: the preset's)"

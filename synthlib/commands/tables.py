@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from synthlib.commands.cluster import HERE, run_in_queue
 from synthlib.commands.options import known_parameters, names, open_asked, run_options, selection
 from synthlib.commands.pages import execute, make_page, scoreboard, show_page
 from synthlib.machine.files import may_not_write
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         print(load_page(options.table).plan(options.preset))
         print(f"  no run to train; make reproduce-{options.table} makes it all")
         return 0
+    if options.engine != HERE:
+        return run_in_queue(options)
     runs = open_asked(options)
     for name in names(options):
         runs.prepare(name)

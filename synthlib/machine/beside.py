@@ -9,6 +9,7 @@ from typing import Any
 
 from synthlib.machine.processes import prepare_process
 from synthlib.machine.processors import usable_processors
+from synthlib.machine.signals import leave_to_parent
 
 
 class Helpers:
@@ -31,6 +32,7 @@ class Helpers:
 
 
 def _start() -> None:
+    leave_to_parent()
     prepare_process()
     end_with_parent()
 

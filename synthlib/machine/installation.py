@@ -142,11 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of the virtual environment")
     parser.add_argument("--torch", default="", choices=("", *BUILDS), help="the build of PyTorch")
     parser.add_argument("--developers", action="store_true", help="add what tests and checks need")
+    parser.add_argument("--queue", action="store_true", help="add what ENGINE=slurm needs")
     options = parser.parse_args(arguments)
     try:
         environment = Environment(options.folder)
         if options.developers:
             environment.install_locked(read_lock()["developers"])
+            return 0
+        if options.queue:
+            environment.install_locked(entries(read_lock()["developers"])["submitit"])
             return 0
         print(f"installing {len(entries(read_lock()['readers']))} packages into {options.folder}", flush=True)
         environment.install_locked(read_lock()["readers"])

@@ -6,7 +6,7 @@ plain pip reads. The export is one file in four sections:
 * ``readers``: what everybody needs, without PyTorch;
 * ``torch``: PyTorch, with the hashes of PyPI's builds and of PyTorch's own builds without CUDA;
 * ``cuda``: what PyPI's build for Linux needs besides (2.2 GB), and the build without CUDA does not;
-* ``developers``: the extras ``dev`` and ``minari``.
+* ``developers``: the extras ``dev``, ``minari`` and ``slurm``.
 
 pip may read the file whole. :mod:`synthlib.machine.installation` takes the sections that it needs. So the part that
 reads must work without any installed package.

@@ -4,34 +4,29 @@ There is no scheduler. Each worker takes the first job in the list that is not d
 are done. So workers on other machines that share the disk can join with the same command.
 """
 
-import contextlib
 import json
 import math
 import os
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from synthlib.errors import Failed
-from synthlib.machine.beside import end_with_parent
-from synthlib.machine.locks import ClaimLost
-from synthlib.machine.processes import prepare_process
+from synthlib.machine.signals import TO_END, ToldToEnd
 from synthlib.machine.switches import may_train
-from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
+from synthlib.study.casualties import Casualties
 from synthlib.study.waiting import Waiting
-from synthlib.study.workers import HANGING_SECONDS, IDLE, Message, Workers
+from synthlib.study.work import work
+from synthlib.study.workers import HANGING_SECONDS, Message, Workers
 
-_WAIT_SECONDS = 0.5
 _NOT_OF_THE_ARM = ("seed", "dataset", "physics")  # parts of a run's configuration that differ within one arm
 # Errors that another try can be free of, by the name in FAILED.json: of the machine, the disk, the network, or a lock.
 _PASSING = {
@@ -46,6 +41,7 @@ _PASSING = {
     "OSError",
     "OutOfMemoryError",
     "TimeoutError",
+    "WorkerKilled",
     "_ArrayMemoryError",  # NumPy's
 }
 
@@ -82,8 +78,12 @@ def run_jobs(
     which is its weight in the progress bar. While all that is left of a shard waits for pre-trainings of other
     machines, it helps the other shards. Where trainings are off (:mod:`synthlib.machine.switches`), nothing is trained.
 
-    Raises JobsFailed when a training failed, after the others have finished, and KeyboardInterrupt at Ctrl-C. In both
-    cases every training keeps its last checkpoint.
+    A worker that is killed is replaced, and what it trained goes on from its last checkpoint
+    (:mod:`synthlib.study.casualties`).
+
+    Raises JobsFailed when a training failed, after the others have finished, or when this process is told to end
+    (SIGTERM or SIGUSR2), and KeyboardInterrupt at Ctrl-C. Every training keeps its last checkpoint; in the latter two
+    cases it is saved before.
     """
     began = time.time()
     deadline = began + 3600 * options.hours
@@ -107,20 +107,52 @@ def run_jobs(
         reached = dict(done_before)
         others = [job for job in jobs if job not in ours]
         arguments, alone = (wanted, others, store, began, deadline, options.stacked), not options.stacked
-        with Workers(_work, arguments, min(workers, len(wanted)), daemon=alone) as team:
-            waiting = Waiting(wanted, store, team.pids)
-            words = {job.key: job for job in jobs}
-            while team.go_on():
+        with Workers(work, arguments, min(workers, len(wanted)), daemon=alone) as team:
+            waiting, words = Waiting(wanted, store, team.pids), {job.key: job for job in jobs}
+
+            def say(line: str) -> None:
+                bar.write(line, file=sys.stderr)
+
+            def turn() -> None:
                 _show_messages(team.messages(0.1), bar, reached, weights, waiting)
                 if line := team.look(lambda key: describe(words[key])):
-                    bar.write(line, file=sys.stderr)
-    killed = [code for code in team.exit_codes if code < 0 and code != -signal.SIGTERM]
-    if time.time() > deadline and not (killed or team.hanging or any(map(store.failure, wanted))):
-        done = sum(map(store.is_done, wanted))
-        counted = f"{done} of {len(wanted)} trainings are done, the others are saved"
-        print(f"The time is over: {counted}. Run it again to go on.")
+                    say(line)
+
+            told = _lead(team, turn, Casualties(jobs, store), say)
+    done = sum(map(store.is_done, wanted))
+    counted = f"{done} of {len(wanted)} trainings are done, the others are saved. Run it again to go on."
+    if told and done < len(wanted):
+        raise JobsFailed(f"This command was told to end ({signal.Signals(told).name}): {counted}")
+    if time.time() > deadline and not (team.hanging or any(map(store.failure, wanted))):
+        print(f"The time is over: {counted}")
         return
-    _raise_if_unfinished(wanted, store, killed, len(team.hanging))
+    killed = [code for code in team.exit_codes if code < 0 and -code not in TO_END]
+    raise_if_unfinished(wanted, store, killed, len(team.hanging))
+
+
+def _lead(team: Workers, turn: Callable[[], None], casualties: Casualties, say: Callable[[str], None]) -> int:
+    """Call ``turn()`` until all workers have ended; replace those that are killed.
+
+    Returns the signal that told this process to end, 0 if none has. The workers were told so too, and have saved.
+    """
+    told, told_them, going = ToldToEnd(), False, True
+    told.listen()
+    try:
+        while going:
+            going = team.go_on()
+            turn()
+            if told.number and not told_them:
+                team.tell_to_end()
+                told_them = True
+            for worker in team.killed():
+                line, replace = casualties.note(worker)
+                say(line)
+                if replace and not told_them:
+                    team.add()
+                    going = True
+    finally:
+        told.listen_no_more()
+    return told.number
 
 
 def shard_of(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
@@ -164,10 +196,13 @@ def _show_messages(
     bar.update(0)
 
 
-def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int], hanging: int = 0) -> None:
+def raise_if_unfinished(
+    jobs: Sequence[Job], store: Store, killed: Sequence[int] = (), hanging: int = 0, remarks: Sequence[str] = ()
+) -> None:
     """Raise JobsFailed unless all ``jobs`` are done.
 
     ``killed`` are the exit codes of the workers that were killed; so many more workers did not advance: ``hanging``.
+    ``remarks`` are lines of the message besides.
     """
     unfinished = [job for job in jobs if not store.is_done(job)]
     if not unfinished:
@@ -184,6 +219,7 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int
     if hanging:
         lines.append(f"  {hanging} worker(s) did not advance for {HANGING_SECONDS // 60} minutes and were ended")
     kept = "finished work is kept, and the rest goes on from its last checkpoint"
+    lines += remarks
     if lasting:
         lines.append(f"{lasting} would fail again in the same way: mend data, settings or code first; {kept}.")
     else:
@@ -194,110 +230,3 @@ def _raise_if_unfinished(jobs: Sequence[Job], store: Store, killed: Sequence[int
 def _may_pass(error: str) -> bool:
     """Whether another try can be free of an error. One of the data, the settings or the program comes back."""
     return error.partition(":")[0] in _PASSING or "allocate memory" in error
-
-
-def _work(
-    jobs: Sequence[Job],
-    others: Sequence[Job],
-    store: Store,
-    started: float,
-    deadline: float,
-    stacked: bool,
-    reports: Connection,
-) -> None:
-    """A worker: train one job of ``jobs`` after the other, until none is left that this process can train.
-
-    While all of them wait for machines elsewhere, it trains one of the ``others``.
-
-    A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
-    again, and the jobs that require it are left out. After ``deadline`` nothing is trained any more.
-    """
-    prepare_process()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent process terminates this one
-    end_with_parent()  # so that its locks can be taken over
-    tried: set[str] = set()
-    while True:
-        left = [job for job in jobs if job.key not in tried and not store.is_done(job)]
-        left = [job for job in left if not any(_is_lost(one, started, tried, store) for one in job.requires)]
-        if not left or time.time() > deadline:
-            return
-        ready = [job for job in left if all(map(store.is_done, job.requires))]
-        stacks = _stacks(ready, store) if stacked else [[job] for job in ready]
-        if any(_train(stack, store, reports, tried, deadline) for stack in stacks):
-            continue
-        if not _help(left, others, store, reports, tried, deadline):
-            _tell(reports, IDLE)
-            time.sleep(_WAIT_SECONDS)
-
-
-def _help(
-    left: Sequence[Job], others: Sequence[Job], store: Store, reports: Connection, tried: set[str], deadline: float
-) -> bool:
-    """Train one of the ``others`` when processes elsewhere hold what is ``left``. False when there is nothing to do."""
-    holders = [holder for one in left for job in (one, *one.requires) if (holder := store.holder(job))]
-    if not holders or any(holder.is_here for holder in holders):
-        return False
-    ready = (one for one in others if one.key not in tried and not store.is_done(one))
-    return any(_train([one], store, reports, tried, deadline) for one in ready if all(map(store.is_done, one.requires)))
-
-
-def _stacks(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
-    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far."""
-    stacks: dict[str, list[Job]] = {}
-    for job in jobs:
-        alike = job.config if training(job).is_pretraining else training(job).alike(job)
-        key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
-        stacks.setdefault(key, []).append(job)
-    return list(stacks.values())
-
-
-def _train(jobs: Sequence[Job], store: Store, reports: Connection, tried: set[str], deadline: float = math.inf) -> bool:
-    """Train the jobs that no other process has locked, as one computation. False when all of them are locked."""
-    sessions = list(filter(None, map(store.open, jobs)))
-    left = [session for session in sessions if not store.is_done(session.job)]
-    for session in sessions:
-        if session not in left:  # another worker finished it before this worker had the lock
-            session.release()
-    if not left:
-        return bool(sessions)
-    ours = [session.job for session in left]
-    tried.update(job.key for job in ours)
-
-    def report(updates: int) -> None:
-        for job in ours:
-            _tell(reports, (job.key, updates / job.updates if job.updates else 1.0))
-        if time.time() > deadline and updates < ours[0].updates:
-            raise loop.OutOfTime
-
-    facts = training(ours[0]).facts_together() if len(ours) > 1 else {}
-    try:
-        with contextlib.ExitStack() as failures:
-            for session in left:
-                failures.enter_context(session.recording_failure(facts))
-            loop.train(training(ours[0]), left, store, report)
-        report(ours[0].updates)
-    except ClaimLost as lost:
-        print(lost)
-    except loop.OutOfTime:
-        pass
-    except Exception:  # it is in FAILED.json; the parent process lists it, and the other jobs continue
-        if not any(map(store.failure, ours)):  # a full disk: FAILED.json could not be written
-            traceback.print_exc()
-    return True
-
-
-def _tell(reports: Connection, message: Message) -> None:
-    with contextlib.suppress(OSError):  # the parent was killed, and this process ends in a moment
-        reports.send(message)
-
-
-def _is_lost(job: Job, started: float, tried: set[str], store: Store) -> bool:
-    """Whether a required ``job`` has failed since ``started``.
-
-    FAILED.json says so. On a full disk that file may be missing; then a job that this process tried counts as failed
-    unless it is done or running.
-    """
-    failure = store.failure(job)
-    if failure is not None and failure["time"] >= started:
-        return True
-    return job.key in tried and store.status(job) not in ("done", "running")

@@ -1,7 +1,7 @@
 """A plan compared with the store (trainings wanted, done, shared and missing, expected time), and running a plan."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
@@ -13,7 +13,7 @@ from synthlib.study.algorithms import describe
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
 from synthlib.study.params import artefacts_of, left_out
-from synthlib.study.plan import Plan, make_plan
+from synthlib.study.plan import Plan, distinct_jobs, make_plan
 
 
 class PlanSummary:
@@ -68,16 +68,27 @@ class PlanSummary:
 
 
 def run_plan(plan: Plan, workers: int, options: RunOptions = ALL) -> None:
-    """Load every data set that the plan needs once, then train the jobs that are not done.
+    """:func:`run_plans` for one plan."""
+    run_plans([plan], workers, options)
 
-    ``workers`` and ``options`` are arguments of :func:`synthlib.study.engine.run_jobs`. Raises the errors of
-    this function, and before any training the errors of :func:`synthlib.offline.identity.check_data`.
+
+def run_plans(plans: Sequence[Plan], workers: int, options: RunOptions = ALL, keys: Collection[str] = ()) -> None:
+    """Load every data set that the plans need once, then train the jobs that are not done.
+
+    With ``keys``, only the jobs that have these keys are trained, and what they require. ``workers`` and ``options``
+    are arguments of :func:`synthlib.study.engine.run_jobs`. Raises the errors of this function, and before any training
+    the errors of :func:`synthlib.offline.identity.check_data`.
     """
     outputs().mkdir(parents=True, exist_ok=True)
     store = Store(store_root())
-    assert plan.source is not None, "a plan without data can only be counted"
-    check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
-    jobs = plan.jobs()
+    for plan in plans:
+        assert plan.source is not None, "a plan without data can only be counted"
+        wanted = (cell for cell in plan.cells if not keys or cell.job.key in keys)
+        check_data((cell.dataset for cell in wanted if not store.is_done(cell.job)), plan.source)
+    jobs = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+    if keys:
+        chosen = {one.key for job in jobs if job.key in keys for one in (job, *job.requires)}
+        jobs = [job for job in jobs if job.key in chosen]
     run_jobs(jobs, store, workers, seconds_of(jobs), options)
 
 

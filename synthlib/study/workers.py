@@ -7,17 +7,22 @@ A worker sends (key of a training, share done) when it has advanced, and :data:`
 could train. Its heartbeats come from a thread and go on when its training hangs, on a stuck network disk for instance.
 So a worker that has sent nothing for an hour is ended: its locks are then free, and the training can go on from its
 last checkpoint.
+
+A worker that is told to end saves first (:mod:`synthlib.machine.signals`). One that is killed can be replaced.
 """
 
 import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from synthlib.machine.signals import TO_END
+
 HANGING_SECONDS = 3600  # the longest step without a report, such as making tokens of WikiText-103, takes minutes
 _WARN_AFTER = 1 / 6  # of that time
+_SAVING_SECONDS = 30  # for a worker that was told to end: the updates to the next report, or an evaluation, and saving
 IDLE = ("", 0.0)
 Message = tuple[str, float]
 
@@ -42,42 +47,67 @@ class Workers:
     """
 
     def __init__(self, work: Callable[..., None], arguments: Sequence[object], count: int, daemon: bool = True) -> None:
-        context = get_context("spawn")
+        self._work, self._arguments, self._daemon = work, arguments, daemon
         self.hanging: list[Worker] = []
         """Those that were ended because they did not advance."""
-        self._all = []
+        self.pids: set[int] = set()
+        """The process ids of all workers, also of those that have ended."""
+        self._all: list[Worker] = []
+        self._open: dict[Connection, Worker] = {}
+        self._killed: list[Worker] = []
         for _ in range(count):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(*arguments, sender), daemon=daemon)
-            process.start()
-            sender.close()  # else the end of the worker would not end the pipe
-            self._all.append(Worker(process, receiver))
-        self._open = {worker.connection: worker for worker in self._all}
+            self.add()
+
+    def add(self) -> None:
+        """Start one more worker."""
+        context = get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=self._work, args=(*self._arguments, sender), daemon=self._daemon)
+        process.start()
+        sender.close()  # else the end of the worker would not end the pipe
+        worker = Worker(process, receiver)
+        self._all.append(worker)
+        self._open[receiver] = worker
+        assert process.pid is not None
+        self.pids.add(process.pid)
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.tell_to_end()
+        try:
+            wait_for([worker.process for worker in self._all], _SAVING_SECONDS)
+        finally:
+            for worker in self._all:
+                worker.process.kill()  # a process that was stopped does not see the first signal
+                worker.process.join()
+
+    def tell_to_end(self) -> None:
+        """Have every worker save and end."""
         for worker in self._all:
             worker.process.terminate()
-        for worker in self._all:
-            worker.process.join(5)
-            worker.process.kill()  # a process that was stopped does not see the first signal
-            worker.process.join()
-
-    @property
-    def pids(self) -> set[int]:
-        """The process ids of all workers."""
-        return {worker.process.pid for worker in self._all if worker.process.pid is not None}
 
     @property
     def exit_codes(self) -> list[int]:
         """The exit codes of the workers that have ended; minus the signal that killed a worker."""
         return [worker.process.exitcode or 0 for worker in self._all if worker not in self.hanging]
 
+    def killed(self) -> Iterator[Worker]:
+        """The workers that were found killed since the last call. All that they have sent is read by now.
+
+        A signal that tells a worker to end is no killing.
+        """
+        for worker in self._all:
+            code = worker.process.exitcode or 0
+            is_read = worker.connection not in self._open
+            if code < 0 and -code not in TO_END and is_read and worker not in (*self._killed, *self.hanging):
+                self._killed.append(worker)
+                yield worker
+
     def go_on(self) -> bool:
         """Whether a worker is alive or has left messages."""
-        return bool(self._open) and (any(worker.process.is_alive() for worker in self._all) or self._has_messages())
+        return any(worker.process.is_alive() for worker in self._all) or self._has_messages()
 
     def messages(self, seconds: float) -> Iterator[Message]:
         """The messages that are there, after waiting for the first one for at most so many ``seconds``."""
@@ -118,3 +148,18 @@ class Workers:
 
     def _has_messages(self) -> bool:
         return bool(wait(list(self._open), 0))
+
+
+def wait_for(processes: Sequence[BaseProcess], seconds: float) -> None:
+    """Return when all ``processes`` have ended, after so many ``seconds`` at the latest."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+
+
+def end_all() -> None:
+    """Have all workers of this process save and end, and wait for it: for a handler of signals."""
+    processes = active_children()
+    for process in processes:
+        process.terminate()
+    wait_for(processes, _SAVING_SECONDS)

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from synthlib.machine import locks, owners
 from synthlib.runs.store import Store
-from synthlib.study.engine import _work
+from synthlib.study.work import work
 from tests.attacks import toys
 from tests.attacks.judge import Result, age_lock, finish, is_equal, judge, said, truth
 from tests.attacks.toys import plan
@@ -144,7 +144,7 @@ def _start(store, jobs, count):
 
 def _quiet_work(jobs, store, sender):
     with said():
-        _work(jobs, (), store, time.time(), math.inf, False, _Nobody())
+        work(jobs, (), store, time.time(), math.inf, False, _Nobody())
 
 
 class _Nobody:

@@ -5,6 +5,7 @@ every update depend on all updates before, so a lost, repeated or damaged update
 """
 
 import os
+import signal
 import time
 
 import torch
@@ -23,10 +24,12 @@ def pretraining_job(seed=0, updates=20, pause=0.0):
     return Job("toy_pretraining", config, updates, keep, context=context, algorithm=NAME)
 
 
-def run_job(seed=0, updates=60, pause=0.0, pretraining=None):
+def run_job(seed=0, updates=60, pause=0.0, pretraining=None, deadly=0):
+    """A run; at the update ``deadly`` it kills its process."""
     config = {"seed": seed, "start": pretraining.config if pretraining else None}
     requires = (pretraining,) if pretraining else ()
-    return Job("toy", config, updates, requires=requires, context={"pause": pause}, algorithm=NAME)
+    context = {"pause": pause, "deadly": deadly}
+    return Job("toy", config, updates, requires=requires, context=context, algorithm=NAME)
 
 
 def plan(seeds, pause=0.0, updates=60):
@@ -40,6 +43,7 @@ class _Toy:
 
     def __init__(self, job, store):
         self.config, self.pause, self.updates = job.config, job.context["pause"], 0
+        self.deadly = job.context.get("deadly", 0)
         generator = torch.Generator().manual_seed(job.config["seed"])
         self.values = torch.randn(WIDTH, generator=generator)
         if job.requires:
@@ -48,6 +52,8 @@ class _Toy:
 
     def update(self):
         self.updates += 1
+        if self.updates == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
         if COUNTED.get("file") is not None:
             os.write(COUNTED["file"], b".")
         self.values = torch.roll(self.values, 1) * 0.99 + torch.sin(self.values + self.updates)

@@ -11,20 +11,19 @@ import pytest
 
 from synthlib.cql.jobs import finetuning_job
 from synthlib.machine.download import DownloadError
+from synthlib.machine.signals import ToldToEnd
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.identity import DataChangedError
 from synthlib.runs.store import Store
 from synthlib.study.engine import (
     JobsFailed,
     RunOptions,
-    _help,
-    _is_lost,
-    _raise_if_unfinished,
-    _stacks,
+    raise_if_unfinished,
     run_jobs,
     shard_of,
 )
 from synthlib.study.plan import distinct_jobs, make_plan
+from synthlib.study.work import Work, stacks_of
 from tests.attacks.toys import plan, run_job
 
 SETTINGS = {
@@ -48,6 +47,17 @@ if __name__ == "__main__":
 
 def jobs(source, arms=({"mdp": {"states": 10}}, {"pretraining": "none"}), **settings):
     return distinct_jobs(finetuning_job(arm, "hopper-medium", 3, SETTINGS | settings, source) for arm in arms)
+
+
+class Nobody:
+    """A pipe whose reader does not listen."""
+
+    def send(self, message):
+        pass
+
+
+def part_of(store, others=(), started=0.0):
+    return Work([], others, store, started, math.inf, False, Nobody(), ToldToEnd())
 
 
 def wait_for(condition, seconds=60):
@@ -130,14 +140,17 @@ def test_stacked_seeds_are_the_separate_runs_and_each_keeps_its_own_record(algor
 def test_what_needs_a_training_that_came_to_nothing_is_not_waited_for(random_hopper_data, outputs):
     store = Store(outputs / "store")
     pretraining, _, _ = jobs(random_hopper_data)
-    assert not _is_lost(pretraining, 0, set(), store)  # still to be made
-    assert _is_lost(pretraining, 0, {pretraining.key}, store)  # we tried, and the disk had no room for the reason
+    first, later = part_of(store), part_of(store)
+    assert not first.is_lost(pretraining)  # still to be made
+    first.tried.add(pretraining.key)
+    assert first.is_lost(pretraining)  # we tried, and the disk had no room for the reason
     session = store.open(pretraining)
-    assert not _is_lost(pretraining, 0, {pretraining.key}, store)  # another process has it
+    assert not first.is_lost(pretraining)  # another process has it
     with pytest.raises(OSError), session.recording_failure():
         raise OSError("no space left")
     failed = store.failure(pretraining)["time"]
-    assert _is_lost(pretraining, failed, set(), store) and not _is_lost(pretraining, failed + 1, set(), store)
+    assert later.is_lost(pretraining) and not part_of(store, started=failed + 1).is_lost(pretraining)
+    assert later.train([pretraining]) and store.failure(pretraining)["time"] == failed, "it is not tried again"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +175,7 @@ def test_the_same_command_is_advised_where_it_can_help(random_hopper_data, outpu
         with pytest.raises(type(error)), store.open(job).recording_failure():
             raise error
     with pytest.raises(JobsFailed) as failed:
-        _raise_if_unfinished(wanted, store, killed)
+        raise_if_unfinished(wanted, store, killed)
     last = str(failed.value).splitlines()[-1]
     assert last.startswith(advice)
     assert last.endswith("finished work is kept, and the rest goes on from its last checkpoint.")
@@ -172,11 +185,11 @@ def test_only_equally_far_runs_are_stacked(random_hopper_data, outputs):
     store = Store(outputs / "store")
     wanted = make_plan("table6", "smoke", random_hopper_data, ("CQL", "S=10")).jobs()
     runs = [job for job in wanted if job.kind == "cql"]
-    assert [len(stack) for stack in _stacks(runs, store)] == [4], "arms of one shape are alike"
+    assert [len(stack) for stack in stacks_of(runs, store)] == [4], "arms of one shape are alike"
     session = store.open(runs[0])
     session.save({}, updates=5)
     session.release()
-    assert sorted(len(stack) for stack in _stacks(runs, store)) == [1, 3]
+    assert sorted(len(stack) for stack in stacks_of(runs, store)) == [1, 3]
 
 
 @pytest.mark.slow
@@ -220,25 +233,17 @@ def test_no_shard_has_one_arm_alone_and_together_they_have_all(count):
         assert all(len({arm_of[key] for key in keys}) == len(table.arms) for keys in runs)
 
 
-class Nobody:
-    """A pipe whose reader does not listen."""
-
-    def send(self, message):
-        pass
-
-
 def test_a_shard_whose_pre_training_runs_elsewhere_helps_the_others(tmp_path):
     store = Store(tmp_path / "store")
     pretraining, waits = plan([1])
     free, blocked = run_job(2), plan([3])[1]
-    assert not _help(
-        [pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf
-    )  # nothing is held: it trains itself
+    shard, left = part_of(store, [free, blocked]), [pretraining, waits]
+    assert not shard.help(left)  # nothing is held: it trains itself
     session = store.open(pretraining)
-    assert not _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)  # its own workers do
+    assert not shard.help(left)  # its own workers do
     session.release()
     path = store.folder(pretraining) / "claim.json"
     path.write_text(json.dumps({"host": "node7 1", "pid": 11, "token": "theirs"}))
-    assert _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)
+    assert shard.help(left)
     assert store.is_done(free) and not store.is_done(blocked)
-    assert not _help([pretraining, waits], [free, blocked], store, Nobody(), set(), math.inf)
+    assert not shard.help(left)

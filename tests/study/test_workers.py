@@ -5,6 +5,7 @@ import re
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,8 @@ from synthlib.runs.store import Store
 from synthlib.study import engine, workers
 from synthlib.study.engine import JobsFailed, run_jobs
 from synthlib.study.workers import IDLE, Workers
-from tests.attacks.toys import plan, run_job
+from tests.attacks.toys import plan, pretraining_job, run_job
+from tests.common import train
 
 
 def send_and_die(message, connection):
@@ -91,22 +93,86 @@ def test_a_worker_that_beats_and_hangs_is_ended_and_its_training_can_go_on(outpu
     assert store.is_done(job)
 
 
-@pytest.mark.slow
-def test_a_killed_worker_costs_nothing_but_itself(outputs):
-    jobs = plan(range(3), pause=0.005)
-    store = Store(outputs / "store")
+def when(condition, act):
+    """A thread that calls ``act()`` as soon as ``condition()`` holds."""
 
-    def kill_one():
-        while not any(store.updates_done(job) for job in jobs):
+    def wait():
+        while not condition():
             time.sleep(0.02)
-        holder = next(filter(None, (store.holder(job) for job in jobs)))
-        os.kill(holder.pid, signal.SIGKILL)
+        act()
 
-    thread = threading.Thread(target=kill_one)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
+    return thread
+
+
+def holders(store, jobs):
+    return [holder.pid for job in jobs if (holder := store.holder(job))]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_itself(outputs, capfd):
+    jobs = plan(range(3), pause=0.005)
+    store, alone = Store(outputs / "store"), Store(outputs / "alone")
+    for number in range(2):  # the second one is a worker that has taken another's place, or the other one
+
+        def has_advanced(number=number):
+            return any(store.updates_done(job) for job in jobs[number:]) and holders(store, jobs)
+
+        when(has_advanced, lambda: os.kill(holders(store, jobs)[0], signal.SIGKILL))
     run_jobs(jobs, store, workers=2)
-    thread.join()
     assert all(map(store.is_done, jobs))
+    said = capfd.readouterr().err
+    assert "was killed (signal 9)" in said and "goes on from its last checkpoint" in said
+    assert rows(store, jobs) == rows(alone, jobs)
+
+
+def rows(store, jobs):
+    """The CSV files of all jobs, byte for byte; what is not there is trained in this process, undisturbed."""
+    for one in jobs:
+        if not store.is_done(one):
+            train(replace(one, context={"pause": 0.0}), store)
+    return [path.read_bytes() for job in jobs for path in sorted(store.finished(job).glob("*.csv"))]
+
+
+@pytest.mark.slow
+def test_a_training_that_always_kills_its_worker_ends_as_failed_and_the_others_finish(outputs, capfd):
+    deadly, needs_no_death = run_job(1, deadly=23), run_job(2)
+    store = Store(outputs / "store")
+    with pytest.raises(JobsFailed) as failed:
+        run_jobs([deadly, needs_no_death], store, workers=1)
+    assert store.is_done(needs_no_death) and store.updates_done(deadly) == 20
+    assert "1 of 2 trainings did not finish" in str(failed.value)
+    sentence = (
+        "its worker was killed 3 times in a row (signal 9), each time after 20 saved updates; if memory was short"
+    )
+    assert sentence in str(failed.value) and sentence in store.failure(deadly)["error"]
+    assert capfd.readouterr().err.count("was killed (signal 9)") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_command_that_is_told_to_end_saves_and_the_next_one_goes_on_bit_for_bit(number, outputs):
+    jobs = [pretraining_job(1, 600, pause=0.01), run_job(2, 600, pause=0.01)]
+    store, alone = Store(outputs / "store"), Store(outputs / "alone")
+    when(lambda: len(holders(store, jobs)) == 2, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(JobsFailed, match=rf"told to end \({number.name}\): 0 of 2 trainings are done, the others are"):
+        run_jobs(jobs, store, workers=2)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    assert all(0 < store.updates_done(job) < 300 for job in jobs), "the pre-training saves by itself after 300 updates"
+    assert not holders(store, jobs) and not any(map(store.failure, jobs))
+    run_jobs(jobs, store, workers=2)
+    assert rows(store, jobs) == rows(alone, jobs)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_told_to_end_saves_and_is_not_replaced(outputs):
+    job = pretraining_job(1, 600, pause=0.01)
+    store = Store(outputs / "store")
+    when(lambda: holders(store, [job]), lambda: os.kill(holders(store, [job])[0], signal.SIGUSR2))
+    with pytest.raises(JobsFailed, match=r"1 of 1 trainings did not finish:\nRun the same command again"):
+        run_jobs([job], store, workers=1)
+    assert 0 < store.updates_done(job) < 300
 
 
 def test_who_may_not_write_is_told_so_before_anything_is_started(tmp_path, monkeypatch):
