@@ -258,7 +258,7 @@ test-quick: $(VENV)/developers
 
 # A Slurm of one node, made for the tests and ended after them; left out where there is none.
 test-slurm: $(VENV)/developers
-	$(BIN)/python -m pytest -m slurm tests/cluster
+	SYNTHLIB_SLURM=1 $(BIN)/python -m pytest -m slurm tests/cluster
 
 # Power cuts and full disks need root, who may mount an image of a disk; they are left out otherwise.
 attack: $(VENV)/developers

@@ -19,7 +19,13 @@ from synthlib.study.submission import submit, watch
 from tests.cluster import slurm
 from tests.cluster.tiny import request, rows, rows_of_undisturbed, write_table
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.skipif(bool(slurm.why_not()), reason=slurm.why_not())]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.slow,
+    # Side by side with other tests, two processes of pytest would start two of them.
+    pytest.mark.skipif(not os.environ.get("SYNTHLIB_SLURM"), reason="make test-slurm runs it"),
+    pytest.mark.skipif(bool(slurm.why_not()), reason=slurm.why_not()),
+]
 pytest.importorskip("submitit")
 PATIENCE = 600  # seconds, on a machine that is busy otherwise
 SPEEDS = {"cql-(11, 3)-3": 0.03, "critic_pretraining-(11, 3)": 0.003, "step-hopper": 9e-5}
