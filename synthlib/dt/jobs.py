@@ -35,6 +35,7 @@ from synthlib.dt.model import (
 )
 from synthlib.dt.pretraining_jobs import PRETRAINING, pretraining_job
 from synthlib.dt.stacked import StackedDT
+from synthlib.dt.weights import check_fits, find_weights
 from synthlib.dt.windows import Batch, BatchBuilder, SequenceData, draw, prepare, subset, update_generators
 from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
@@ -51,8 +52,17 @@ from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
-_PRETRAINING_KEYS = {"chain", "gpt2", "loader_workers", "objective", "pretraining_seed", "pretraining_updates", "text"}
-_PRETRAINING_KEYS |= GENERATED_ARM.keys()
+_PRETRAINING_KEYS = {
+    "chain",
+    "gpt2",
+    "loader_workers",
+    "objective",
+    "pretraining_seed",
+    "pretraining_updates",
+    "text",
+    "weights",
+}
+_PRETRAINING_KEYS |= {"weights", *GENERATED_ARM}
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
@@ -78,6 +88,8 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         fields["cluster_weight"] = CLUSTER_WEIGHT
         clusters = min(CLUSTERS, pretraining.config["gpt2"]["vocabulary"])
     model = (baseline_config if baseline else pretrained_config)(*DIMENSIONS[environment], **arm.get("model", {}))
+    if "weights" in arm:
+        check_fits(find_weights(arm["weights"]), vars(model))
     if backbone is not None and (heads := backbone["pretraining"]["gpt2"]["heads"]) != model.heads:
         # The weights have the same shapes for any number of heads, so nothing else would notice.
         raise ValueError(
