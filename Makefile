@@ -8,6 +8,7 @@
 #   DEVICE=cuda                          train on a GPU
 #   STACKED=1                            runs of one shape as one computation: for a GPU
 #   HOURS=2                              run-...: save and end after so many hours
+#   KEEP_POLICY=1                        keep the fine-tuned policies (make run-, reproduce-)
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
@@ -26,6 +27,10 @@ FILE ?= runs.tar
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
+# Of `make watch-`: one of each.
+ARM ?=
+DATASET ?=
+SEED ?=
 # Of `make export`.
 FORMAT ?= csv
 TO ?=
@@ -45,6 +50,8 @@ TF32 ?=
 export SYNTHLIB_TF32 := $(TF32)
 TRAIN ?= yes
 export SYNTHLIB_TRAIN := $(TRAIN)
+KEEP_POLICY ?=
+export SYNTHLIB_KEEP_POLICY := $(KEEP_POLICY)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -70,6 +77,7 @@ help:
 	@echo "make plan-table6        print what that needs and how long it takes; run nothing"
 	@echo "make run-table6         only train"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
+	@echo "make watch-table6       play an episode of a fine-tuned policy, film it, print its score (ARM=, DATASET=, SEED=)"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
@@ -93,7 +101,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
-	@echo "         TRAIN=no (show what is finished, train nothing)"
+	@echo "         TRAIN=no (show what is finished, train nothing)  KEEP_POLICY=1 (keep the fine-tuned policies)"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2"
 	@echo "         ARMS=\"DT;DT+Synthetic\"  DATASETS=\"hopper-medium ant-medium\"  SEEDS=3 or \"42 666\" (plan-, run-, show-)"
 
@@ -135,6 +143,11 @@ run-%: $(VENV)/installed
 
 show-%: $(VENV)/installed
 	@$(SYNTHLIB) show $* $(SOURCES) $(PART)
+
+watch-%: $(VENV)/installed
+	@$(SYNTHLIB) watch $* $(OPTIONS) --arms $(call quoted,$(if $(value ARM),ARM,ARMS)) \
+	    --datasets $(call quoted,$(if $(value DATASET),DATASET,DATASETS)) \
+	    --seeds $(if $(value SEED),$(call quoted,SEED)';',$(call quoted,SEEDS))
 
 publish-%: $(VENV)/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)

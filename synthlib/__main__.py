@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": tables.run,
     "reproduce": tables.reproduce,
     "show": tables.show,
+    "watch": tables.watch,
     "publish": store.publish,
     "export-runs": store.export_runs,
     "import-runs": store.import_runs,

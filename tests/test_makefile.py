@@ -41,6 +41,8 @@ def make(*arguments, installed=True, **environment):
         *((target, "--data", "DATA") for target in ("notebook-01_datasets", "scoreboard", "data", "doctor")),
         *((target, "--logs", "LOGS") for target in ("show-table1", "check-authors", "scoreboard")),
         *(("run-table6", f"--{name}", name.upper()) for name in ("arms", "datasets", "seeds")),
+        *(("watch-table6", f"--{name}", name.upper()) for name in ("arms", "datasets", "seeds")),
+        *(("watch-table6", f"--{name}s", name.upper()) for name in ("arm", "dataset")),
     ],
 )
 def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, tmp_path):
@@ -51,6 +53,11 @@ def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, 
     done = make(f"VENV={tmp_path}", "-o", f"{tmp_path}/installed", target, f"{variable}={TEXT}")
     words = done.stdout.splitlines()
     assert words[words.index(option) + 1] == TEXT
+
+
+def test_one_seed_to_watch_is_a_list_of_one():
+    assert "--seeds '42'';'" in make("-n", "watch-table6", "SEED=42").stdout
+    assert "--seeds '3'" in make("-n", "watch-table6", "SEEDS=3").stdout
 
 
 @pytest.mark.slow

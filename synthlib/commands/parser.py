@@ -12,7 +12,7 @@ from synthlib.study.figures import names_of_all
 from synthlib.study.pages import page_names
 from synthlib.study.params import presets
 
-OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs")
+OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs", "watch")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
         ("run", "train what is missing"),
         ("reproduce", "train what is missing, execute the notebook, print the table"),
         ("show", "print the table from the runs that are done; train nothing"),
+        ("watch", "play an episode of a fine-tuned policy, film it and print its score"),
         ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
         ("export-runs", "write a table's finished runs to one file, with checksums"),
         ("import-runs", "put the runs of such a file into the store here"),
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
             command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
-        if name in ("plan", "run", "show", "reproduce"):
+        if name in ("plan", "run", "show", "reproduce", "watch"):
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
             command.add_argument(
                 "--datasets", default="", metavar="A B", help="these data sets (default: the preset's)"

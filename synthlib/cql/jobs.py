@@ -6,7 +6,7 @@ run's seed determines the initial weights and the noise of actions. There is an 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.column_runs import NOISE, ColumnOfRuns
+from synthlib.cql.networks import TanhGaussianPolicy
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
 from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.cql.stacked import StackedCQL
@@ -31,7 +32,7 @@ from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Transitions, cql_data
-from synthlib.offline.evaluation import Evaluator
+from synthlib.offline.evaluation import Evaluator, Policy
 from synthlib.offline.finetuning import describe_finetuning, evaluated
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
@@ -264,6 +265,20 @@ def _alike(job: Job) -> dict[str, Any]:
     return {"widths": widths} | {name: job.config[name] for name in ("cql", "batch_size", "evaluation")}
 
 
+def _policy(job: Job, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights of the actor, from a value of :meth:`FineTuning.state`."""
+    weights = state["agent"]["weights"]
+    return {name.removeprefix("policy."): weight for name, weight in weights.items() if name.startswith("policy.")}
+
+
+def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> Policy:
+    """The deterministic policy with these weights."""
+    widths = DIMENSIONS[environment_of(job.config["dataset"]["name"])]
+    network = TanhGaussianPolicy(*widths, CQLConfig(**job.config["cql"]).hidden)
+    network.load_state_dict(dict(policy))
+    return lambda observations, rewards, running: network.act(observations)
+
+
 TRAININGS = (
     Training(
         kind="critic_pretraining",
@@ -285,6 +300,8 @@ TRAININGS = (
         together=_together,
         facts_together=_facts_together,
         alike=_alike,
+        policy=_policy,
+        actor=_actor,
         bench_line="cql-3",
     ),
 )

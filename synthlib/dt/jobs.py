@@ -5,6 +5,7 @@ Everything that a preset scales down is written into the job. Windows and dropou
 and the number of the update (faithfulness 3.12), so no generator state has to be saved.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ _PRETRAINING_KEYS = {
     "weights",
 }
 _PRETRAINING_KEYS |= {"weights", *GENERATED_ARM}
+_MEAN, _STD = "observation_mean", "observation_std"  # (O,) of a kept policy
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
@@ -265,6 +267,23 @@ def _cluster_term(job: Job, store: "Store", device: torch.device) -> ClusterTerm
     return ClusterTerm.of(centres.to(device))
 
 
+def _policy(job: Job, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The model's weights and what normalises its observations, from a value of :meth:`FineTuning.state`."""
+    data = sequence_data(job)
+    weights = {f"model.{name}": weight for name, weight in state["training"]["model"].items()}
+    return weights | {_MEAN: torch.from_numpy(data.mean), _STD: torch.from_numpy(data.std)}
+
+
+def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> ReturnConditioned:
+    """The policy for one rollout, which asks for the run's target return."""
+    model = untrained_model(job)
+    weights = {name.removeprefix("model."): weight for name, weight in policy.items() if name.startswith("model.")}
+    model.load_state_dict(weights)
+    mean, std = policy[_MEAN].numpy(), policy[_STD].numpy()
+    target = job.config["evaluation"]["target_return"]
+    return ReturnConditioned(best(LastAction, model.config)(model), model.config, mean, std, target)
+
+
 TRAININGS = (
     PRETRAINING,
     Training(
@@ -273,6 +292,8 @@ TRAININGS = (
         describe=describe_finetuning,
         operations=flops.finetuning,
         seconds=cost.finetuning_seconds,
+        policy=_policy,
+        actor=_actor,
         together=stacked(lambda runs: StackedDT([run.training for run in runs])),
         bench_line="dt",
     ),

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from synthlib.machine.switches import keeps_policies
 from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
 from synthlib.offline.masses import assumptions
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.runs.job import Job
+from synthlib.runs.policies import keep_policies, said_of
 from synthlib.runs.store import Store
-from synthlib.study.algorithms import describe
+from synthlib.study.algorithms import describe, training
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
 from synthlib.study.params import artefacts_of, left_out
@@ -78,7 +80,10 @@ def run_plan(plan: Plan, workers: int, options: RunOptions = ALL) -> None:
     assert plan.source is not None, "a plan without data can only be counted"
     check_data((cell.dataset for cell in plan.cells if not store.is_done(cell.job)), plan.source)
     jobs = plan.jobs()
+    keep = keeps_policies()
     run_jobs(jobs, store, workers, seconds_of(jobs), options)
+    if keep:
+        print(said_of(keep_policies([(job, training(job)) for job in jobs], store)))
 
 
 def _count_by_status(jobs: Sequence[Job], store: Store) -> dict[str, dict[str, int]]:
