@@ -31,7 +31,11 @@ SIZE ?= 1000000
 ARM ?=
 DATASET ?=
 SEED ?=
-# Of `make export`.
+# Of `make push-` and `make pull`.
+HUB ?=
+LICENSE ?=
+ONLY ?=
+# Of `make export` and `make pull`.
 FORMAT ?= csv
 TO ?=
 TORCH ?=
@@ -64,7 +68,7 @@ PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(c
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
-.PHONY: import-runs
+.PHONY: import-runs pull push-data
 .PHONY: pretraining-floor export
 .PHONY: book test-book
 .PHONY: test test-quick attack lint format lock clean FORCE
@@ -80,6 +84,9 @@ help:
 	@echo "make watch-table6       play an episode of a fine-tuned policy, film it, print its score (ARM=, DATASET=, SEED=)"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
+	@echo "make push-table6 HUB=folder|hf://user/name   finished trainings, policies and a card, for others (ONLY=weights)"
+	@echo "make push-data HUB=folder|hf://datasets/user/name DATASETS=\"...\"   data sets and a card; LICENSE= for your own"
+	@echo "make pull HUB=folder|hf://...   take such trainings into the store, or such data into TO=folder"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors      the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make export FORMAT=csv|parquet|tensorboard|wandb TO=folder   all trainings as tables, or for a tracker"
@@ -154,6 +161,18 @@ publish-%: $(VENV)/installed
 
 export-runs-%: $(VENV)/installed
 	@$(SYNTHLIB) export-runs $* $(OPTIONS) --file $(call quoted,FILE)
+
+# HUB is a folder, or hf://user/name (hf://datasets/user/name for data) on the Hugging Face hub.
+push-data: $(VENV)/installed
+	@$(SYNTHLIB) push-data --data $(call quoted,DATA) --datasets $(call quoted,DATASETS) --hub $(call quoted,HUB) \
+	    --license $(call quoted,LICENSE)
+
+push-%: $(VENV)/installed
+	@$(SYNTHLIB) push $* $(OPTIONS) $(PART) --hub $(call quoted,HUB) --license $(call quoted,LICENSE) \
+	    $(if $(value ONLY),--only $(call quoted,ONLY))
+
+pull: $(VENV)/installed
+	@$(SYNTHLIB) pull --hub $(call quoted,HUB) --to $(call quoted,TO)
 
 import-runs: $(VENV)/installed
 	@$(SYNTHLIB) import-runs --file $(call quoted,FILE)

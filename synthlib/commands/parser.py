@@ -12,7 +12,7 @@ from synthlib.study.figures import names_of_all
 from synthlib.study.pages import page_names
 from synthlib.study.params import presets
 
-OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs", "watch")
+OF_A_TABLE = ("plan", "run", "reproduce", "show", "publish", "export-runs", "watch", "push")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"
 
 
@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
         ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
         ("export-runs", "write a table's finished runs to one file, with checksums"),
         ("import-runs", "put the runs of such a file into the store here"),
+        ("push", "finished trainings, policies and their card to a folder or to the Hugging Face hub"),
+        ("push-data", "data sets and their card to such a place"),
+        ("pull", "take trainings or data sets from such a place"),
         ("notebook", "execute one notebook"),
         ("scoreboard", "every claim of the paper beside what all finished runs say"),
         ("check-authors", "the paper's DT tables out of the authors' own runs, digit by digit"),
@@ -44,16 +47,26 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--shard", default="0/1", metavar="I/N", help="train the I-th of N parts (I from 0)")
         if name in ("export-runs", "import-runs"):
             command.add_argument("--file", required=True, metavar="FILE", help="the archive, for example runs.tar")
+        if name in ("push", "push-data", "pull"):
+            command.add_argument("--hub", default="", metavar="HUB", help="a folder, or hf://user/name")
+        if name in ("push", "push-data"):
+            command.add_argument("--license", default="", help="as the hub calls it, for example cc-by-4.0")
+        if name == "push":
+            command.add_argument("--only", default="all", choices=("all", "weights"), help="pre-trained weights alone")
+        if name == "pull":
+            command.add_argument("--to", default="", metavar="FOLDER", help="where data sets go")
         if name in ("run", "reproduce"):
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
         if name == "run":
             command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
-        if name in ("plan", "run", "show", "reproduce", "watch"):
+        if name in ("plan", "run", "show", "reproduce", "watch", "push", "push-data"):
             command.add_argument("--arms", default="", metavar="A;B", help="only these columns (default: all)")
             command.add_argument(
                 "--datasets", default="", metavar="A B", help="these data sets (default: the preset's)"
             )
             command.add_argument("--seeds", default="", metavar="N", help="the first N seeds, or n;m;...")
+        if name == "push-data":
+            command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
         if name in (*OF_A_TABLE, "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)

@@ -17,7 +17,7 @@ import numpy as np
 
 from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logits
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
 from synthlib.dt.weights import find_weights, load_trunk, read_weights
 from synthlib.generators import markov_chain, text
@@ -126,7 +126,9 @@ def _foreign_job(arm: dict[str, Any]) -> Job:
         raise ValueError("weights are taken as they are; pretraining_updates can only be 0, for their matched control")
     if updates is None and "pretraining_seed" in arm:
         raise ValueError("weights are taken as they are: pretraining_seed is for their matched control")
-    shape = found.shape | {"sequence_length": min(GPT2PretrainingConfig.sequence_length, found.shape["positions"])}
+    shape: dict[str, Any] = found.shape | {
+        "sequence_length": min(GPT2PretrainingConfig.sequence_length, found.shape["positions"])
+    }
     data: dict[str, Any] = {"untrained": True}
     if updates is None:
         data = {"weights": {"sha256": found.sha256, "activation": found.activation}}
@@ -263,6 +265,14 @@ def _curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
     return f"{job.config['gpt2']['vocabulary']} tokens", losses["loss"]
 
 
+def _huggingface(job: Job) -> dict[str, Any]:
+    """``config.json`` of the GPT-2, as transformers reads it."""
+    config: dict[str, Any] = huggingface_config(GPT2PretrainingConfig(**job.config["gpt2"])).to_dict()
+    if "weights" in job.config["data"]:
+        config["activation_function"] = job.config["data"]["weights"]["activation"]
+    return config | {"architectures": ["GPT2Model"]}
+
+
 PRETRAINING = Training(
     kind="gpt2_pretraining",
     start=start_pretraining,
@@ -271,5 +281,6 @@ PRETRAINING = Training(
     seconds=cost.pretraining_seconds,
     weights=lambda training: training.weights(),
     curve=_curve,
+    huggingface=_huggingface,
     bench_line="gpt2",
 )

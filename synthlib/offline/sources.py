@@ -72,6 +72,11 @@ def find_files(name: str, data: str | DataSource) -> tuple[Path, ...]:
     raise FileNotFoundError(_missing_message(name, data))
 
 
+def files_with_facts(name: str, data: str | DataSource) -> tuple[Path, ...]:
+    """The files of a data set, and the small files beside them that say more of them."""
+    return find_files(name, data)
+
+
 def checksum(name: str, data: str | DataSource = "replica", cache: str | Path | None = None) -> str:
     """Hex SHA-256 of a data set's content, without loading it.
 
