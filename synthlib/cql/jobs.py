@@ -33,7 +33,7 @@ from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Transitions, cql_data
 from synthlib.offline.evaluation import Evaluator, Policy
-from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
 from synthlib.runs.groups import Group, Stacked
@@ -108,7 +108,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "cql": asdict(CQLConfig(**arm.get("cql", {}))),
         "critics": critics,
         "data_ratio": arm.get("data_ratio", 1.0),
-        "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
+        "evaluation": evaluation_of(dataset, source, settings),
     }
     return Job(
         "cql", config, settings["updates"], requires=requires, context={"source": source}, algorithm=ALGORITHM.name
@@ -166,7 +166,8 @@ class FineTuning:
         self.noise_shape = (config["batch_size"], widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
         self.every = evaluation["every"]
-        self.evaluator = _evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
+        masses, reference = config["physics"]["masses"], reference_of(config)
+        self.evaluator = _evaluator(data.environment, evaluation["episodes"], masses, reference=reference)
         self.updates = 0
         self.evaluations: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []

@@ -42,7 +42,7 @@ from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
 from synthlib.offline.evaluation import Evaluator
-from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs.groups import stacked
 from synthlib.runs.identity import identity_of
@@ -108,9 +108,8 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "training": asdict(training),
         "clusters": clusters,
         "backbone": backbone,
-        "evaluation": {
-            "every": settings["evaluate_every"],
-            "episodes": settings["episodes"],
+        "evaluation": evaluation_of(dataset, source, settings)
+        | {
             "target_return": _target_return(arm, environment),
         },
     }
@@ -185,7 +184,8 @@ class FineTuning:
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
         environment = environment_of(config["dataset"]["name"])
         masses, time_limit = config["physics"]["masses"], model.config.time_limit
-        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit)
+        reference = reference_of(config)
+        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit, reference)
         self.evaluations: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []
         self.sums: dict[str, torch.Tensor] = {}

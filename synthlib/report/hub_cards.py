@@ -9,7 +9,7 @@ import yaml
 
 from synthlib.machine.description import describe_environment
 from synthlib.offline.cards import card, card_markdown
-from synthlib.offline.sources import parse_source
+from synthlib.offline.sources import parse_source, reference_returns
 from synthlib.paths import data_cache
 from synthlib.report.report import Report
 from synthlib.runs.job import Job
@@ -90,8 +90,8 @@ def card_of_data(names: Iterable[str], source: str, licence: str) -> str:
     title = "Offline data sets in D4RL's layout"
     returns = [
         f"* {name}: a return of {low:g} scores 0, a return of {high:g} scores 100"
-        for name in dict.fromkeys(environment_of(one["name"]) for one in cards)
-        for low, high in [REFERENCE_RETURNS[name]]
+        for name in (one["name"] for one in cards)
+        for low, high in [reference_returns(name, source) or REFERENCE_RETURNS[environment_of(name)]]
     ]
     words = ["Reference returns of the normalised scores:", "", *returns, "", f"Licence: {licence}.", ""]
     use = "`make pull HUB=... TO=folder` of the companion fetches the files; `DATA=path:folder` trains on them.\n"

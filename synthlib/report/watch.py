@@ -9,7 +9,9 @@ from synthlib.errors import Failed
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import evaluation_seed, rollout
 from synthlib.offline.film import SIZE, Filmed, choose_library, write_gif
+from synthlib.offline.finetuning import reference_of
 from synthlib.paths import store_root
+from synthlib.robots import is_own
 from synthlib.runs.policies import policy_of, why_not
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import training
@@ -62,7 +64,8 @@ def play(cell: Cell, draw: bool = True) -> Episode:
     assert policy is not None and record.actor is not None, "watchable has seen it"
     act, robot = record.actor(job, policy), environment_of(cell.dataset)
     options = {"render_mode": "rgb_array", "width": SIZE, "height": SIZE} if draw else {}
-    env = make_environment(robot, job.config["physics"]["masses"], **options).unwrapped
+    env = make_environment(robot, job.config["physics"]["masses"], **options)
+    env = env if is_own(robot) else env.unwrapped
     one = Filmed(env) if draw else env
     limit = job.config.get("model", {}).get("time_limit", MAX_EPISODE_STEPS)
 
@@ -72,7 +75,10 @@ def play(cell: Cell, draw: bool = True) -> Episode:
 
     returns, lengths = rollout(padded, [one], evaluation_seed(cell.seed, job.updates), limit, where=f"in {robot} ")
     env.close()
-    score, last = float(normalised_score(robot, returns[0])), float(store.evaluations(job)["score"].iloc[-1])
+    score, last = (
+        float(normalised_score(robot, returns[0], reference_of(job.config))),
+        float(store.evaluations(job)["score"].iloc[-1]),
+    )
     return Episode(cell, score, float(returns[0]), int(lengths[0]), last, one if isinstance(one, Filmed) else None)
 
 

@@ -14,8 +14,8 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
-from synthlib.study.params import artefacts_of, left_out
-from synthlib.study.plan import Plan, make_plan
+from synthlib.study.params import artefacts_of, left_out, load_preset
+from synthlib.study.plan import Plan, Selection, make_plan
 
 
 class PlanSummary:
@@ -103,11 +103,15 @@ def _columns_done(plan: Plan, store: Store) -> list[str]:
 
 def _other_artefacts(plan: Plan) -> dict[str, tuple[str, set[str]]]:
     """{name of another artefact of the same algorithm: (its notebook, the keys of its trainings)}."""
-    others = [other for other in artefacts_of(plan.artefact.algorithm) if other.name != plan.artefact.name]
-    return {
-        other.name: (other.notebook, {job.key for job in make_plan(other.name, plan.preset, plan.source).jobs()})
-        for other in others
-    }
+    ours, found = plan.settings["datasets"], {}
+    preset = load_preset(plan.preset, plan.artefact.algorithm)
+    for other in artefacts_of(plan.artefact.algorithm):
+        # The user's own data sets, or a part of the table, need not be where the others look for theirs.
+        common = tuple(name for name in other.datasets or preset["datasets"] if name in ours)
+        if other.name != plan.artefact.name and common:
+            jobs = make_plan(other.name, plan.preset, plan.source, selection=Selection(datasets=common)).jobs()
+            found[other.name] = other.notebook, {job.key for job in jobs}
+    return found
 
 
 def _shared_with(ours: set[str], others: dict[str, tuple[str, set[str]]]) -> dict[int, list[str]]:

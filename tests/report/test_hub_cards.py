@@ -88,7 +88,7 @@ def test_data_are_pushed_with_their_card_and_pulled(outputs, tmp_path, capsys, r
     assert main(["push-data", *data, "--license", "cc-by-4.0"]) == 0
     front, words = front_matter((tmp_path / "hub" / "README.md").read_text())
     assert (front["license"], front["size_categories"]) == ("cc-by-4.0", ["n<1K"])
-    assert "* hopper: a return of -20.2723 scores 0, a return of 3234.3 scores 100" in words
+    assert "* hopper-medium: a return of -20.2723 scores 0, a return of 3234.3 scores 100" in words
     assert "### hopper-medium (as supplied)" in words and "| ended by itself | 30 of 30 |" in words
     capsys.readouterr()
     assert main(["pull", "--hub", str(tmp_path / "hub"), "--to", str(tmp_path / "mine")]) == 0
