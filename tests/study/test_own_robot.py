@@ -201,7 +201,8 @@ def test_it_is_trained_watched_and_shown(folder, capsys):
     capsys.readouterr()
     assert main(["show", "carts", *size]) == 0
     shown = capsys.readouterr().out
-    assert shown.index("hopper-own-slippery") < shown.index("my_robots:cart-random") and "Average over 2" in shown
+    rows = [line.split()[0] for line in shown.splitlines() if " ours " in line]
+    assert rows == ["hopper-own-slippery", "my_robots:cart-random", "Average"]
     assert "by the reference returns beside the data hopper-own-slippery: 0 scores 0 and 1 scores 100" in shown
     main(["watch", "carts", *size, "--datasets", "my_robots:cart-random"])
     watched = capsys.readouterr()
