@@ -10,6 +10,7 @@
 #   HOURS=2                              run-...: save and end after so many hours
 #   ENGINE=slurm                         run-...: through Slurm, of which these are options; HOURS is a job's time limit
 #                                        PARTITION= ACCOUNT= CPUS= GPUS= MEMORY=GB PARALLEL=jobs PER_JOB=trainings WATCH=no
+#   KEEP_POLICY=1                        keep the fine-tuned policies (make run-, reproduce-)
 #   TF32=1                               on a GPU, matrix products of 10 bits; the record says so
 #   SOURCE=authors                       the authors' own DT runs instead of ours (LOGS=file|folder: another copy of them)
 #   PYTHON=python3.12  VENV=folder       which Python, and where its environment lies
@@ -38,7 +39,15 @@ FILE ?= runs.tar
 LOGS ?=
 SOURCE ?= own
 SIZE ?= 1000000
-# Of `make export`.
+# Of `make watch-`: one of each.
+ARM ?=
+DATASET ?=
+SEED ?=
+# Of `make push-` and `make pull`.
+HUB ?=
+LICENSE ?=
+ONLY ?=
+# Of `make export` and `make pull`.
 FORMAT ?= csv
 TO ?=
 TORCH ?=
@@ -57,6 +66,8 @@ TF32 ?=
 export SYNTHLIB_TF32 := $(TF32)
 TRAIN ?= yes
 export SYNTHLIB_TRAIN := $(TRAIN)
+KEEP_POLICY ?=
+export SYNTHLIB_KEEP_POLICY := $(KEEP_POLICY)
 # One thread per process: two on a busy machine are many times slower than one.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -72,7 +83,7 @@ PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(c
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
 .PHONY: bench bench-avx2 bench-peers selfcheck
-.PHONY: import-runs
+.PHONY: import-runs pull push-data
 .PHONY: pretraining-floor export
 .PHONY: book test-book
 .PHONY: test test-quick test-slurm attack lint format lock clean FORCE
@@ -86,8 +97,12 @@ help:
 	@echo "make run-table6         only train; ENGINE=slurm: on a cluster, from its login node"
 	@echo "make status-table6      how far that is: done, running, queued, failed, hours left"
 	@echo "make show-table6        print the table from the runs that are done; train nothing"
+	@echo "make watch-table6       play an episode of a fine-tuned policy, film it, print its score (ARM=, DATASET=, SEED=)"
 	@echo "make publish-table6     copy its finished runs to outputs/records, which git keeps"
 	@echo "make export-runs-table6 FILE=runs.tar   its finished runs as one file; make import-runs FILE=runs.tar takes them in"
+	@echo "make push-table6 HUB=folder|hf://user/name   finished trainings, policies and a card, for others (ONLY=weights)"
+	@echo "make push-data HUB=folder|hf://datasets/user/name DATASETS=\"...\"   data sets and a card; LICENSE= for your own"
+	@echo "make pull HUB=folder|hf://...   take such trainings into the store, or such data into TO=folder"
 	@echo "make scoreboard         every claim of the paper beside what the finished runs say"
 	@echo "make check-authors      the paper's DT tables out of the authors' own logs, digit by digit"
 	@echo "make export FORMAT=csv|parquet|tensorboard|wandb TO=folder   all trainings as tables, or for a tracker"
@@ -110,7 +125,7 @@ help:
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
-	@echo "         TRAIN=no (show what is finished, train nothing)"
+	@echo "         TRAIN=no (show what is finished, train nothing)  KEEP_POLICY=1 (keep the fine-tuned policies)"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2"
 	@echo "         ARMS=\"DT;DT+Synthetic\"  DATASETS=\"hopper-medium ant-medium\"  SEEDS=3 or \"42 666\" (plan-, run-, show-)"
 
@@ -161,11 +176,28 @@ status-%: $(VENV)/installed
 show-%: $(VENV)/installed
 	@$(SYNTHLIB) show $* $(SOURCES) $(PART)
 
+watch-%: $(VENV)/installed
+	@$(SYNTHLIB) watch $* $(OPTIONS) --arms $(call quoted,$(if $(value ARM),ARM,ARMS)) \
+	    --datasets $(call quoted,$(if $(value DATASET),DATASET,DATASETS)) \
+	    --seeds $(if $(value SEED),$(call quoted,SEED)';',$(call quoted,SEEDS))
+
 publish-%: $(VENV)/installed
 	@$(SYNTHLIB) publish $* $(OPTIONS)
 
 export-runs-%: $(VENV)/installed
 	@$(SYNTHLIB) export-runs $* $(OPTIONS) --file $(call quoted,FILE)
+
+# HUB is a folder, or hf://user/name (hf://datasets/user/name for data) on the Hugging Face hub.
+push-data: $(VENV)/installed
+	@$(SYNTHLIB) push-data --data $(call quoted,DATA) --datasets $(call quoted,DATASETS) --hub $(call quoted,HUB) \
+	    --license $(call quoted,LICENSE)
+
+push-%: $(VENV)/installed
+	@$(SYNTHLIB) push $* $(OPTIONS) $(PART) --hub $(call quoted,HUB) --license $(call quoted,LICENSE) \
+	    $(if $(value ONLY),--only $(call quoted,ONLY))
+
+pull: $(VENV)/installed
+	@$(SYNTHLIB) pull --hub $(call quoted,HUB) --to $(call quoted,TO)
 
 import-runs: $(VENV)/installed
 	@$(SYNTHLIB) import-runs --file $(call quoted,FILE)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from synthlib.commands import cluster, pages, store, tables
+from synthlib.commands import cluster, hub, pages, store, tables
 from synthlib.commands.parser import OF_A_TABLE, parser
 from synthlib.errors import Failed
 
@@ -13,9 +13,13 @@ _COMMANDS = {
     "status": cluster.status,
     "reproduce": tables.reproduce,
     "show": tables.show,
+    "watch": tables.watch,
     "publish": store.publish,
     "export-runs": store.export_runs,
     "import-runs": store.import_runs,
+    "push": hub.push,
+    "push-data": hub.push_data,
+    "pull": hub.pull,
     "notebook": pages.notebook,
     "scoreboard": pages.scoreboard,
     "check-authors": store.check_authors,

@@ -44,6 +44,8 @@ def make(*arguments, installed=True, **environment):
         *(("run-table6", f"--{name}", name.upper()) for name in ("engine", "partition", "account", "memory", "watch")),
         ("run-table6", "--per-job", "PER_JOB"),
         ("status-table6", "--arms", "ARMS"),
+        *(("watch-table6", f"--{name}", name.upper()) for name in ("arms", "datasets", "seeds")),
+        *(("watch-table6", f"--{name}s", name.upper()) for name in ("arm", "dataset")),
     ],
 )
 def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, tmp_path):
@@ -54,6 +56,11 @@ def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, 
     done = make(f"VENV={tmp_path}", "-o", f"{tmp_path}/installed", target, f"{variable}={TEXT}")
     words = done.stdout.splitlines()
     assert words[words.index(option) + 1] == TEXT
+
+
+def test_one_seed_to_watch_is_a_list_of_one():
+    assert "--seeds '42'';'" in make("-n", "watch-table6", "SEED=42").stdout
+    assert "--seeds '3'" in make("-n", "watch-table6", "SEEDS=3").stdout
 
 
 @pytest.mark.slow

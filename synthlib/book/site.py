@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-from synthlib.book import front
+from synthlib.book import front, reference
 from synthlib.book.contents import Part
 from synthlib.book.pages import finished
 from synthlib.machine.files import write_text
@@ -26,7 +26,9 @@ def write_source(parts: list[Part], folder: Path) -> Path:
         copy = source / text.relative_to(NOTEBOOKS)
         copy.parent.mkdir(exist_ok=True)
         write_text(copy, _OUT_OF_THE_BOOK.sub(r"\1 (`\2`)", text.read_text(encoding="utf-8")))
-    write_text(source / "index.md", front.front_page(source) + "\n".join(map(_toctree, parts)))
+    write_text(source / f"{reference.NAME}.md", reference.reference_page())
+    order = "\n".join([*map(_toctree, parts), f"```{{toctree}}\n:hidden:\n:caption: Code\n\n{reference.NAME}\n```\n"])
+    write_text(source / "index.md", front.front_page(source) + order)
     return source
 
 

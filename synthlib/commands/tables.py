@@ -129,6 +129,26 @@ def show(options: argparse.Namespace) -> int:
     return int(shown == 0)
 
 
+def watch(options: argparse.Namespace) -> int:
+    """``watch TABLE``: one episode of a fine-tuned policy as a film; 1 where nothing can be drawn."""
+    from synthlib.report.sources import OwnRuns
+    from synthlib.report.watch import watch
+    from synthlib.study.plan import make_plan
+
+    runs = open_asked(options)
+    if not isinstance(runs, OwnRuns):
+        raise ParameterError("the authors published scores without policies: leave SOURCE out")
+    (name,) = names(options)
+    plan = make_plan(name, options.preset, options.data, selection=runs.selection)
+    episode, film = watch(plan, runs.folder(name) / "films")
+    print(episode)
+    if isinstance(film, str):
+        print(f"not filmed: {film}", file=sys.stderr)
+        return 1
+    print(f"the film: {film}")
+    return 0
+
+
 def _print_figures(artefact: Artefact, folder: Path) -> None:
     """Say where the figures of an artefact that is not a table lie."""
     for name in () if artefact.is_table else artefact.figures:

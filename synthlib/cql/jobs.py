@@ -6,7 +6,7 @@ run's seed determines the initial weights and the noise of actions. There is an 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.column_runs import NOISE, ColumnOfRuns
+from synthlib.cql.networks import TanhGaussianPolicy
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
 from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.cql.stacked import StackedCQL
@@ -31,8 +32,8 @@ from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import CPU, chosen, put
 from synthlib.offline.datasets import Transitions, cql_data
-from synthlib.offline.evaluation import Evaluator
-from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.evaluation import Evaluator, Policy
+from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
 from synthlib.runs.groups import Group, Stacked
@@ -107,7 +108,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "cql": asdict(CQLConfig(**arm.get("cql", {}))),
         "critics": critics,
         "data_ratio": arm.get("data_ratio", 1.0),
-        "evaluation": {"every": settings["evaluate_every"], "episodes": settings["episodes"]},
+        "evaluation": evaluation_of(dataset, source, settings),
     }
     return Job(
         "cql", config, settings["updates"], requires=requires, context={"source": source}, algorithm=ALGORITHM.name
@@ -165,7 +166,8 @@ class FineTuning:
         self.noise_shape = (config["batch_size"], widths[1], cql.sampled_actions)
         evaluation = config["evaluation"]
         self.every = evaluation["every"]
-        self.evaluator = _evaluator(data.environment, evaluation["episodes"], config["physics"]["masses"])
+        masses, reference = config["physics"]["masses"], reference_of(config)
+        self.evaluator = _evaluator(data.environment, evaluation["episodes"], masses, reference=reference)
         self.updates = 0
         self.evaluations: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []
@@ -264,6 +266,20 @@ def _alike(job: Job) -> dict[str, Any]:
     return {"widths": widths} | {name: job.config[name] for name in ("cql", "batch_size", "evaluation")}
 
 
+def _policy(job: Job, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights of the actor, from a value of :meth:`FineTuning.state`."""
+    weights = state["agent"]["weights"]
+    return {name.removeprefix("policy."): weight for name, weight in weights.items() if name.startswith("policy.")}
+
+
+def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> Policy:
+    """The deterministic policy with these weights."""
+    widths = DIMENSIONS[environment_of(job.config["dataset"]["name"])]
+    network = TanhGaussianPolicy(*widths, CQLConfig(**job.config["cql"]).hidden)
+    network.load_state_dict(dict(policy))
+    return lambda observations, rewards, running: network.act(observations)
+
+
 TRAININGS = (
     Training(
         kind="critic_pretraining",
@@ -285,6 +301,8 @@ TRAININGS = (
         together=_together,
         facts_together=_facts_together,
         alike=_alike,
+        policy=_policy,
+        actor=_actor,
         bench_line="cql-3",
     ),
 )

@@ -11,6 +11,7 @@ in addition to ``length``:
     text: wiki                pre-training on text instead of a chain
     generator: module:name    pre-training on tokens of a generator of one's own (synthlib.generators.registry)
     parameters: {...}         with generator: its parameters
+    weights: folder           the weights of a GPT-2 that others trained, in Hugging Face's format (synthlib.dt.weights)
     loader_workers: n         with text: so many workers share the shuffled sequences and take turns (authors: 4)
     data_ratio: x             fine-tuned on this share of the trajectories
     exclude_lowest: false     draws also the trajectory with the lowest return, which the authors' loop leaves out
@@ -18,6 +19,8 @@ in addition to ``length``:
     model: {...}, training: {...}, gpt2: {...}
                               fields of DTConfig, DTTrainingConfig and GPT2PretrainingConfig
 """
+
+from typing import Any
 
 from synthlib.runs.job import Algorithm
 from synthlib.runs.settings import (
@@ -30,6 +33,7 @@ from synthlib.runs.settings import (
     mapping_of,
     number,
     one_of,
+    text,
     yes_or_no,
 )
 
@@ -91,6 +95,13 @@ _GPT2 = {
     "seed": integer(0),
 }
 
+
+def _pretraining_updates(arm: dict[str, Any]) -> int:
+    if "weights" in arm:
+        return 0  # nobody knows how many there were
+    return TEXT_UPDATES if "text" in arm else CHAIN_UPDATES
+
+
 ALGORITHM = Algorithm(
     name="dt",
     seeds=SEEDS,
@@ -98,9 +109,10 @@ ALGORITHM = Algorithm(
     arm_keys=PRETRAINED_ARM
     | GENERATED_ARM
     | {"chain": group(_CHAIN), "objective": _OBJECTIVE, "text": one_of("wiki"), "loader_workers": integer(1)}
+    | {"weights": text()}
     | {"exclude_lowest": yes_or_no(), "target_return": any_of(number(), mapping_of(number()))}
     | {"model": group(_MODEL), "training": group(_TRAINING), "gpt2": group(_GPT2)},
-    pretraining_updates=lambda arm: TEXT_UPDATES if "text" in arm else CHAIN_UPDATES,
+    pretraining_updates=_pretraining_updates,
     plotted_loss="train_loss",
     target_over=1,  # faithfulness 3.19
     code="synthlib.dt.jobs",

@@ -30,7 +30,7 @@ _FEW_CALLS = 3  # of an update with Wikipedia's vocabulary, which takes seconds 
 
 def pretraining_seconds(job: Job) -> float:
     """Expected seconds of a "gpt2_pretraining" job."""
-    return job.updates * _gpt2_update(job.config["gpt2"])
+    return job.updates * _gpt2_update(job.config["gpt2"]) if job.updates else 0.0
 
 
 def finetuning_seconds(job: Job) -> float:

@@ -12,10 +12,13 @@ import numpy as np
 import torch
 
 from synthlib.dt.model import DecisionTransformer, DTConfig
+from synthlib.robots import WithRobots
 
 # Raw target returns, paper Table 10; an arm's ``target_return`` sets others. The authors also ran a second one per
 # environment and did not report it: 12000, 1800, 2500 and 2000 (faithfulness 3.14).
-TARGET_RETURNS = {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}
+TARGET_RETURNS: WithRobots[float] = WithRobots(
+    {"halfcheetah": 6000.0, "hopper": 3600.0, "walker2d": 5000.0, "ant": 5000.0}, lambda robot: robot.target_return
+)
 
 
 class Episode(NamedTuple):

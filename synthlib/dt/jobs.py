@@ -5,6 +5,7 @@ Everything that a preset scales down is written into the job. Windows and dropou
 and the number of the update (faithfulness 3.12), so no generator state has to be saved.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,13 @@ from synthlib.dt.model import (
 )
 from synthlib.dt.pretraining_jobs import PRETRAINING, pretraining_job
 from synthlib.dt.stacked import StackedDT
+from synthlib.dt.weights import check_fits, find_weights
 from synthlib.dt.windows import Batch, BatchBuilder, SequenceData, draw, prepare, subset, update_generators
 from synthlib.kernels.twins import best
 from synthlib.machine.devices import chosen
 from synthlib.offline.datasets import trajectories
 from synthlib.offline.evaluation import Evaluator
-from synthlib.offline.finetuning import describe_finetuning, evaluated
+from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs.groups import stacked
 from synthlib.runs.identity import identity_of
@@ -51,8 +53,18 @@ from synthlib.tasks import DIMENSIONS, environment_of, physics_version
 if TYPE_CHECKING:
     from synthlib.runs.store import Store
 
-_PRETRAINING_KEYS = {"chain", "gpt2", "loader_workers", "objective", "pretraining_seed", "pretraining_updates", "text"}
-_PRETRAINING_KEYS |= GENERATED_ARM.keys()
+_PRETRAINING_KEYS = {
+    "chain",
+    "gpt2",
+    "loader_workers",
+    "objective",
+    "pretraining_seed",
+    "pretraining_updates",
+    "text",
+    "weights",
+}
+_PRETRAINING_KEYS |= {"weights", *GENERATED_ARM}
+_MEAN, _STD = "observation_mean", "observation_std"  # (O,) of a kept policy
 CLUSTER_WEIGHT = 0.1  # of the k-means term, DT+Wiki only (faithfulness 3.4)
 
 
@@ -78,6 +90,8 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         fields["cluster_weight"] = CLUSTER_WEIGHT
         clusters = min(CLUSTERS, pretraining.config["gpt2"]["vocabulary"])
     model = (baseline_config if baseline else pretrained_config)(*DIMENSIONS[environment], **arm.get("model", {}))
+    if "weights" in arm:
+        check_fits(find_weights(arm["weights"]), vars(model))
     if backbone is not None and (heads := backbone["pretraining"]["gpt2"]["heads"]) != model.heads:
         # The weights have the same shapes for any number of heads, so nothing else would notice.
         raise ValueError(
@@ -94,9 +108,8 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "training": asdict(training),
         "clusters": clusters,
         "backbone": backbone,
-        "evaluation": {
-            "every": settings["evaluate_every"],
-            "episodes": settings["episodes"],
+        "evaluation": evaluation_of(dataset, source, settings)
+        | {
             "target_return": _target_return(arm, environment),
         },
     }
@@ -171,7 +184,8 @@ class FineTuning:
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
         environment = environment_of(config["dataset"]["name"])
         masses, time_limit = config["physics"]["masses"], model.config.time_limit
-        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit)
+        reference = reference_of(config)
+        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit, reference)
         self.evaluations: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []
         self.sums: dict[str, torch.Tensor] = {}
@@ -253,6 +267,23 @@ def _cluster_term(job: Job, store: "Store", device: torch.device) -> ClusterTerm
     return ClusterTerm.of(centres.to(device))
 
 
+def _policy(job: Job, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The model's weights and what normalises its observations, from a value of :meth:`FineTuning.state`."""
+    data = sequence_data(job)
+    weights = {f"model.{name}": weight for name, weight in state["training"]["model"].items()}
+    return weights | {_MEAN: torch.from_numpy(data.mean), _STD: torch.from_numpy(data.std)}
+
+
+def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> ReturnConditioned:
+    """The policy for one rollout, which asks for the run's target return."""
+    model = untrained_model(job)
+    weights = {name.removeprefix("model."): weight for name, weight in policy.items() if name.startswith("model.")}
+    model.load_state_dict(weights)
+    mean, std = policy[_MEAN].numpy(), policy[_STD].numpy()
+    target = job.config["evaluation"]["target_return"]
+    return ReturnConditioned(best(LastAction, model.config)(model), model.config, mean, std, target)
+
+
 TRAININGS = (
     PRETRAINING,
     Training(
@@ -261,6 +292,8 @@ TRAININGS = (
         describe=describe_finetuning,
         operations=flops.finetuning,
         seconds=cost.finetuning_seconds,
+        policy=_policy,
+        actor=_actor,
         together=stacked(lambda runs: StackedDT([run.training for run in runs])),
         bench_line="dt",
     ),

@@ -317,16 +317,6 @@ def mapping(config: GPT2PretrainingConfig, device: torch.device = CPU) -> torch.
     return images + config.vocabulary if config.objective == "mapping" else images
 
 
-def read_weights(folder: str | Path) -> dict[str, torch.Tensor]:
-    """{GPT-2 name: tensor} of a GPT-2 that Hugging Face's ``save_pretrained`` wrote to ``folder``.
-
-    Raises OSError, as ``transformers`` does, when the folder has no model.
-    """
-    from transformers import GPT2LMHeadModel
-
-    return dict(GPT2LMHeadModel.from_pretrained(folder).transformer.state_dict())
-
-
 @contextmanager
 def _seeded(seed: int, stream: int, device: torch.device = CPU) -> Iterator[torch.Generator]:
     """A context with torch's global generator seeded, because Hugging Face draws from it; afterwards it is restored.

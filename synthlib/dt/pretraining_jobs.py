@@ -10,14 +10,16 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logits
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
+from synthlib.dt.weights import find_weights, load_trunk, read_weights
 from synthlib.generators import markov_chain, text
 from synthlib.generators.drawn import tokens
 from synthlib.generators.markov_chain import ChainConfig, stream
@@ -48,6 +50,7 @@ WARMUP_UPDATES, SCHEDULE_UPDATES = 10_000, 80_000  # Table 9
 VALIDATIONS = 80  # in a whole schedule
 _CORPORA = {"small-wiki": "a small Wikipedia (not the paper's text)", "wikitext-103": "WikiText-103"}
 _MODEL_FIELDS = ("width", "layers", "heads")
+_OF_A_PRETRAINING = {"chain", "generator", "gpt2", "loader_workers", "objective", "parameters", "text"}
 
 
 def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
@@ -56,6 +59,8 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     Another ``pretraining_seed`` draws other sequences from the same chain; the chain's own seed stays 666. Raises
     ValueError for settings that contradict each other, TypeError for an unknown field.
     """
+    if "weights" in arm:
+        return _foreign_job(arm)
     seed, scale = arm.get("pretraining_seed", 0), settings["pretraining_scale"]
     length = settings["pretraining_sequence_length"]
     if "text" in arm:
@@ -108,6 +113,31 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
     return Job("gpt2_pretraining", config, updates, keep=keep, algorithm=ALGORITHM.name)
 
 
+def _foreign_job(arm: dict[str, Any]) -> Job:
+    """Job of an arm with ``weights``: it trains nothing, and keeps in the store what it reads.
+
+    With ``pretraining_updates: 0`` it is the matched control: the random weights of an untrained GPT-2 of this shape.
+    Nothing of a preset is part of it.
+    """
+    if pointless := sorted(_OF_A_PRETRAINING & arm.keys()):
+        raise ValueError(f"weights are taken as they are: an arm with them cannot have {', '.join(pointless)} as well")
+    updates, found = arm.get("pretraining_updates"), find_weights(arm["weights"])
+    if updates not in (None, 0):
+        raise ValueError("weights are taken as they are; pretraining_updates can only be 0, for their matched control")
+    if updates is None and "pretraining_seed" in arm:
+        raise ValueError("weights are taken as they are: pretraining_seed is for their matched control")
+    shape: dict[str, Any] = found.shape | {
+        "sequence_length": min(GPT2PretrainingConfig.sequence_length, found.shape["positions"])
+    }
+    data: dict[str, Any] = {"untrained": True}
+    if updates is None:
+        data = {"weights": {"sha256": found.sha256, "activation": found.activation}}
+    gpt2 = GPT2PretrainingConfig(**shape, seed=arm.get("pretraining_seed", 0))
+    config = {"gpt2": asdict(gpt2), "data": data, "validation_sequences": 0}
+    context = {"folder": str(found.folder)} if updates is None else {}
+    return Job("gpt2_pretraining", config, 0, keep=(0,), context=context, algorithm=ALGORITHM.name)
+
+
 def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining:
     """The GPT-2 of a "gpt2_pretraining" job before its first update.
 
@@ -115,6 +145,12 @@ def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining
     and ``validation_perplexity``, on held-out sequences.
     """
     config = GPT2PretrainingConfig(**job.config["gpt2"])
+    if job.updates == 0 and {"untrained", "weights"} & job.config["data"].keys():
+        training = GPT2Pretraining(config, None, device=chosen())
+        if "weights" in job.config["data"]:
+            read = read_weights(Path(job.context["folder"]), job.config["data"]["weights"]["sha256"])
+            load_trunk(training.model.transformer, read)
+        return training
     batches, held_out = _tokens(job.config, config)
     return _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
 
@@ -122,6 +158,12 @@ def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining
 def describe_pretraining(config: dict[str, Any]) -> str:
     """A short description of a pre-training's data, from its job's ``config``: for progress lines and captions."""
     data, objective = config["data"], config["gpt2"]["objective"]
+    if "weights" in data:
+        digits, activation = data["weights"]["sha256"][:8], data["weights"]["activation"]
+        relu = "" if activation == "relu" else f", trained with {activation}, used with relu"
+        return f"weights {digits} of somebody else, {config['gpt2']['vocabulary']:,} tokens{relu}"
+    if "untrained" in data:
+        return f"an untrained GPT-2, {config['gpt2']['vocabulary']:,} tokens"
     if "text" in data:
         corpus = data["text"]["corpus"]
         return f"{_CORPORA.get(corpus, corpus)}, a vocabulary of {data['vocabulary']:,}"
@@ -223,6 +265,14 @@ def _curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Series]":
     return f"{job.config['gpt2']['vocabulary']} tokens", losses["loss"]
 
 
+def _huggingface(job: Job) -> dict[str, Any]:
+    """``config.json`` of the GPT-2, as transformers reads it."""
+    config: dict[str, Any] = huggingface_config(GPT2PretrainingConfig(**job.config["gpt2"])).to_dict()
+    if "weights" in job.config["data"]:
+        config["activation_function"] = job.config["data"]["weights"]["activation"]
+    return config | {"architectures": ["GPT2Model"]}
+
+
 PRETRAINING = Training(
     kind="gpt2_pretraining",
     start=start_pretraining,
@@ -231,5 +281,6 @@ PRETRAINING = Training(
     seconds=cost.pretraining_seconds,
     weights=lambda training: training.weights(),
     curve=_curve,
+    huggingface=_huggingface,
     bench_line="gpt2",
 )

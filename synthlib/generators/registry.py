@@ -24,18 +24,13 @@ the version takes its place: then it is up to the author to count up when the ou
 
 import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from synthlib.generators.checked import check_tokens, check_transitions, same
-from synthlib.generators.own_code import code_digest
-from synthlib.paths import own_params
+from synthlib.own_code import code_of, imported
 
 GIVEN = {
     "token": ("seed", "sequences", "length"),
@@ -51,7 +46,6 @@ _TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     dict: ((dict,), "a mapping"),
 }
 _TRIAL = 16  # sequences, tokens of each, and transitions that a plan draws to see whether a generator works
-_digests: "WeakKeyDictionary[Callable[..., Any], str]" = WeakKeyDictionary()  # as each function was imported
 
 
 @dataclass(frozen=True)
@@ -190,7 +184,7 @@ def find(name: str, kind: str) -> Generator:
     place, colon, attribute = name.partition(":")
     if not (place and colon and attribute):
         raise ValueError(f"generator must be my_module:name, not {name!r}")
-    module = _imported(place)
+    module = imported(place)
     found = getattr(module, attribute, None)
     known = [other for other, one in vars(module).items() if isinstance(one, Generator)]
     if isinstance(found, Generator):
@@ -203,31 +197,9 @@ def find(name: str, kind: str) -> Generator:
     raise ValueError(f"{place} has no {attribute!r}; {there}")
 
 
-def _imported(place: str) -> ModuleType:
-    beside_tables = own_params()
-    if beside_tables is not None and str(beside_tables) not in sys.path:
-        sys.path.append(str(beside_tables))
-    try:
-        return import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{place}.".startswith(f"{error.name}."):
-            raise ValueError(
-                f"there is no module {place!r} on the Python path: say where its file lies with PYTHONPATH=folder"
-            ) from error
-        raise ValueError(f"{place} cannot be imported: {error}") from error
-    except Exception as error:
-        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
-
-
 def _code(name: str, generator: Generator) -> dict[str, Any]:
     """What stands for the generator's code in the identity of its data."""
-    if generator.version is not None:
-        return {"version": generator.version}
-    module = import_module(name.partition(":")[0])
-    digest = code_digest(module)
-    if _digests.setdefault(generator.function, digest) != digest:
-        raise ValueError(f"{name} was edited after it was imported: start again (in a notebook: restart the kernel)")
-    return {"source": digest}
+    return code_of(name, generator.function, generator.version)
 
 
 def _fitting(name: str, generator: Generator, given: Mapping[str, Any]) -> dict[str, Any]:

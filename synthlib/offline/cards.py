@@ -8,6 +8,7 @@ import numpy as np
 from synthlib.offline.datasets import OfflineDataset, load, trajectories
 from synthlib.offline.episodes import episode_bounds
 from synthlib.offline.masses import choose_masses
+from synthlib.offline.sources import reference_returns
 from synthlib.tasks import masses_of_robot, normalised_score
 
 BINS = 20
@@ -37,12 +38,17 @@ REPLICA_DIFFERENCES = (
 
 
 def episode_statistics(
-    environment: str, rewards: np.ndarray, terminals: np.ndarray, timeouts: np.ndarray | None = None
+    environment: str,
+    rewards: np.ndarray,
+    terminals: np.ndarray,
+    timeouts: np.ndarray | None = None,
+    reference: tuple[float, float] | None = None,
 ) -> dict[str, int | float]:
     """Statistics of the whole episodes in flat arrays (N,): their number, lengths (steps) and returns.
 
-    ``terminations`` counts the episodes that the environment terminated. ``score`` is the normalised mean return x 100.
-    Standard deviations have ddof 0. Raises ValueError when no episode ends.
+    ``terminations`` counts the episodes that the environment terminated. ``score`` is the normalised mean return x 100,
+    by the robot's reference returns or ``reference``. Standard deviations have ddof 0. Raises
+    ValueError when no episode ends.
     """
     starts, stops = episode_bounds(terminals if timeouts is None else terminals | timeouts)
     if not len(stops):
@@ -55,7 +61,7 @@ def episode_statistics(
         "terminations": int(np.count_nonzero(terminals)),
         "mean_return": float(returns.mean()),
         "std_return": float(returns.std()),
-        "score": float(normalised_score(environment, returns.mean())),
+        "score": float(normalised_score(environment, returns.mean(), reference)),
         "mean_length": float(lengths.mean()),
         "std_length": float(lengths.std()),
     }
@@ -82,8 +88,9 @@ def card(name: str, data: str = "replica", cache: str | Path | None = None) -> d
     """
     dataset = load(name, data, cache)
     timeouts = _timeouts(dataset)
-    statistics = episode_statistics(dataset.environment, dataset.rewards, dataset.terminals, timeouts)
-    counts, edges = np.histogram(normalised_score(dataset.environment, episode_returns(dataset)), BINS)
+    reference = reference_returns(name, data)
+    statistics = episode_statistics(dataset.environment, dataset.rewards, dataset.terminals, timeouts, reference)
+    counts, edges = np.histogram(normalised_score(dataset.environment, episode_returns(dataset), reference), BINS)
     replica = any(facts.get("source") == "replica" for facts in dataset.metadata.values())
     return {
         "name": name,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from synthlib.robots import find_robot, is_own
 from synthlib.tasks import ENVIRONMENTS, GYMNASIUM_IDS, masses_of_robot
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def make_environment(environment: str, masses: str = "d4rl", **options: Any) -> 
     """
     import gymnasium
 
+    if is_own(environment):
+        made: gymnasium.Env = find_robot(environment).make(**options)
+        return made
     if environment not in GYMNASIUM_IDS:
         raise ValueError(f"unknown environment {environment!r}; known: {', '.join(ENVIRONMENTS)}")
     masses = masses_of_robot(environment, masses)
@@ -50,7 +54,12 @@ def make_environment(environment: str, masses: str = "d4rl", **options: Any) -> 
 
 
 def unwrapped_environment(environment: str, masses: str = "d4rl") -> "MujocoEnv":
-    """As :func:`make_environment`, without wrappers: no time limit, and the physics state can be read and set."""
+    """As :func:`make_environment`, without wrappers: no time limit, and the physics state can be read and set.
+
+    A robot of the user's own keeps its wrappers, since its episodes may end by one of them.
+    """
+    if is_own(environment):
+        return cast("MujocoEnv", make_environment(environment))
     return cast("MujocoEnv", make_environment(environment, masses).unwrapped)  # all four tasks are MuJoCo environments
 
 

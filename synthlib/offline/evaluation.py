@@ -52,10 +52,10 @@ def rollout(
             raise FloatingPointError(f"the policy answers NaN {where}at step {step}; its training has diverged")
         alive = np.ones(len(running), dtype=bool)
         for slot, (i, action) in enumerate(zip(running.tolist(), actions, strict=True)):
-            observations[i], rewards[i], terminal, _, _ = envs[i].step(action)
+            observations[i], rewards[i], terminal, over, _ = envs[i].step(action)
             returns[i] += rewards[i]
             lengths[i] += 1
-            alive[slot] = not terminal
+            alive[slot] = not (terminal or over)  # over: by a time limit of a robot of the user's own
         running = running[alive]
         if not len(running):
             break
@@ -63,12 +63,21 @@ def rollout(
 
 
 class Evaluator:
-    """``episodes`` copies of one environment, kept from one evaluation to the next."""
+    """``episodes`` copies of one environment, kept from one evaluation to the next.
+
+    ``reference`` are the returns that score 0 and 100, if they are not those of the robot.
+    """
 
     def __init__(
-        self, environment: str, episodes: int, masses: str = "d4rl", max_steps: int = MAX_EPISODE_STEPS
+        self,
+        environment: str,
+        episodes: int,
+        masses: str = "d4rl",
+        max_steps: int = MAX_EPISODE_STEPS,
+        reference: tuple[float, float] | None = None,
     ) -> None:
         self.environment = environment
+        self.reference = reference
         self.max_steps = max_steps
         # Without gymnasium's wrappers: rollout counts the time limit, and each wrapper costs a tenth of a step's time.
         self._envs = [unwrapped_environment(environment, masses) for _ in range(episodes)]
@@ -88,7 +97,7 @@ class Evaluator:
             return policy(pad_observation(self.environment, observations), rewards, running)
 
         returns, lengths = rollout(padded, self._envs, seed, self.max_steps, where=f"in {self.environment} ")
-        return Evaluation(returns, lengths, float(normalised_score(self.environment, returns.mean())))
+        return Evaluation(returns, lengths, float(normalised_score(self.environment, returns.mean(), self.reference)))
 
 
 def evaluation_seed(run_seed: int, updates: int) -> int:

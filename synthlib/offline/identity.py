@@ -8,7 +8,7 @@ from synthlib.offline.masses import choose_masses
 from synthlib.offline.official import official_file
 from synthlib.offline.sources import checksum
 from synthlib.paths import data_cache
-from synthlib.tasks import environment_of
+from synthlib.tasks import environment_of, is_own_data
 
 
 class DataChangedError(ValueError):
@@ -28,6 +28,8 @@ def data_identity(dataset: str, source: str | None) -> tuple[str, str | None, st
     """
     if source is None:
         return environment_of(dataset), None, "d4rl"
+    if is_own_data(dataset) and not source.startswith("path:"):
+        raise ValueError(f"{dataset} is data of your own, which {source} does not have: say DATA=path:folder")
     if source == "d4rl":
         return environment_of(dataset), official_file(dataset).sha256, choose_masses(dataset, source).masses
     digest = checksum(dataset, source, data_cache())

@@ -16,6 +16,7 @@ from synthlib.offline.checksums import file_checksum
 from synthlib.offline.hdf5 import DataFileError, read_metadata
 from synthlib.offline.replay import CANDIDATES, fitting, median_errors
 from synthlib.offline.sources import DataSource, find_files, parse_source
+from synthlib.robots import is_own
 from synthlib.tasks import MASSES, environment_of, masses_of_robot
 
 LABEL = "body_masses"  # the attribute of a file, and the key among the facts of a policy, that names the masses
@@ -58,6 +59,8 @@ def choose_masses(name: str, data: str | DataSource, cache: str | Path | None = 
     environment = environment_of(name)
     if data.kind == "d4rl":
         return Choice("d4rl", "because D4RL recorded its files with them")
+    if is_own(environment):
+        return Choice("own", "because the robot is the user's own")
     files = find_files(name, data)
     choices = [_choice_of_file(path, environment, cache) for path in files]
     known = [choice for choice in choices if not choice.assumed]

@@ -52,9 +52,12 @@ OFFICIAL_FILES = {
 
 
 def file_name(name: str) -> str:
-    """Name of a data set's official file: ``hopper_medium_expert-v2.hdf5``. ValueError for an unknown data set."""
+    """Name of a data set's official file: ``hopper_medium_expert-v2.hdf5``. ValueError for an unknown data set.
+
+    A data set of the user's own has such a name too.
+    """
     environment, tier = parse_name(name)
-    return f"{environment}_{tier.replace('-', '_')}-v2.hdf5"
+    return f"{environment.rpartition(':')[2]}_{tier.replace('-', '_')}-v2.hdf5"
 
 
 def official_file(name: str) -> OfficialFile:

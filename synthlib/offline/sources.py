@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from synthlib.offline.checksums import file_checksum
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.official import file_name, official_checksum
 from synthlib.paths import absolute, from_environment
+from synthlib.robots import check_returns
 from synthlib.tasks import parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
@@ -70,6 +73,37 @@ def find_files(name: str, data: str | DataSource) -> tuple[Path, ...]:
         if medium and expert:
             return medium, expert
     raise FileNotFoundError(_missing_message(name, data))
+
+
+def files_with_facts(name: str, data: str | DataSource) -> tuple[Path, ...]:
+    """The files of a data set, and the small file beside them that has its reference returns, if there is one."""
+    facts = _facts_file(name, parse_source(data))
+    return (*find_files(name, data), *([facts] if facts is not None else []))
+
+
+def reference_returns(name: str, data: str | DataSource | None) -> tuple[float, float] | None:
+    """The raw returns that score 0 and 100 on a data set, from the small file beside the data; None without one.
+
+    The file of ``hopper_own.hdf5`` is ``hopper_own.yaml``, with ``reference_returns: [low, high]``. Only a folder of
+    the user's own has such files. Raises ValueError for a file that says something else.
+    """
+    path = None if data is None else _facts_file(name, parse_source(data))
+    if path is None:
+        return None
+    try:
+        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict) or facts.keys() != {"reference_returns"}:
+            raise ValueError("it must say reference_returns: [low, high], and nothing else")
+        return check_returns(facts["reference_returns"])
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _facts_file(name: str, data: DataSource) -> Path | None:
+    if data.kind != "path":
+        return None
+    path = data.folder / f"{_stem(name)}.yaml"
+    return path if path.is_file() else None
 
 
 def checksum(name: str, data: str | DataSource = "replica", cache: str | Path | None = None) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from synthlib.report.figures import Drawing, count_in_thousands, finish, panels_in_a_grid
 from synthlib.report.palette import arm_styles
-from synthlib.tasks import D4RL_DATASETS, DATASETS, ENVIRONMENTS
+from synthlib.tasks import DATASETS, ENVIRONMENTS, in_data_order
 
 SMOOTHING = 5  # evaluations in the paper's moving average (faithfulness 9.3)
 _LABELS = {"score": "normalised score", "loss": "training loss"}
@@ -103,7 +103,7 @@ class Curves:
 
     @property
     def _datasets(self) -> list[str]:
-        return sorted(self.evaluations["dataset"].unique(), key=lambda name: [*D4RL_DATASETS, name].index(name))
+        return in_data_order(self.evaluations["dataset"])
 
     @property
     def _panels(self) -> list[tuple[str, str, list[str]]]:

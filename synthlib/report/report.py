@@ -46,7 +46,7 @@ from synthlib.report.verdicts import MINIMUM_SEEDS, Margin, margin_of
 from synthlib.study.algorithms import algorithm
 from synthlib.study.params import Artefact
 from synthlib.study.sizes import with_size
-from synthlib.tasks import D4RL_DATASETS
+from synthlib.tasks import in_data_order
 
 _RESAMPLES = 1000
 _COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
@@ -145,7 +145,7 @@ class Report:
         cells = pd.concat(cells, ignore_index=True).merge(corl_cells(self.artefact), on=["arm", "dataset"], how="left")
         cells.insert(0, "table", self.artefact.paper_table)
         # What has no place, the average row, comes last.
-        order = {name: place for place, name in enumerate([*self.artefact.arms, *D4RL_DATASETS])}
+        order = {name: place for place, name in enumerate([*self.artefact.arms, *in_data_order(ours["dataset"])])}
         return cells.sort_values(["dataset", "arm"], key=lambda names: names.map(order), ignore_index=True)
 
     @property
@@ -194,7 +194,7 @@ class Report:
 
     def _improvement(self, arm: str, baseline: str, cells: pd.DataFrame) -> dict[str, Any]:
         there = [set(self.scores.loc[self.scores["arm"] == name, "dataset"]) for name in (arm, baseline)]
-        datasets = [dataset for dataset in D4RL_DATASETS if dataset in there[0] & there[1]]
+        datasets = in_data_order(there[0] & there[1])
         first, second = (baseline, arm) if self.artefact.metric == "loss" else (arm, baseline)
         tasks, others = by_task(self.scores, first, datasets), by_task(self.scores, second, datasets)
         low, high = improvement_interval(tasks, others, generator=0, resamples=_RESAMPLES)
@@ -213,7 +213,7 @@ class Report:
         rows = self.averages.set_index("arm")[["mean", "low", "high"]]
         for arm in rows.index:
             there = self.scores.loc[self.scores["arm"] == arm, "dataset"]
-            tasks = by_task(self.scores, arm, [dataset for dataset in D4RL_DATASETS if dataset in set(there)])
+            tasks = by_task(self.scores, arm, in_data_order(there))
             enough = min(map(len, tasks)) >= MINIMUM_SEEDS  # of two runs the bootstrap would be certain
             interval = iqm_interval(tasks, generator=0, resamples=_RESAMPLES) if enough else (np.nan, np.nan)
             rows.loc[arm, ["iqm", "iqm_low", "iqm_high"]] = [iqm(tasks), *interval]

@@ -22,6 +22,7 @@ from synthlib.machine import devices
 from synthlib.machine.description import describe_environment
 from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
+from synthlib.offline.finetuning import reference_of
 from synthlib.offline.sources import DIGITS, DataSource, folder_suffix, parse_source
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report import pretraining_curves
@@ -236,7 +237,7 @@ def runs_of_plan(plan: Plan) -> Runs:
         evaluations=pd.concat(frames, ignore_index=True),
         records=pd.DataFrame(records),
         data=data.kind,
-        label=f"Preset {plan.preset}; {_data_label(data, checksums)}{_text_label(plan)}",
+        label=f"Preset {plan.preset}; {_data_label(data, checksums)}{_reference_label(plan)}{_text_label(plan)}",
         folder=_own_folder(plan),
         missing=tuple(missing),
         provenance={
@@ -259,7 +260,10 @@ def larger_runs(plan: Plan) -> Iterator[Runs]:
     name, kind = plan.artefact.name, plan.artefact.algorithm
     for preset in presets():
         if can_train(preset, kind) and load_preset(preset, kind)["updates"] > plan.settings["updates"]:
-            larger = make_plan(name, preset, plan.source)
+            try:
+                larger = make_plan(name, preset, plan.source)
+            except FileNotFoundError:  # a folder of the user's own need not have the data of every preset
+                continue
             if any(Store(store_root()).is_done(cell.job) for cell in larger.cells):
                 yield runs_of_plan(larger)
 
@@ -322,6 +326,13 @@ def _text_label(plan: Plan) -> str:
     required = (job for cell in plan.cells for job in cell.job.requires)
     texts = {describe_pretraining(job.config) for job in required if "text" in job.config.get("data", {})}
     return "".join(f"; DT+Wiki pre-trained on {text}" for text in sorted(texts))
+
+
+def _reference_label(plan: Plan) -> str:
+    """Which returns the user's own files beside the data score by, as half a sentence; empty without such a file."""
+    given = {cell.dataset: one for cell in plan.cells if (one := reference_of(cell.job.config)) is not None}
+    words = "; ".join(f"{name}: {low:g} scores 0 and {high:g} scores 100" for name, (low, high) in given.items())
+    return f"; by the reference returns beside the data {words}" if words else ""
 
 
 def _data_label(data: DataSource, checksums: dict[str, str]) -> str:

@@ -137,6 +137,12 @@ class Training:
     """Returns what must be equal (as JSON) for runs to be trained together; their lengths must be too."""
     weights: Callable[[Any], dict[str, Any]] | None = None
     """Pre-training only: returns the weights that other trainings start from."""
+    huggingface: Callable[[Job], dict[str, Any]] | None = None
+    """Pre-training only, where ``transformers`` has the model: returns the ``config.json`` beside its weights."""
+    policy: Callable[[Job, Any], dict[str, Any]] | None = None
+    """Fine-tuning only: returns {name: tensor} of what acts, from the job and its state in a checkpoint."""
+    actor: Callable[[Job, Mapping[str, Any]], Any] | None = None
+    """Fine-tuning only: returns the policy with these tensors, which acts in an environment."""
     stride: int = 1
     """Pre-training only: the number of updates after which the loop checks whether it is time to save."""
     curve: Callable[[Job, "pd.DataFrame"], tuple[str, "pd.Series"]] | None = None

@@ -3,7 +3,7 @@
     updates   updates that are saved
     time      the time that they took (not in trainings from before it was kept)
     rows      {name of a CSV file: {"rows", "bytes", "sha256"}}: the rows that belong to these updates
-    weights   {name of a file with kept weights: {"bytes", "sha256"}}
+    weights   {name of a file with kept weights, or with a kept policy: {"bytes", "sha256"}}
     token     the fencing token of the lock under which this was written (:mod:`synthlib.machine.locks`)
     sha256    the checksum of all this
 
@@ -34,6 +34,11 @@ ROWS = ("evaluations.csv", "losses.csv")
 def weights_name(updates: int | str) -> str:
     """The name of the file with the weights after ``updates`` updates; "*" gives the pattern for all such files."""
     return f"weights_{updates}.pt"
+
+
+def policy_name(updates: int | str) -> str:
+    """The name of the file with the policy after ``updates`` updates; "*" gives the pattern for all such files."""
+    return f"policy_{updates}.pt"
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -115,7 +120,8 @@ def weights_fit(folder: Path, name: str, progress: Mapping[str, Any]) -> bool:
 
 def misfits(folder: Path, progress: Mapping[str, Any]) -> list[Path]:
     """The files of rows and weights that ``progress`` lists, or that are there, and that do not fit."""
-    weights = {path.name for path in folder.glob(weights_name("*"))} | set(progress.get("weights", {}))
+    there = (*folder.glob(weights_name("*")), *folder.glob(policy_name("*")))
+    weights = {path.name for path in there} | set(progress.get("weights", {}))
     wrong = [name for name in ROWS if not rows_fit(folder, name, progress)]
     wrong += [name for name in sorted(weights) if not weights_fit(folder, name, progress)]
     return [folder / name for name in wrong]

@@ -71,6 +71,7 @@ def _listing(made: Path) -> dict[str, Any]:
         if (made / name).exists():
             text = (made / name).read_bytes().decode()
             rows[name] = facts_of_text(text, text.count("\n") - 1)
+    progress.pop("weights", None)  # it may list a policy, which stays where it was kept
     weights = {path.name: facts_of_file(path) for path in sorted(made.glob(weights_name("*")))}
     return progress | {"rows": rows} | ({"weights": weights} if weights else {})
 

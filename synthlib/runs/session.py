@@ -26,6 +26,7 @@ from synthlib.runs.progress import (
     facts_of_text,
     is_whole,
     misfits,
+    policy_name,
     read_or_say,
     read_progress,
     sealed,
@@ -137,9 +138,16 @@ class Session:
 
     def save_weights(self, updates: int, weights: dict[str, Any]) -> None:
         """Keep the ``weights`` after ``updates`` updates for the jobs that start from them. May raise ClaimLost."""
+        self._keep(weights_name(updates), weights)
+
+    def save_policy(self, updates: int, policy: dict[str, Any]) -> None:
+        """Keep the tensors of the ``policy`` after ``updates`` updates. May raise ClaimLost."""
+        self._keep(policy_name(updates), policy)
+
+    def _keep(self, name: str, tensors: dict[str, Any]) -> None:
         self._claim.check()
-        path = self.folder / weights_name(updates)
-        write_atomically(path, lambda temporary: torch.save(weights, temporary), self._claim.held)
+        path = self.folder / name
+        write_atomically(path, lambda temporary: torch.save(tensors, temporary), self._claim.held)
         if progress := read_progress(self.folder):
             listed = {"weights": progress.get("weights", {}) | {path.name: facts_of_file(path)}}
             self._write_progress(progress | listed)

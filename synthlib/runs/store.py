@@ -8,6 +8,7 @@
         losses.csv         one row per logging interval
         checkpoint.pt      weights, optimiser moments, generator states, and the rows above: enough to resume
         weights_<n>.pt     weights after n updates, kept for the trainings that start from them
+    policy_<n>.pt      the policy after n updates, where the user asked for it (:mod:`synthlib.runs.policies`)
         progress.json      updates done so far, the time that they took, and the checksums of rows and weights
                            (:mod:`synthlib.runs.progress`)
         FAILED.json        the traceback, if the last attempt raised an exception

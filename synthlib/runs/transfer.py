@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,6 +109,19 @@ def _import(
             if _sha256(content) != digest:
                 raise Failed(f"{member.name} in {path} does not have its checksum; export or copy it again")
             (made / Path(member.name).name).write_bytes(content)
+
+    take_in(folder, fill, path, result)
+
+
+def take_in(folder: Path, fill: Callable[[Path], object], where: Path, result: Imported) -> None:
+    """Make the training's ``folder`` with what ``fill`` writes, unless it is there; note in ``result`` which.
+
+    Raises Failed, which names ``where`` it came from, unless the files fit the key that the folder is named by and
+    their checksums.
+    """
+
+    def checked(made: Path) -> None:
+        fill(made)
         config = json.loads((made / "config.json").read_text()) if (made / "config.json").exists() else {}
         progress = read_progress(made)
         if (
@@ -116,16 +129,16 @@ def _import(
             or progress is None
             or misfits(made, progress)
         ):
-            raise Failed(f"{folder.parent.name}/{folder.name} in {path} does not fit its own key and checksums")
+            raise Failed(f"{folder.parent.name}/{folder.name} in {where} does not fit its own key and checksums")
         updates.append(progress["updates"])
 
     updates: list[int] = []
     if not folder.exists():
-        make_folder(folder, fill)
+        make_folder(folder, checked)
         result.new.append(folder)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        fill(Path(temporary))
+        checked(Path(temporary))
     (result.known if (updates_in(folder) or 0) >= updates[0] else result.left).append(folder)
 
 

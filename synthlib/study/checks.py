@@ -44,6 +44,7 @@ OPTIONAL = {
     "authors": mapping_of(or_none(text())),
     "controls": mapping_of(text()),
     "data_ratios": list_of(SHARE),
+    "datasets": list_of(text()),
     "seeds": _SEEDS,
     "seeds_on_parts": integer(1),
     "counting": one_of("from_one", "as_table_13"),

@@ -9,7 +9,7 @@ neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
     seeds: n                  with the first n of the preset's seeds only
     seeds: [n, m, ...]        with these seeds in place of the preset's, as many of them as the preset has
 
-An artefact may have ``seeds`` too, for all arms that give none.
+An artefact may have ``seeds`` too, for all arms that give none, and ``datasets`` in place of the preset's.
 
 Each algorithm adds keys of its own (synthlib/cql/algorithm.py, synthlib/dt/algorithm.py).
 """
@@ -73,6 +73,8 @@ class Artefact:
     """{arm: (the arm that it repeats, its share of the data)}; empty without ``data_ratios`` in the description"""
     seeds: int | list[int] | None = None
     """For arms that give none: see the module's docstring"""
+    datasets: tuple[str, ...] = ()
+    """In place of the preset's; empty without ``datasets`` in the description"""
     counting: str = "from_one"
     """Of metric updates: "from_one", or "as_table_13", which counts evaluations from 0 and a run that never gets there
     as 0 (faithfulness 6.8)"""
@@ -155,6 +157,7 @@ def load_artefact(name: str) -> Artefact:
         f"{arm} @ {ratio}": (arm, float(ratio)) for ratio in fields.pop("data_ratios", ()) for arm in fields["arms"]
     }
     _check_relations(fields, where)
+    fields["datasets"] = tuple(fields.get("datasets", ()))
     fields["equal_totals"] = tuple(map(tuple, fields.get("equal_totals", ())))
     if ratios:
         fields["arms"] = {

@@ -15,7 +15,7 @@ from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, FINAL_EVALUATIONS
 from synthlib.study.figures import find_artefact
 from synthlib.study.params import Artefact, ParameterError, Settings, left_out, load_preset, seeds_of
-from synthlib.tasks import D4RL_DATASETS
+from synthlib.tasks import D4RL_DATASETS, is_own_data
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Selection:
 
     def narrow(self, settings: Settings, trained: Algorithm) -> Settings:
         """The ``settings`` of a preset with these data sets and seeds. ParameterError for unknown ones."""
-        if unknown := [name for name in self.datasets if name not in D4RL_DATASETS]:
+        if unknown := [name for name in self.datasets if name not in D4RL_DATASETS and not is_own_data(name)]:
             raise ParameterError(f"DATASETS: no data set called {unknown[0]!r}; there are: {', '.join(D4RL_DATASETS)}")
         chosen = dict(settings)
         if self.datasets:
@@ -122,7 +122,7 @@ def make_plan(
     if unknown := sorted(set(arms) - set(artefact.arms)):
         raise ParameterError(f"{artefact_name} has no arm {unknown}; there are: {'; '.join(artefact.arms)}")
     trained = algorithm(artefact.algorithm)
-    settings = selection.narrow(load_preset(preset, artefact.algorithm), trained)
+    settings = selection.narrow(_on_its_data(artefact, load_preset(preset, artefact.algorithm)), trained)
     absent = left_out(artefact, settings)
     if asked := [arm for arm in arms if arm in absent]:
         raise ParameterError(f"preset {preset!r} leaves {asked} out: it has text: none in params/presets.yaml")
@@ -139,6 +139,20 @@ def make_plan(
         if place < len(seeds[arm])
     )
     return Plan(artefact, preset, settings, source, cells, selection)
+
+
+def _on_its_data(artefact: Artefact, settings: Settings) -> Settings:
+    """The settings of a preset with the data sets that the artefact names, if it names some.
+
+    Where the preset has a number of seeds for each data set, one that it does not know has its least number.
+    """
+    if not artefact.datasets:
+        return settings
+    named = Selection(datasets=artefact.datasets)
+    if isinstance(seeds := settings["seeds"], dict):
+        least = min(seeds.values(), key=lambda entry: len(entry) if isinstance(entry, list) else entry)
+        settings = settings | {"seeds": {name: seeds.get(name, least) for name in artefact.datasets}}
+    return named.narrow(settings, algorithm(artefact.algorithm))
 
 
 def _cell(

@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from synthlib.machine.switches import keeps_policies
 from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
 from synthlib.offline.masses import assumptions
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.runs.job import Job
+from synthlib.runs.policies import keep_policies, said_of
 from synthlib.runs.store import Store
-from synthlib.study.algorithms import describe
+from synthlib.study.algorithms import describe, training
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
-from synthlib.study.params import artefacts_of, left_out
-from synthlib.study.plan import Plan, distinct_jobs, make_plan
+from synthlib.study.params import artefacts_of, left_out, load_preset
+from synthlib.study.plan import Plan, Selection, distinct_jobs, make_plan
 
 
 class PlanSummary:
@@ -89,7 +91,10 @@ def run_plans(plans: Sequence[Plan], workers: int, options: RunOptions = ALL, ke
     if keys:
         chosen = {one.key for job in jobs if job.key in keys for one in (job, *job.requires)}
         jobs = [job for job in jobs if job.key in chosen]
+    keep = keeps_policies()
     run_jobs(jobs, store, workers, seconds_of(jobs), options)
+    if keep:
+        print(said_of(keep_policies([(job, training(job)) for job in jobs], store)))
 
 
 def _count_by_status(jobs: Sequence[Job], store: Store) -> dict[str, dict[str, int]]:
@@ -109,11 +114,15 @@ def _columns_done(plan: Plan, store: Store) -> list[str]:
 
 def _other_artefacts(plan: Plan) -> dict[str, tuple[str, set[str]]]:
     """{name of another artefact of the same algorithm: (its notebook, the keys of its trainings)}."""
-    others = [other for other in artefacts_of(plan.artefact.algorithm) if other.name != plan.artefact.name]
-    return {
-        other.name: (other.notebook, {job.key for job in make_plan(other.name, plan.preset, plan.source).jobs()})
-        for other in others
-    }
+    ours, found = plan.settings["datasets"], {}
+    preset = load_preset(plan.preset, plan.artefact.algorithm)
+    for other in artefacts_of(plan.artefact.algorithm):
+        # The user's own data sets, or a part of the table, need not be where the others look for theirs.
+        common = tuple(name for name in other.datasets or preset["datasets"] if name in ours)
+        if other.name != plan.artefact.name and common:
+            jobs = make_plan(other.name, plan.preset, plan.source, selection=Selection(datasets=common)).jobs()
+            found[other.name] = other.notebook, {job.key for job in jobs}
+    return found
 
 
 def _shared_with(ours: set[str], others: dict[str, tuple[str, set[str]]]) -> dict[int, list[str]]:

@@ -15,10 +15,11 @@ from synthlib.dt.pretraining import (
     learning_rate,
     logits,
     mapping,
-    read_weights,
 )
 from synthlib.dt.pretraining_fast import fast_logits
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
+from synthlib.dt.weights import FILE, read_weights
+from synthlib.offline.hdf5 import sha256_of
 from tests.common import GPT2_BATCHES, GPT2_GOLDEN, GPT2_GOLDEN_CONFIG, SMALL_GPT2
 
 
@@ -128,7 +129,7 @@ def test_weights_load_into_plain_transformers_and_back(tmp_path):
         expected = plain(tokens, labels=tokens)
         assert torch.equal(expected.logits, training.model.eval()(tokens).logits)
     assert training.validate(tokens)["loss"] == pytest.approx(expected.loss.item(), rel=1e-6)
-    back = read_weights(tmp_path)
+    back = read_weights(tmp_path, sha256_of(tmp_path / FILE))
     assert back.keys() == training.weights().keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in training.weights().items())
     model = DecisionTransformer(pretrained_config(5, 3, width=32, timesteps=32), seed=0)

@@ -10,14 +10,54 @@ import contextlib
 import hashlib
 import importlib.util
 import site
+import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+from synthlib.paths import own_params
+
+_PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = {"site-packages", "dist-packages"}
+_digests: "WeakKeyDictionary[Callable[..., Any], str]" = WeakKeyDictionary()  # as each function was imported
+
+
+def imported(place: str) -> ModuleType:
+    """The module ``place`` of the user's own, from the Python path or from the folder of the user's own tables.
+
+    Raises ValueError, in one sentence, when it cannot be imported.
+    """
+    beside_tables = own_params()
+    if beside_tables is not None and str(beside_tables) not in sys.path:
+        sys.path.append(str(beside_tables))
+    try:
+        return import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{place}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"there is no module {place!r} on the Python path: say where its file lies with PYTHONPATH=folder"
+            ) from error
+        raise ValueError(f"{place} cannot be imported: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def code_of(name: str, function: Callable[..., Any], version: int | None) -> dict[str, Any]:
+    """What stands in an identity for the code of ``function``, which is ``name`` = module:name: version or digest.
+
+    Raises ValueError when the code was edited after this process had imported it.
+    """
+    if version is not None:
+        return {"version": version}
+    digest = code_digest(import_module(name.partition(":")[0]))
+    if _digests.setdefault(function, digest) != digest:
+        raise ValueError(f"{name} was edited after it was imported: start again (in a notebook: restart the kernel)")
+    return {"source": digest}
 
 
 def code_digest(module: ModuleType) -> str:

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from synthlib.generators.own_code import code_digest
+from synthlib.own_code import code_digest
 
 
 @pytest.fixture
