@@ -76,7 +76,7 @@ class ProgressBar:
         return f"{finished} of {len(self._reached)} trainings{self._start}{note}"
 
 
-class _Bar(tqdm):  # type: ignore[misc]
+class _Bar(tqdm):
     """tqdm with ``{left}``, the estimate of :func:`seconds_left`; its own goes by the last seconds alone."""
 
     def __init__(self, workers: int, **options: Any) -> None:
