@@ -182,10 +182,11 @@ def test_pages_of_tables_take_a_prediction_before_they_tell_and_have_exercises_w
 
 
 @pytest.mark.parametrize(
-    "path", [NOTEBOOKS / load_artefact(name).notebook for name in OF_CQL], ids=lambda path: path.stem
+    "notebook",
+    sorted({load_artefact(name).notebook for name in artefact_names() if load_artefact(name).algorithm == "cql"}),
 )
-def test_pages_of_cql_carry_no_parameter_of_the_authors_runs(path):
-    assert set(notebook_parameters(path)) == {"preset", "data", "workers"}
+def test_pages_of_cql_carry_no_parameter_of_the_authors_runs(notebook):
+    assert set(notebook_parameters(NOTEBOOKS / notebook)) == {"preset", "data", "workers"}
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
