@@ -108,7 +108,7 @@ help:
 	@echo "make export FORMAT=csv|parquet|tensorboard|wandb TO=folder   all trainings as tables, or for a tracker"
 	@echo "make pretraining-floor  pre-train a small GPT-2 until it is within 0.01 nat of the chain's best loss (minutes)"
 	@echo "make notebook-01_datasets     execute one notebook"
-	@echo "make lab                open JupyterLab on the notebooks"
+	@echo "make lab                open JupyterLab on copies of the pages; LAB=--ip=0.0.0.0 in a container"
 	@echo "make book               a web site of all pages, made of the published runs; trains nothing (test-book: in a browser)"
 	@echo "make start              the map: what there is of the paper, page and command, what is trained, what it costs"
 	@echo "make doctor             check the installation; STORE=1: verify all trainings and caches, repair what can be"
@@ -275,9 +275,8 @@ bench-avx2: $(VENV)/installed
 bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/bench_peers.lock
 
-# Root is the usual user of a container; Jupyter wants to be told that this is meant.
 lab: $(VENV)/installed
-	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
+	@$(BIN)/python -m synthlib.lab $(LAB)
 
 doctor: $(VENV)/installed
 	@$(SYNTHLIB) doctor $(WHAT) $(if $(STORE),--store)

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = ROOT / "params"
 NOTEBOOKS = ROOT / "notebooks"
+LAB = ROOT / "lab"  # a reader's copies of them, made by `make lab`; git does not track it
 RECORDS = ROOT / "outputs" / "records"  # published runs, part of the repository: not under SYNTHLIB_OUTPUTS
 # Environment: one path each.
 VARIABLES = ("SYNTHLIB_OUTPUTS", "SYNTHLIB_PARAMS", "D4RL_DATASET_DIR", "AUTHORS_LOGS", "NUMBA_CACHE_DIR")
@@ -33,7 +34,7 @@ def from_environment(name: str) -> Path | None:
     value = os.environ.get(name)
     if not value:
         return None
-    in_a_notebook = Path.cwd().is_relative_to(NOTEBOOKS)
+    in_a_notebook = any(map(Path.cwd().is_relative_to, (NOTEBOOKS, LAB)))
     try:
         return absolute(value, ROOT if in_a_notebook else None)
     except ValueError as error:

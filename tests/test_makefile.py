@@ -1,10 +1,8 @@
 """What ``make`` does with what a user types: any text, any Python, any checkout, any user."""
 
-import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -140,23 +138,3 @@ def test_a_copied_checkout_another_python_and_another_torch_install_again(tmp_pa
     assert not asks_for_an_installation() and asks_for_an_installation(f"PYTHON={sys.executable}")
     stamp.write_text(f"{tmp_path.parent}\n{version}\n")
     assert asks_for_an_installation()
-
-
-@pytest.mark.slow
-def test_jupyter_starts_for_every_user(tmp_path):
-    """As root too, who is the usual user of a container."""
-    command = ["make", f"VENV={sys.prefix}", "-o", INSTALLED, "lab", "LAB=--no-browser --port=0"]
-    environment = inherited() | {"HOME": str(tmp_path)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as running:
-        try:
-            said = ""
-            for line in running.stderr:
-                said += line
-                if re.search(r"http://(localhost|127\.0\.0\.1):\d+/lab", line):
-                    break
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
-    assert re.search(r"http://(localhost|127\.0\.0\.1):\d+/lab", said), said

@@ -46,7 +46,12 @@ class Part:
     title: str
     pages: tuple[BookPage, ...]
     texts: tuple[Path, ...] = ()
-    """Markdown files below notebooks/, after the pages."""
+    """Markdown files, after the pages: see :func:`place`."""
+
+
+def place(text: Path) -> Path:
+    """Where a text stands in the book: as below notebooks/, and one from elsewhere by its name alone."""
+    return text.relative_to(NOTEBOOKS) if text.is_relative_to(NOTEBOOKS) else Path(text.name)
 
 
 def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
@@ -58,7 +63,7 @@ def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
         Part(
             part["part"],
             tuple(_page(name, entry) for name, entry in part.get("pages", {}).items()),
-            tuple(NOTEBOOKS / name for name in part.get("texts", [])),
+            tuple((NOTEBOOKS / name).resolve() for name in part.get("texts", [])),
         )
         for part in yaml.safe_load(file.read_text(encoding="utf-8"))
     ]
@@ -66,8 +71,9 @@ def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
     if named != (there := sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))):
         odd = sorted(set(named) ^ set(there)) or "one page twice"
         raise ParameterError(f"{file.name} must name every notebook once; look at: {', '.join(odd)}")
-    if unnamed := set(NOTEBOOKS.rglob("*.md")) ^ {text for part in read for text in part.texts}:
-        odd = sorted(str(path.relative_to(NOTEBOOKS)) for path in unnamed)
+    named_texts = {text for part in read for text in part.texts if text.is_relative_to(NOTEBOOKS)}
+    if unnamed := set(NOTEBOOKS.rglob("*.md")) ^ named_texts:
+        odd = sorted(str(place(path)) for path in unnamed)
         raise ParameterError(f"{file.name} must name every text beside the notebooks; look at: {', '.join(odd)}")
     return read
 

@@ -24,6 +24,7 @@ from synthlib.paths import PARAMS, RECORDS, ROOT
 from synthlib.web.page import without_machine_paths
 
 _ERROR_OF_PAPERMILL = "papermill-error-cell-tag"
+_APART = {"book", "bench", "lab", "commands", "doctor.py", "__main__.py"}  # rooms of synthlib that no page imports
 
 
 class BookFailed(Failed):
@@ -131,6 +132,7 @@ def _fingerprint() -> str:
     files = [*(ROOT / "synthlib").rglob("*"), *PARAMS.rglob("*.yaml"), *RECORDS.rglob("*.csv")]
     digest = hashlib.sha256()
     for file in sorted(files):
-        if file.is_file() and file.suffix not in (".pyc", ".hdf5") and "book" not in file.relative_to(ROOT).parts:
+        rooms = file.relative_to(ROOT).parts
+        if file.is_file() and file.suffix not in (".pyc", ".hdf5") and not _APART.intersection(rooms):
             digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
     return digest.hexdigest()

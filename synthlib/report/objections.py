@@ -75,10 +75,24 @@ def _pairs_in_words(report: Report, pairs: Sequence[Pair]) -> str:
     return "; ".join(said)
 
 
-def _switches() -> str:
+def answers() -> tuple[float, float, float]:
+    """What the page asks beforehand.
+
+    The share of DT's gain that is due to the switches, per cent; the points of DT's gain without the three data sets
+    with the largest; the points of CQL's gain where the printed baseline is about as strong as CORL's.
+    """
+    table, weak = _beside_corl()
+    return 100 * _share_of_switches(), float(_gains("DT").nsmallest(9).mean()), float(table["gain"][~weak].mean())
+
+
+def _share_of_switches() -> float:
     steps = rungs(published_cells())
-    share = steps.loc[CONTROL, "gain"] / steps.loc["DT+Synthetic", "gain"]
-    return f"{share:.0%} of DT's gain is. In the authors' runs on D4RL, {finding(steps)}"
+    return float(steps.loc[CONTROL, "gain"] / steps.loc["DT+Synthetic", "gain"])
+
+
+def _switches() -> str:
+    found = finding(rungs(published_cells()))
+    return f"{_share_of_switches():.0%} of DT's gain is. In the authors' runs on D4RL, {found}"
 
 
 def _one_pretraining() -> str:
@@ -95,10 +109,15 @@ def _one_pretraining() -> str:
     )
 
 
-def _stronger() -> str:
+def _beside_corl() -> tuple[pd.DataFrame, pd.Series]:
+    """CQL beside CORL's, and on which data sets the printed baseline is the weaker one."""
     table = corl_table("CQL")
+    return table, table["difference"] > CELL_MARGIN
+
+
+def _stronger() -> str:
+    table, weak = _beside_corl()
     gain = table["gain"]
-    weak = table["difference"] > CELL_MARGIN
     return (
         f"The printed gain of S=1000 is {gain[weak].mean():.1f} points on the {weak.sum()} data sets where CORL's CQL "
         f"is more than {CELL_MARGIN:g} points above the paper's ({', '.join(table.index[weak])}), and "
@@ -124,11 +143,16 @@ def _learning() -> str:
     )
 
 
-def _few_datasets() -> str:
+def _gains(baseline: str) -> pd.Series:
+    """DT+Synthetic's difference from a baseline, by data set."""
     scores = published_cells().pivot(index="dataset", columns="arm", values="mean")
+    return scores["DT+Synthetic"] - scores[baseline]
+
+
+def _few_datasets() -> str:
     parts = []
     for baseline in ("DT", "DT, matched"):
-        gain = scores["DT+Synthetic"] - scores[baseline]
+        gain = _gains(baseline)
         top = gain.nlargest(3)
         parts.append(
             f"over {baseline} {gain.mean():.1f} points on twelve data sets, {gain.drop(top.index).mean():.1f} without "

@@ -5,6 +5,7 @@ The paper's ± is over fine-tuning seeds that all start from one pre-trained fil
 fine-tuning seed), or a cross: all fine-tuning seeds of the first pre-training, and one fine-tuning seed of the others.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -122,6 +123,20 @@ def spreads(report: Report) -> pd.DataFrame:
             rows[first, f"fine-tuning seeds, of {table.index[0]}"] = spread(table.iloc[0].dropna().to_numpy())
     index = pd.MultiIndex.from_tuples(rows, names=["arm", "standard deviation between"]) if rows else None
     return pd.DataFrame(list(rows.values()), index=index, columns=Spread._fields)
+
+
+def deviations(report: Report, arm: str) -> list[tuple[float, float, float]]:
+    """The two spreads of one family, each with its interval: between pre-trainings, between fine-tuning seeds.
+
+    NaN where there are too few runs.
+    """
+    unknown = (math.nan, math.nan, math.nan)
+    rows = {kind: row for (family, kind), row in spreads(report).iterrows() if family == arm}
+    kinds = ("pre-trainings", "fine-tuning seeds")
+    return [
+        next((tuple(row[["deviation", "low", "high"]]) for name, row in rows.items() if name.startswith(kind)), unknown)
+        for kind in kinds
+    ]
 
 
 def effect(report: Report, arm: str, control: str) -> pd.Series:

@@ -9,8 +9,6 @@ the files from :mod:`synthlib.report.files`.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthlib.paper import paper_seeds
+from synthlib.report.captions import caption
 from synthlib.report.comparisons import against_baseline
+from synthlib.report.countings import BOTH, both_countings, is_counted_twice
 from synthlib.report.curves import Curves
 from synthlib.report.figures import Drawing, performance_profiles
 from synthlib.report.files import ReportFiles
@@ -28,8 +27,8 @@ from synthlib.report.paper_cells import corl_cells, paper_cells
 from synthlib.report.paper_figures import Chart, described_chart, text_of_figures
 from synthlib.report.power import power_table
 from synthlib.report.q_values import finding, q_figure, q_table
+from synthlib.report.runs import Runs, refuse_mixed_physics
 from synthlib.report.statistics import (
-    FINAL_EVALUATIONS,
     average_rows,
     by_task,
     improvement_interval,
@@ -41,10 +40,10 @@ from synthlib.report.statistics import (
     seed_scores,
     updates_to_target,
 )
-from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, span, wide
+from synthlib.report.tables import comparison_text, html_frame, html_table, overall_text, wide
 from synthlib.report.verdicts import MINIMUM_SEEDS, Margin, margin_of
 from synthlib.study.algorithms import algorithm
-from synthlib.study.params import Artefact
+from synthlib.study.figures import name_in_figure
 from synthlib.study.sizes import with_size
 from synthlib.tasks import in_data_order
 
@@ -52,48 +51,6 @@ _RESAMPLES = 1000
 _COMPARED = "Arm against arm on the same data, mean over data sets, 95 % intervals"
 _Q_VALUES = "Values of next states beside Qmax, the cap of safe Q: the greatest over the runs"
 _OVERALL = "Over all runs, 95 % intervals"
-_WORDS = {
-    "final": "D4RL-normalised score x 100: mean over {n} seeds of the mean of each run's last four evaluations "
-    "({span} updates)",
-    "best": "D4RL-normalised score x 100: mean over {n} seeds of each run's best evaluation (of those up to {span} "
-    "updates)",
-    "updates": "Thousands of fine-tuning updates until a run first reaches 90 % of the mean final return of "
-    "{baseline}: mean over the {n} seeds that get there",
-    "loss": "Training loss of fine-tuning, mean since the evaluation before, in per cent of the mean of {baseline} "
-    "(less is a better fit): mean over {n} seeds ({span} updates)",
-}
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Finished runs of one artefact: all that a report is made of. Made by :mod:`synthlib.report.sources`."""
-
-    artefact: Artefact
-    # one row per evaluation: arm, dataset, seed, updates, score, return, loss where logged
-    evaluations: pd.DataFrame
-    # one row per run: arm, dataset, environment, seed, run (its id), physics, pretraining_updates
-    records: pd.DataFrame
-    data: str  # the kind of data that the runs were fine-tuned on: replica, d4rl or path
-    label: str  # half a sentence that says whose runs they are, and on which data
-    folder: Path  # where the report's files go
-    missing: tuple[str, ...]  # one line per run that is wanted and not done
-    provenance: dict[str, Any]  # what else a reader needs to find or repeat the runs, fit for JSON
-    reduced: bool = False  # made with fewer updates, of fine-tuning or pre-training, than the paper's
-    by_authors: bool = False  # the runs from which the paper was printed, not ours
-    # What was run in place of the paper's numbers of updates, and arms that are not to be compared for that reason:
-    # run_sizes and unequal_totals of synthlib.study.sizes.
-    sizes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-    unequal: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    q_values: pd.DataFrame | None = None  # of an artefact that shows them: synthlib.report.q_values.logged_q_values
-    paper_updates: int | None = None  # how many updates of fine-tuning the paper makes; None where it has no such runs
-    larger: tuple[Runs, ...] = ()  # finished runs of the same arms, longer ones, under other presets
-
-    @property
-    def compared_as(self) -> str:
-        """How the runs are compared with the paper's cells: see :func:`synthlib.report.comparisons.against_paper`."""
-        if self.by_authors:
-            return "authors"
-        return "reduced" if self.reduced and self.data == "d4rl" else self.data
 
 
 class Report:
@@ -103,13 +60,13 @@ class Report:
     """
 
     def __init__(self, runs: Runs) -> None:
-        _refuse_mixed_physics(runs.records)
+        refuse_mixed_physics(runs.records)
         self.runs = runs
         self.artefact = runs.artefact
 
     def label(self, arm: str) -> str:
         """The arm's name where it is shown: with the updates that were run, where the name says another number."""
-        return with_size(arm, self.runs.sizes.get(arm, {}))
+        return with_size(name_in_figure(self.artefact, arm), self.runs.sizes.get(arm, {}))
 
     @property
     def without_their_total(self) -> list[str]:
@@ -221,43 +178,7 @@ class Report:
 
     def caption(self) -> str:
         """One paragraph: what the numbers are, which runs they are made of, and what stands beside them."""
-        artefact = self.artefact
-        n = span(self.scores.dropna(subset="score").groupby(["arm", "dataset"]).size())
-        words = _WORDS[artefact.metric].format(n=n, span=self._span_of_evaluations(), baseline=artefact.baseline)
-        spread = " ± population standard deviation over these seeds"
-        sentences = [artefact.title, f"{words}{spread}; in parentheses the number of seeds", self.runs.label]
-        if artefact.counting == "as_table_13":
-            sentences.append(
-                "Counted as in the paper's Table 13: evaluations from 0, and a run that never gets there as 0 updates"
-            )
-        if never := int(self.scores["score"].isna().sum()):
-            sentences.append(f"{never} of {len(self.scores)} runs never get there and are left out")
-        if (number := artefact.paper_table) is not None:
-            seeds = (
-                f"{span(self._paper_seeds(number))} seeds, " if artefact.metric != "updates" else "without a spread, "
-            )
-            sentences.append(f"Paper: Table {number}, {seeds}D4RL")
-            if self.cells["corl_mean"].notna().any():
-                sentences.append("CORL: an independent implementation's scores of that arm, 4 seeds, D4RL")
-            if self.cells["paper_printed"].notna().any():
-                sentences.append("Paper (printed): as it stands there, lowered by a slip of normalisation")
-        if any(self.label(arm) != arm for arm in artefact.arms):
-            sentences.append("Names are the paper's; (here n): the updates that were run in place of the named number")
-        sentences += self.runs.unequal.values()
-        return ". ".join(sentences) + "."
-
-    def _span_of_evaluations(self) -> str:
-        """The updates of the evaluations that are used."""
-        updates = self.runs.evaluations.groupby(["arm", "dataset", "seed"])["updates"]
-        if self.artefact.metric != "final":
-            return span(updates.max())
-        first = updates.apply(lambda run: run.nlargest(FINAL_EVALUATIONS).min())
-        last = span(updates.max())
-        return f"{span(first)} to {last}" if first.nunique() == 1 else f"ending at {last}"
-
-    def _paper_seeds(self, number: int) -> pd.Series:
-        printed = self.cells.loc[self.cells["paper_mean"].notna(), "arm"].unique()
-        return pd.Series([paper_seeds(number, arm) for arm in printed])
+        return caption(self)
 
     def wide(self) -> pd.DataFrame:
         """The table as text: rows data sets (ours, its interval, the paper's, the difference), columns arms.
@@ -320,6 +241,8 @@ class Report:
         if not self.artefact.is_table:
             return "\n".join([text_of_figures(self), *self.missing_lines()]).rstrip() + "\n"
         parts = [self.caption(), "", self.wide().to_string()]
+        if is_counted_twice(self):
+            parts += ["", f"{BOTH}:", both_countings(self).to_string(na_rep="-")]
         if self.has_comparisons:
             parts += ["", f"{_COMPARED}:", self.comparison_table().to_string()]
             parts += ["", f"{_OVERALL}:", self.overall_table().to_string()]
@@ -339,6 +262,8 @@ class Report:
         if not self.artefact.is_table:
             charts = map(self.chart, self.artefact.figures)
             parts += [html_frame(chart.numbers(), chart.caption) for chart in charts]
+        if is_counted_twice(self):
+            parts.append(html_frame(both_countings(self), BOTH))
         if self.has_comparisons:
             parts += [html_frame(self.comparison_table(), _COMPARED), html_frame(self.overall_table(), _OVERALL)]
         if self.runs.q_values is not None:
@@ -377,9 +302,3 @@ class Report:
     def save(self) -> Path:
         """Write everything that :class:`synthlib.report.files.ReportFiles` knows to write; returns the folder."""
         return self._files.save()
-
-
-def _refuse_mixed_physics(records: pd.DataFrame) -> None:
-    for environment, found in records.groupby("environment")["physics"].unique().items():
-        if len(found) > 1:
-            raise RuntimeError(f"{environment} runs with different physics cannot share a table: {'; '.join(found)}")

@@ -17,7 +17,8 @@ from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.comparisons import against_baseline
 from synthlib.report.judgements import NOT_LOGGED, Judgement, all_of
 from synthlib.report.paper_figures import cosine_text
-from synthlib.report.report import Report, Runs
+from synthlib.report.report import Report
+from synthlib.report.runs import Runs
 from synthlib.report.statistics import average_rows, score_cells, seed_scores
 from synthlib.report.tables import html_frame
 from synthlib.report.verdicts import FAILS, HOLDS, LEVEL, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED, claim_answer

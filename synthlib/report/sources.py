@@ -36,12 +36,13 @@ from synthlib.report.authors_logs import (
 )
 from synthlib.report.figures import Drawing
 from synthlib.report.q_values import logged_q_values
-from synthlib.report.report import Report, Runs
+from synthlib.report.report import Report
+from synthlib.report.runs import Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe
 from synthlib.study.engine import ALL, RunOptions
-from synthlib.study.figures import find_artefact
+from synthlib.study.figures import find_artefact, name_in_figure
 from synthlib.study.params import (
     Artefact,
     ParameterError,
@@ -211,7 +212,7 @@ def runs_of_plan(plan: Plan) -> Runs:
     frames, records, missing = [], [], []
     for cell in plan.cells:
         if not store.is_done(cell.job):
-            missing.append(f"{cell.arm}, {describe(cell.job)}")
+            missing.append(f"{name_in_figure(plan.artefact, cell.arm)}, {describe(cell.job)}")
             continue
         rows = store.evaluations(cell.job).rename(columns={"return_mean": "return"})
         losses = store.losses(cell.job)

@@ -8,20 +8,17 @@ import json
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tqdm.auto import tqdm
-
-from synthlib.errors import Failed
+from synthlib.errors import Failed, stopping_in_words
 from synthlib.machine.signals import TO_END, ToldToEnd
 from synthlib.machine.switches import may_train
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
+from synthlib.study.bar import ProgressBar
 from synthlib.study.casualties import Casualties
 from synthlib.study.waiting import Waiting
 from synthlib.study.work import work
@@ -82,7 +79,7 @@ def run_jobs(
     (:mod:`synthlib.study.casualties`).
 
     Raises JobsFailed when a training failed, after the others have finished, or when this process is told to end
-    (SIGTERM or SIGUSR2), and KeyboardInterrupt at Ctrl-C. Every training keeps its last checkpoint; in the latter two
+    (SIGTERM or SIGUSR2), and Stopped at Ctrl-C. Every training keeps its last checkpoint; in the latter two
     cases it is saved before.
     """
     began = time.time()
@@ -98,27 +95,19 @@ def run_jobs(
     seconds = seconds or {}
     weights = {job.key: max(seconds.get(job.key, 1.0), 1e-3) for job in wanted}
     done_before = {job.key: store.fraction_done(job) * weights[job.key] for job in wanted}
-    with tqdm(
-        total=sum(weights.values()),
-        initial=sum(done_before.values()),
-        bar_format="{percentage:3.0f} %|{bar}| {elapsed} elapsed, about {remaining} to go{postfix}",
-        mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
-    ) as bar:
-        reached = dict(done_before)
+    team_size = min(workers, len(wanted))
+    with stopping_in_words(), ProgressBar(weights, done_before, team_size) as bar:
         others = [job for job in jobs if job not in ours]
         arguments, alone = (wanted, others, store, began, deadline, options.stacked), not options.stacked
-        with Workers(work, arguments, min(workers, len(wanted)), daemon=alone) as team:
+        with Workers(work, arguments, team_size, daemon=alone) as team:
             waiting, words = Waiting(wanted, store, team.pids), {job.key: job for job in jobs}
 
-            def say(line: str) -> None:
-                bar.write(line, file=sys.stderr)
-
             def turn() -> None:
-                _show_messages(team.messages(0.1), bar, reached, weights, waiting)
+                _show_messages(team.messages(0.1), bar, waiting)
                 if line := team.look(lambda key: describe(words[key])):
-                    say(line)
+                    bar.write(line)
 
-            told = _lead(team, turn, Casualties(jobs, store), say)
+            told = _lead(team, turn, Casualties(jobs, store), bar.write)
     done = sum(map(store.is_done, wanted))
     counted = f"{done} of {len(wanted)} trainings are done, the others are saved. Run it again to go on."
     if told and done < len(wanted):
@@ -180,20 +169,13 @@ def _check_may_write(store: Store) -> None:
         )
 
 
-def _show_messages(
-    messages: Iterable[Message], bar: Any, reached: dict[str, float], weights: dict[str, float], waiting: Waiting
-) -> None:
-    for key, fraction in messages:
+def _show_messages(messages: Iterable[Message], bar: ProgressBar, waiting: Waiting) -> None:
+    heard = list(messages)
+    if heard:
         waiting.progress()
-        if key not in weights:  # a run of another shard
-            continue
-        bar.update(min(max(fraction * weights[key] - reached[key], 0), bar.total - bar.n))
-        reached[key] = max(fraction * weights[key], reached[key])
-    finished = sum(reached[key] >= weights[key] * 0.999 for key in reached)
     if line := waiting.look():
-        bar.write(line, file=sys.stderr)
-    bar.set_postfix_str(f"{finished} of {len(reached)} trainings{waiting.short}", refresh=False)
-    bar.update(0)
+        bar.write(line)
+    bar.advance(heard, waiting.short)
 
 
 def raise_if_unfinished(

@@ -46,6 +46,16 @@ def find_artefact(name: str) -> Artefact:
     raise ParameterError(f"no table or figure called {name!r}; there are: {', '.join(names_of_all())}")
 
 
+def name_in_figure(artefact: Artefact, arm: str) -> str:
+    """What a figure calls an arm of the artefact that is this figure; elsewhere the arm's own name."""
+    if artefact.is_table or len(artefact.figures) != 1:
+        return arm
+    (description,) = artefact.figures.values()
+    shown = description.get("arms")
+    names = {own: name for name, own in shown.items()} if isinstance(shown, dict) else {}
+    return names.get(arm, arm)
+
+
 def _homes(figure: str) -> list[str]:
     """The artefacts that draw a figure. One that takes ``figures`` over from another with ``like`` is none of them."""
     return [name for name in artefact_names() if figure in figures_named_in(name)]

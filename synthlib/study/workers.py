@@ -12,6 +12,7 @@ A worker that is told to end saves first (:mod:`synthlib.machine.signals`). One 
 """
 
 import datetime
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import active_children, get_context
@@ -63,7 +64,7 @@ class Workers:
         context = get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=self._work, args=(*self._arguments, sender), daemon=self._daemon)
-        process.start()
+        _start_deaf(process)
         sender.close()  # else the end of the worker would not end the pipe
         worker = Worker(process, receiver)
         self._all.append(worker)
@@ -163,3 +164,15 @@ def end_all() -> None:
     for process in processes:
         process.terminate()
     wait_for(processes, _SAVING_SECONDS)
+
+
+def _start_deaf(process: BaseProcess) -> None:
+    """Start a process that no Ctrl-C reaches, not even while it imports: at Ctrl-C its parent ends it.
+
+    Jupyter sends the signal to the kernel and to all processes that the kernel has started.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()  # it inherits what is blocked
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from synthlib.paths import ROOT, outputs
+from synthlib.web.links import working_links
 
 FOLDER = Path(str(files(__package__)))
 TEMPLATE = FOLDER / "template"
@@ -55,7 +56,7 @@ def single_page(executed: Path) -> str:
     exporter.theme = ""
     page = {"title": title(notebook), "made": made_line(notebook)}
     text, _ = exporter.from_notebook_node(notebook, {"page": page})
-    return text
+    return working_links(text, executed.parent)
 
 
 def title(notebook: NotebookNode) -> str:

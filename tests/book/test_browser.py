@@ -1,25 +1,29 @@
-"""The book and two single pages in a real browser, at the width of a desk, of a phone, and of paper.
+"""The book and the single pages in a real browser, at the width of a desk, of a phone, and of paper.
 
-The book is made here (`make book`), which takes minutes and trains nothing, so only `make test-book` asks for this
-test. Skipped where there is no Chromium.
+Two pages and all texts belong to the suite. The whole book is made first (`make book`), which takes minutes and trains
+nothing, so only `make test-book` asks for it. Skipped where there is no Chromium, or where the book's environment
+cannot be installed.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from synthlib.book.contents import pages
+from synthlib.book.contents import pages, parts, place
+from synthlib.book.site import write_source
+from synthlib.notebooks import run_notebook
 from synthlib.paths import ROOT
 from tests.book.browser import BROWSERS, browser_path
 
 SITE = ROOT / "build" / "book" / "html"
 PYTHON = ROOT / "build" / "venv-book" / "bin" / "python"
+SETTINGS = ROOT / "synthlib" / "book" / "settings"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not os.environ.get("SYNTHLIB_BROWSER"), reason="make test-book runs it; it makes the book"),
     pytest.mark.skipif(browser_path() is None, reason=f"no browser here: none of {', '.join(BROWSERS)}"),
 ]
 
@@ -44,25 +48,54 @@ def problems(*arguments):
     return json.loads(done.stdout)
 
 
-def test_the_book_and_single_pages_in_a_browser(tmp_path):
-    """One test, because two that make one book at a time would be in each other's way."""
+@pytest.fixture(scope="module")
+def environment():
+    """The book's environment, installed."""
     installed = make("build/venv-book/installed")
     if installed.returncode:
         pytest.skip(f"the book's environment cannot be installed here: {installed.stderr.strip()[-200:]}")
+
+
+def texts():
+    return [place(text).with_suffix(".html").as_posix() for part in parts() for text in part.texts]
+
+
+def test_a_check_that_finds_nothing_is_able_to_find_something(environment, tmp_path):
     (tmp_path / "bad.html").write_text(BAD)
-    found = "\n".join(problems(tmp_path / "bad.html"))  # a check that finds nothing must be able to find something
+    found = "\n".join(problems(tmp_path / "bad.html"))
     for said in ("no alt text", "another host", "link to nothing", "axe: color-contrast", "nowhere is not defined"):
         assert said in found
     assert "bad.html at 390: 9" in found and "bad.html on paper: " in found
 
+
+def test_some_pages_of_the_book_and_all_its_texts(environment, tmp_path):
+    """All pages of the book, of which two are executed: so every link has its page, and nothing takes long."""
+    executed, names = tmp_path / "executed", ("02_section3_2_chains", "98_glossary")
+    for page in pages():
+        if page.name in names:
+            run_notebook(page.notebook, executed, dict(page.parameters))
+        else:
+            executed.mkdir(exist_ok=True)
+            shutil.copy(page.notebook, executed)
+    source = write_source(parts(), tmp_path, front=lambda folder: "# A book\n\n")
+    command = [PYTHON, "-m", "sphinx", "--quiet", "-c", SETTINGS, "-d", tmp_path / "trees", source, tmp_path / "html"]
+    made = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    shown = [tmp_path / "html" / name for name in (*(f"{name}.html" for name in names), *texts())]
+    found = problems(*shown, "--search", "matched control", "30_matched_control")
+    found += problems(*(executed / f"{name}.html" for name in names))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.skipif(not os.environ.get("SYNTHLIB_BROWSER"), reason="make test-book runs it; it makes the book")
+def test_the_book_and_single_pages_in_a_browser(environment):
+    """One test, because two that make one book at a time would be in each other's way."""
     done = make("book")
     assert done.returncode == 0, done.stdout + done.stderr
     names = ["index", *(page.name for page in pages())]
     assert {path.stem for path in SITE.glob("*.html")} == {*names, "search", "genindex"}
-    found = problems(*(SITE / f"{name}.html" for name in names), "--search", "matched control", "30_matched_control")
-    assert not found, "\n".join(found)
-
-    # As `reproduce` writes them: executing the book leaves one of every page.
-    single = [SITE.parent / "executed" / f"{name}.html" for name in ("02_section3_2_chains", "30_matched_control")]
-    found = problems(*single)
+    shown = [SITE / name for name in (*(f"{name}.html" for name in names), *texts())]
+    found = problems(*shown, "--search", "matched control", "30_matched_control")
+    # As `reproduce` writes them: executing the book leaves one of every page that is whole.
+    found += problems(*sorted((SITE.parent / "executed").glob("*.html")))
     assert not found, "\n".join(found)

@@ -69,3 +69,19 @@ def test_nothing_is_executed_twice(page, tmp_path):
     (folder / "executed" / "77_page.key").write_text(pages._key(small, "one"))
     assert list(execute([small], folder, workers=1)) == ["1 of 1 pages are as they were"]
     assert not pages._is_current(page("print(2)"), folder, "one")
+
+
+def test_only_what_pages_are_made_of_makes_them_old(tmp_path, monkeypatch):
+    for name, folder in (("ROOT", "."), ("PARAMS", "params"), ("RECORDS", "outputs/records")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(pages, name, tmp_path / folder)
+
+    def changes(path):
+        before, file = pages._fingerprint(), tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+        return pages._fingerprint() != before
+
+    made_of = ("synthlib/report/a.py", "synthlib/paper/a.csv", "params/a.yaml", "outputs/records/cql/losses.csv")
+    assert all(map(changes, made_of))
+    assert not any(map(changes, ("synthlib/bench/a.py", "synthlib/commands/a.py", "synthlib/__main__.py", "README.md")))

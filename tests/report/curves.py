@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from synthlib.report.report import Report, Runs
+from synthlib.report.report import Report
+from synthlib.report.runs import Runs
 from synthlib.study.figures import find_artefact
 from synthlib.tasks import environment_of
 

@@ -1,13 +1,17 @@
 """What the pages have in common: what they take, predictions, the finding, and pictures beside the paper's numbers."""
 
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from synthlib.report.beside_corl import corl_table, why_corl
 from synthlib.report.beside_paper import beside_paper
 from synthlib.report.findings import in_one_sentence
-from synthlib.report.guesses import compared_with_runs
+from synthlib.report.guesses import compared, compared_with_runs, first_and_last_gain
+from synthlib.report.objections import answers, objections
 from synthlib.report.opening import in_words, what_it_takes
 from synthlib.report.pipeline import pipeline
 from synthlib.report.plain_table import plain_table
@@ -62,6 +66,43 @@ def test_a_prediction_is_right_inside_the_interval_of_the_runs(table6):
     assert table["answer"].iloc[3] == "these runs cannot say"
     with pytest.raises(ValueError, match="change the guesses only"):
         compared_with_runs({"another": 1.0}, table6, asked)
+
+
+def test_a_prediction_may_be_a_word_and_an_answer_may_be_unknown(table6):
+    answers = {"share": 40.0, "loss": -2.0, "best arm": "S=10", "open": float("nan"), "open too": "", "left": 1.0}
+    guesses = {"share": 20.0, "loss": 1.0, "best arm": " s=10", "open": 3.0, "open too": "S=10", "left": None}
+    table = compared(guesses, answers)
+    assert table[""].tolist() == ["2 times too small", "off by 3", "right", "", "", ""]
+    assert table["answer"].tolist()[2:5] == ["S=10", "these runs cannot say", "these runs cannot say"]
+    assert compared({"share": "many"}, {"share": 40.0})[""].item() == "a number is asked for"
+    assert compared({"best arm": "S=100"}, {"best arm": "S=10"})[""].item() == "another"
+    asked = {"number": 2.0, "pair": ("S=100", "CQL, matched")}
+    assert compared_with_runs({"number": 2.0, "pair": "x"}, table6, asked)[""].tolist() == [
+        "right, within 10 %",
+        "a number is asked for",
+    ]
+
+
+def test_gains_are_those_of_the_ends_of_a_curve():
+    means = pd.DataFrame({10: {"a": 3.0, "b": 1.0}, 20: {"a": 4.0, "b": 1.5}, 5: {"a": 0.0, "b": 1.0}})
+    assert first_and_last_gain(means, ("a", "b")) == (-1.0, 2.5)
+    assert all(map(math.isnan, first_and_last_gain(means, ("a", "c"))))
+    first, last = first_and_last_gain(means[[20]], ("a", "b"))
+    assert math.isnan(first) and last == 2.5
+
+
+def test_a_guess_is_held_against_the_interval_of_an_answer():
+    answers = {"spread": (1.2, 0.5, 4.0), "few runs": (math.nan, math.nan, math.nan)}
+    table = compared({"spread": 5.0, "few runs": 1.0}, answers)
+    assert table.loc["spread"].tolist() == ["5.0", "1.2 [0.5, 4.0]", "too high"]
+    assert table.loc["few runs"].tolist() == ["1", "these runs cannot say", ""]
+
+
+def test_the_answers_on_the_page_of_objections_are_in_its_words():
+    share, left, gain = answers()
+    words = " ".join(one.answer for one in objections())
+    assert f"{share:.0f}% of DT's gain is" in words and f", {left:.1f} without" in words
+    assert f"{gain:.1f} on the other" in words
 
 
 def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):

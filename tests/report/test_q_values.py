@@ -11,7 +11,8 @@ from synthlib.paper import paper_claims
 from synthlib.report.claims import judge
 from synthlib.report.evidence import AUTHORS, CELL, OWN, PRINT, Evidence
 from synthlib.report.q_values import by_run, finding, logged_q_values, q_figure, q_table
-from synthlib.report.report import Report, Runs
+from synthlib.report.report import Report
+from synthlib.report.runs import Runs
 from synthlib.report.sources import runs_of_plan
 from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, UNDECIDED
 from synthlib.runs.store import Store

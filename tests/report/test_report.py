@@ -6,12 +6,15 @@ import pytest
 
 from synthlib.paper import normalisation_slip, paper_table
 from synthlib.report.authors_logs import log_labels
-from synthlib.report.report import Report, Runs
+from synthlib.report.countings import BOTH, both_countings
+from synthlib.report.report import Report
+from synthlib.report.runs import Runs
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import AVERAGE
 from synthlib.study.params import load_artefact
 from synthlib.tasks import DATASETS, environment_of
 from tests.common import small_logs
+from tests.report import curves
 
 
 def made_up_runs(name="table6", data="d4rl", seeds=5, datasets=DATASETS, metric_level=0.0, folder=None):
@@ -179,6 +182,20 @@ def test_updates_to_the_target_are_counted_from_one_and_runs_that_never_get_ther
     assert cells.loc[("DT", "ant-medium"), "mean"] == 5.0
     assert cells.loc[("DT+Wiki", "ant-medium"), "n"] == 1
     assert "1 of 96 runs never get there and are left out." in report.caption()
+
+
+def test_table_13_is_counted_in_both_ways_side_by_side():
+    """CQL gets there at its second evaluation; one run of CQL+MDP in five never does, which Table 13 counts as 0."""
+    scores = {"CQL": [0.0, 10.0, 10.0, 10.0, 10.0], "CQL+MDP": [10.0] * 5}
+    made = curves.report("table13", scores, {}, spread=0.0, datasets=DATASETS[:1])
+    evaluations = made.runs.evaluations.rename(columns={"score": "return"}).assign(score=0.0)
+    evaluations.loc[(evaluations["arm"] == "CQL+MDP") & (evaluations["seed"] == 0), "return"] = 0.0
+    report = Report(replace(made.runs, evaluations=evaluations))
+    table = both_countings(report)
+    assert table["counted from 1"].dropna().to_dict() == {"CQL": 0.02, "CQL+MDP": 0.01}
+    assert table["as in Table 13"].dropna().to_dict() == {"CQL": 0.01, "CQL+MDP": 0.0}
+    assert table["runs that never get there"].dropna().to_dict() == {"CQL": 0, "CQL+MDP": 1}
+    assert BOTH in report.text() and BOTH in report.html()
 
 
 @pytest.mark.parametrize("name", ["table1", "table11"])

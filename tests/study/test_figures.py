@@ -5,7 +5,7 @@ import pytest
 
 from synthlib.__main__ import main
 from synthlib.paths import NOTEBOOKS
-from synthlib.study.figures import figure_names, find_artefact, names_of_all
+from synthlib.study.figures import figure_names, find_artefact, name_in_figure, names_of_all
 from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import ParameterError, artefact_names, load_artefact
 from synthlib.study.plan import make_plan
@@ -81,3 +81,9 @@ def test_a_plan_says_what_else_its_page_trains(capsys):
     printed = capsys.readouterr().out
     assert "figure5: Score of CQL on each data set" in printed and ": 4 arms x 1 data set x 2 seeds" in printed
     assert "make reproduce-figure5 trains 12 more: its page shows table7, table24 too" in printed
+
+
+def test_a_figure_has_its_own_names_for_arms_and_a_table_the_tables():
+    assert name_in_figure(find_artefact("figure5"), "tau=1") == "CQL+MDP"
+    assert name_in_figure(find_artefact("figure5"), "CQL") == "CQL"
+    assert name_in_figure(find_artefact("table7"), "tau=1") == "tau=1"
