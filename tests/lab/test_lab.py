@@ -10,8 +10,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
@@ -58,6 +61,7 @@ def lab(checkout, tmp_path) -> Iterator[str]:
     try:
         for line in running.stderr:
             if found := re.search(r"http://127\.0\.0\.1:\S+", line):
+                wait_until_it_listens(found[0])
                 yield found[0]
                 break
         else:
@@ -67,6 +71,20 @@ def lab(checkout, tmp_path) -> Iterator[str]:
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
         running.stderr.close()
+
+
+def wait_until_it_listens(url, seconds=60):
+    """JupyterLab prints its address a moment before it listens there."""
+    place = urllib.parse.urlsplit(url)
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((place.hostname, place.port)).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def test_it_starts_for_every_user_and_for_a_browser_elsewhere(checkout, tmp_path):
