@@ -70,8 +70,11 @@ def put(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
 
 
 def _put(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype == torch.float64:
-        tensor = tensor.float()
+    return sent(device, tensor.float() if tensor.dtype == torch.float64 else tensor)
+
+
+def sent(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` of the processor on ``device``, in its own dtype. Does not wait for a GPU."""
     if device.type == "cuda":  # from other memory, the copy would block until it is done
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from synthlib.cql.column_runs import ColumnOfRuns
+from synthlib.cql.column_runs import CQLRuns
 from synthlib.cql.jobs import FineTuning, finetuning_job
 from synthlib.runs import loop
 from synthlib.runs.groups import Group
@@ -32,7 +32,7 @@ class Stopped(Exception):
     pass
 
 
-class StoppedAt(ColumnOfRuns):
+class StoppedAt(CQLRuns):
     """A column whose process ends before the update after ``updates``."""
 
     updates = 8
@@ -66,7 +66,7 @@ def test_arms_and_seeds_are_alike(jobs, random_hopper_data):
 
 def test_a_column_evaluates_as_its_runs_do_and_resumes_to_the_same_files(jobs, outputs, monkeypatch):
     made, weights = jobs
-    whole = finetuned(made, weights, Store(outputs / "whole"), ColumnOfRuns)
+    whole = finetuned(made, weights, Store(outputs / "whole"), CQLRuns)
     for evaluations, losses in zip(whole[::2], whole[1::2], strict=True):
         assert list(evaluations["updates"]) == list(losses["updates"]) == [4, 8, 12]
 
@@ -85,7 +85,7 @@ def test_a_column_evaluates_as_its_runs_do_and_resumes_to_the_same_files(jobs, o
     with pytest.raises(Stopped):
         finetuned(made, weights, cut, StoppedAt)
     assert cut.updates_done(made[0]) == 8
-    resumed = finetuned(made, weights, cut, ColumnOfRuns)
+    resumed = finetuned(made, weights, cut, CQLRuns)
     for one, other in zip(whole, resumed, strict=True):
         pd.testing.assert_frame_equal(one, other)
 
