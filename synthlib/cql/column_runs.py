@@ -33,18 +33,19 @@ class CQLRuns(ColumnOfRuns):
     def evaluation_of(self, run: "FineTuning") -> Evaluation:
         """As :meth:`ColumnOfRuns.evaluation_of`."""
         agent, evaluation = run.agent, run.config["evaluation"]
-        environment = run.evaluator.environment, evaluation["episodes"], run.config["physics"]["masses"]
+        masses, evaluator = run.config["physics"]["masses"], run.evaluator
+        environment = (evaluator.environment, evaluation["episodes"], masses, evaluator.max_steps, evaluator.reference)
         widths = agent.observation_width, agent.action_width, *agent.config.hidden
         weights = weights_of(agent.policy)
         return Evaluation(evaluate_policy, (environment, widths, weights, run.config["seed"], run.updates))
 
 
 def evaluate_policy(
-    environment: tuple[str, int, str], widths: Sequence[int], weights: dict[str, np.ndarray], seed: int, updates: int
+    environment: tuple[Any, ...], widths: Sequence[int], weights: dict[str, np.ndarray], seed: int, updates: int
 ) -> dict[str, Any]:
     """The row of ``evaluations.csv`` of a policy with ``weights`` after ``updates`` updates of the run with ``seed``.
 
-    ``environment``: name, episodes and masses. ``widths``: observation, action and the hidden layers.
+    ``environment`` are the arguments of :class:`~synthlib.offline.evaluation.Evaluator`. ``widths``: observation, action and the hidden layers.
     """
     policy = _policy(*widths)
     copy_weights(dict(policy.named_parameters()), {name: torch.from_numpy(w) for name, w in weights.items()}, "policy")

@@ -67,11 +67,6 @@ class Stacked(Group):
                 run.log(done)
 
 
-def stacked(stack_of: Callable[[Sequence[Any]], Any]) -> GroupOf:
-    """:class:`Stacked` groups, whose stacks ``stack_of(runs)`` makes."""
-    return lambda runs: Stacked(runs, stack_of(runs))
-
-
 def refuse_unequal(runs: Sequence[Run]) -> None:
     """Raises ValueError when the runs have not made equally many updates."""
     if len({run.updates for run in runs}) > 1:  # a run whose checkpoint cannot be read starts again from 0
