@@ -45,7 +45,8 @@ def evaluate_policy(
 ) -> dict[str, Any]:
     """The row of ``evaluations.csv`` of a policy with ``weights`` after ``updates`` updates of the run with ``seed``.
 
-    ``environment`` are the arguments of :class:`~synthlib.offline.evaluation.Evaluator`. ``widths``: observation, action and the hidden layers.
+    ``environment`` are the arguments of :class:`~synthlib.offline.evaluation.Evaluator`. ``widths``: observation,
+    action and the hidden layers.
     """
     policy = _policy(*widths)
     copy_weights(dict(policy.named_parameters()), {name: torch.from_numpy(w) for name, w in weights.items()}, "policy")

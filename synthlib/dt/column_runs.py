@@ -18,9 +18,6 @@ from synthlib.runs.columns import ColumnOfRuns, Evaluation, weights_of
 if TYPE_CHECKING:
     from synthlib.dt.jobs import FineTuning
 
-DROPOUT = "SplitMix64 under keys of Philox-4x32-10, by run and update, on the device"
-"""Where the dropout factors of these runs come from, for their record."""
-
 
 class DTRuns(ColumnOfRuns):
     """Runs with equal shapes and settings; seeds, data sets and what they were pre-trained on may differ."""

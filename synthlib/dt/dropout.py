@@ -25,6 +25,10 @@ Factors = torch.Tensor | None
 """0 or 1/(1-p) for each number that dropout acts on; None for no dropout."""
 
 
+DROPOUT = "SplitMix64 under keys of Philox-4x32-10, by run and update, on the device"
+"""Where the dropout factors of a column come from, for the record of its runs."""
+
+
 class KeyedBits:
     """A generator of random bits that depend on a key and their place alone: on the key's device, or mapped over keys.
 

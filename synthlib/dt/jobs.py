@@ -16,7 +16,8 @@ from synthlib.dt import cost, flops
 from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.column import losses_of_update
-from synthlib.dt.column_runs import DROPOUT, DTRuns, evaluated_model
+from synthlib.dt.column_runs import DTRuns, evaluated_model
+from synthlib.dt.dropout import DROPOUT
 from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned
 from synthlib.dt.finetuning import (
     DTTraining,

@@ -46,10 +46,8 @@ class StackedDT:
             self._optimisers.append((stacked_optimiser(alike[0].param_groups, leaves, states), steps))
         terms = [training.cluster_term for training in trainings]
         self._cluster_terms = None if terms[0] is None else stack_trees(terms)
-        states = [
-            tensor for optimiser, _ in self._optimisers for adam in optimiser.states() for tensor in adam.values()
-        ]
-        self.state: list[torch.Tensor] = [*self._weights.values(), *states]
+        adams = [adam for optimiser, _ in self._optimisers for adam in optimiser.states()]
+        self.state: list[torch.Tensor] = [*self._weights.values(), *(part for adam in adams for part in adam.values())]
 
     def update(self, batches: Sequence[Batch], generators: Sequence[Generator | None]) -> list[Update]:
         """Make one update of each run, with one minibatch and one generator of dropout factors per run."""

@@ -55,7 +55,7 @@ class ColumnOfRuns(Group):
         self._settled = self._column.updates
         for place, run in enumerate(self.runs):
             sums, last = ({name: torch.tensor(values[place]) for name, values in one.items()} for one in losses)
-            with naming(run, self.runs):
+            with naming(run.config["seed"], len(self.runs)):
                 run.add(count, sums, last)
 
     def evaluate(self) -> None:
