@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from synthlib.cql import cost, flops
+from synthlib.cql import cost, flops, memory
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
@@ -290,6 +290,7 @@ TRAININGS = (
         weights=lambda training: training.critics(),
         stride=1_000,
         curve=_pretraining_curve,
+        memory=memory.pretraining,
         bench_line="critics",
     ),
     Training(
@@ -303,6 +304,7 @@ TRAININGS = (
         alike=_alike,
         policy=_policy,
         actor=_actor,
+        memory=memory.finetuning,
         bench_line="cql-3",
     ),
 )

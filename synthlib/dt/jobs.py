@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from synthlib.dt import cost, flops
+from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.column import losses_of_update
@@ -318,6 +318,7 @@ TRAININGS = (
         together=_together,
         facts_together=_facts_together,
         alike=_alike,
+        memory=memory.finetuning,
         bench_line="dt",
     ),
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthlib.dt import cost, flops
+from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
 from synthlib.dt.dropout import DROPOUT
 from synthlib.dt.pretraining import LOG_EVERY, GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
@@ -315,5 +315,6 @@ PRETRAINING = Training(
     alike=_alike,
     curve=_curve,
     huggingface=_huggingface,
+    memory=memory.pretraining,
     bench_line="gpt2",
 )

@@ -40,6 +40,11 @@ def describe(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) + (", TF32" if reduced_precision() else "")
 
 
+def memory(device: torch.device) -> int:
+    """The bytes of memory that a GPU has."""
+    return torch.cuda.get_device_properties(device).total_memory
+
+
 def reduced_precision() -> bool:
     """Whether matrix products on a GPU may round to TF32, 10 bits of mantissa (``TF32=1`` of the Makefile).
 

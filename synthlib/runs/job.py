@@ -20,6 +20,7 @@ from synthlib.runs.settings import Setting
 if TYPE_CHECKING:
     import pandas as pd
 
+    from synthlib.kernels.memory import Footprint
     from synthlib.runs.store import Store
 
 Report = Callable[[int], None]
@@ -135,6 +136,8 @@ class Training:
     """Returns what the record of a run says of its training when it was trained together with others."""
     alike: Callable[[Job], Any] = all_but_the_seed
     """Returns what must be equal (as JSON) for runs to be trained together; their lengths must be too."""
+    memory: "Callable[[Job], Footprint] | None" = None
+    """Returns the memory of a GPU that one more run takes when several are trained together."""
     weights: Callable[[Any], dict[str, Any]] | None = None
     """Pre-training only: returns the weights that other trainings start from."""
     huggingface: Callable[[Job], dict[str, Any]] | None = None

@@ -16,6 +16,7 @@ from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import training
+from synthlib.study.memory import fitting
 from synthlib.study.workers import IDLE, Message
 
 _WAIT_SECONDS = 0.5
@@ -157,11 +158,14 @@ class Work:
 
 
 def stacks_of(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
-    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far."""
+    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far.
+
+    A group fits into the memory of the chosen GPU.
+    """
     stacks: dict[str, list[Job]] = {}
     for job in jobs:
         one = training(job)
         alike = job.config if one.is_pretraining and one.together is None else one.alike(job)
         key = json.dumps([job.kind, alike, job.updates, job.keep, store.updates_done(job)], sort_keys=True)
         stacks.setdefault(key, []).append(job)
-    return list(stacks.values())
+    return [part for stack in stacks.values() for part in fitting(stack)]

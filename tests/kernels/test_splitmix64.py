@@ -3,6 +3,7 @@ import torch
 
 from synthlib.generators.markov_chain import GAMMA, _scramble
 from synthlib.kernels import splitmix64
+from synthlib.machine.devices import chosen
 
 
 @pytest.mark.device
@@ -10,7 +11,7 @@ from synthlib.kernels import splitmix64
 def test_words_are_those_of_unsigned_arithmetic(key):
     """Against the readable generator of the chains, in Python's own integers."""
     signed = key - 2**64 if key >= 2**63 else key
-    found = splitmix64.words(torch.tensor([[signed]]), 5, 40)
+    found = splitmix64.words(torch.tensor([[signed]], device=chosen()), 5, 40)
     expected = [_scramble((key + number * GAMMA) % 2**64) for number in range(6, 46)]
     assert [word % 2**64 for word in found[0].tolist()] == expected
 
