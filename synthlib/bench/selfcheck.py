@@ -5,8 +5,10 @@ noise, for CQL, the Decision Transformer and GPT-2. On a GPU, the memory that a 
 say. The result goes to ``selfcheck.json`` beside the device's bench.
 """
 
+import argparse
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -32,10 +34,14 @@ class Outcomes:
             self.of_test[report.nodeid] = report.outcome
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks on the chosen device; returns pytest's exit status."""
+    parser = argparse.ArgumentParser(prog="synthlib.bench.selfcheck", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-k", default="", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
+    only = parser.parse_args(arguments).k
     outcomes, began = Outcomes(), time.perf_counter()
-    status = pytest.main(["-q", "-m", "device", "-p", "no:cacheprovider", str(ROOT / "tests")], plugins=[outcomes])
+    checks = ["-q", "-m", "device", "-p", "no:cacheprovider", *(["-k", only] if only else []), str(ROOT / "tests")]
+    status = pytest.main(checks, plugins=[outcomes])
     facts = machine() | {"seconds": round(time.perf_counter() - began, 1), "outcomes": outcomes.of_test}
     if chosen() != CPU:
         facts["memory_of_a_run"] = columns.memory_beside_shapes()
