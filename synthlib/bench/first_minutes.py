@@ -1,9 +1,9 @@
 """``make first-minutes-on-a-gpu HOURS=0.2``: what to do with a GPU that can be had for minutes only.
 
 First ``make selfcheck``: does the card compute what the processor does? Then ``make bench``: how fast? The rest of the
-time trains the start of CQL's curve on halfcheetah: CQL; CQL, matched; S=100; and CQL+IID, on three data sets with twenty
-seeds, as one column. It begins with the smallest preset and goes on to the next. At the end, finished runs are published
-to ``outputs/records`` and written into one file, from which ``make import-runs`` takes them home.
+time trains the start of CQL's curve on halfcheetah, as one column: CQL; CQL, matched; S=100; and CQL+IID, on three data
+sets with twenty seeds. It begins with the smallest preset and goes on to the next. At the end, finished runs are
+published to ``outputs/records`` and written into one file, from which ``make import-runs`` takes them home.
 
 Runs of a card that did not pass the check are neither made nor published.
 """

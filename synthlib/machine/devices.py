@@ -1,8 +1,9 @@
 """The device of the networks: the processor, or a GPU (``DEVICE=cuda`` of the Makefile sets ``SYNTHLIB_DEVICE``).
 
 Data, physics and random draws stay on the processor. Only dropout masks, millions of numbers per update, are drawn on
-the device itself; in a column (:mod:`synthlib.kernels.column`) data and noise are there too. So a run on a GPU has the same configuration as a run on the processor, but other rounding errors
-and, for Transformers, other dropout masks. Its record names the device.
+the device itself; in a column (:mod:`synthlib.kernels.column`) data and noise are there too. So a run on a GPU has the
+same configuration as a run on the processor, but other rounding errors and, for Transformers and in columns, other
+random numbers. Its record names the device.
 """
 
 import os
