@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from synthlib.dt import pretraining_column
+from synthlib.dt import pretraining_column, pretraining_jobs
 from synthlib.dt.dropout import KeyedBits
 from synthlib.dt.pretraining import GPT2Pretraining, logits
 from synthlib.dt.pretraining_column import Column, ColumnOfPretrainings
@@ -173,6 +173,19 @@ def test_arms_are_pretrained_as_a_column_with_all_that_others_start_from(outputs
         for updates in job.keep:
             first, second = (store.weights(replace(job, updates=updates)) for store in (whole, cut))
             assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
+def test_on_a_gpu_arms_with_one_vocabulary_are_alike(monkeypatch):
+    def alike(**arm):
+        job = pretraining_job(SMALL_ARM | arm, DT_SETTINGS)
+        return pretraining_jobs.PRETRAINING.alike(job), job.config
+
+    orders = [alike(chain={"states": 30, "order": order}, pretraining_seed=order) for order in (1, 2)]
+    assert all(found == config for found, config in orders)  # a processor trains one after the other
+    monkeypatch.setattr(pretraining_jobs, "chosen", lambda: META)
+    first, second = (alike(chain={"states": 30, "order": order}, pretraining_seed=order)[0] for order in (1, 2))
+    assert first == second
+    assert first != alike(chain={"states": 31})[0] and first != alike(chain={"states": 30}, objective="mapping")[0]
 
 
 def test_a_pretraining_that_diverges_is_named(outputs):
