@@ -7,7 +7,7 @@ function that maps the number of an update to integer tokens (B, T) (:mod:`synth
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from synthlib.dt.dropout import DrawnDropout, Generator
+from synthlib.dt.transformers_adam import TransformersAdamW
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU, put
 
@@ -73,48 +74,6 @@ class GPT2PretrainingConfig:
             raise ValueError(f"{self.sequence_length} tokens do not fit into {self.positions} positions")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
-
-
-class TransformersAdamW(torch.optim.Optimizer):
-    """AdamW as in the Transformers library up to version 4. It differs from PyTorch's AdamW in two points.
-
-    ``eps`` is added to the square root of the *uncorrected* second moment, and the decay multiplies the weights after
-    the step, not before it. Here the decay acts on every parameter, also on biases and layer norms.
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[torch.nn.Parameter],
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Make one step from the gradients; ``closure`` is ignored."""
-        for group in self.param_groups:
-            (beta_1, beta_2), rate = group["betas"], group["lr"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state.update(step=0, first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
-                state["step"] += 1
-                correction = bias_correction(state["step"], beta_1, beta_2)
-                first, second = state["first"], state["second"]
-                first.lerp_(parameter.grad, 1 - beta_1)
-                second.mul_(beta_2).addcmul_(parameter.grad, parameter.grad, value=1 - beta_2)
-                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate * correction)
-                parameter.mul_(1 - rate * group["weight_decay"])
-
-
-def bias_correction(step: int, beta_1: float = 0.9, beta_2: float = 0.999) -> float:
-    """The factor of Adam's 1-based ``step`` that makes up for moments which start at zero."""
-    return math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
 
 
 def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:

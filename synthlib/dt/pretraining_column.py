@@ -18,12 +18,12 @@ from synthlib.dt.pretraining import (
     LOG_EVERY,
     GPT2Pretraining,
     Logits,
-    bias_correction,
     checked_tokens,
     default_micro_batch,
     learning_rate,
     token_loss,
 )
+from synthlib.dt.transformers_adam import bias_correction
 from synthlib.kernels import column, philox
 from synthlib.kernels.adam import flatten, views
 from synthlib.kernels.column import DrawnAhead
@@ -87,7 +87,7 @@ class Column(column.Column):
 
     @torch.no_grad()
     def _adam(self, rate: torch.Tensor, kept: torch.Tensor) -> None:
-        """The step of :class:`~synthlib.dt.pretraining.TransformersAdamW` for all weights of all pre-trainings."""
+        """As :class:`~synthlib.dt.transformers_adam.TransformersAdamW`, for all weights of all pre-trainings."""
         gradient, (first, second) = self._flat.grad, self._moments.values()
         assert gradient is not None
         first.lerp_(gradient, 1 - 0.9)
