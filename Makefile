@@ -82,7 +82,7 @@ QUEUE = --engine $(call quoted,ENGINE) --partition $(call quoted,PARTITION) --ac
 PART = --arms $(call quoted,ARMS) --datasets $(call quoted,DATASETS) --seeds $(call quoted,SEEDS)
 
 .PHONY: help install start lab doctor data replica behaviour-policies crosscheck-d4rl check-authors authors-evaluations scoreboard
-.PHONY: bench bench-avx2 bench-peers selfcheck
+.PHONY: bench bench-avx2 bench-peers selfcheck first-minutes-on-a-gpu
 .PHONY: import-runs pull push-data
 .PHONY: pretraining-floor export
 .PHONY: book test-book
@@ -122,6 +122,7 @@ help:
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
 	@echo "make bench              how fast: every fast version against its peers, into outputs/bench"
 	@echo "make selfcheck          DEVICE=cuda: does this GPU compute what the processor does? into outputs/bench-cuda"
+	@echo "make first-minutes-on-a-gpu HOURS=0.2   selfcheck, bench, and runs of Table 6's arms for the rest, into FILE=runs.tar"
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
@@ -261,6 +262,12 @@ crosscheck-d4rl: $(VENV)/installed
 # The tests that follow the device: a GPU against what is proved on the processor.
 selfcheck: $(VENV)/developers
 	@$(BIN)/python -m synthlib.bench.selfcheck
+
+# For a GPU that can be had for minutes: selfcheck, bench, and runs for the rest of HOURS=, exported to FILE=.
+first-minutes-on-a-gpu: export SYNTHLIB_DEVICE := $(if $(filter cpu,$(DEVICE)),cuda,$(DEVICE))
+first-minutes-on-a-gpu: $(VENV)/developers
+	@$(BIN)/python -m synthlib.bench.first_minutes --hours $(if $(HOURS),$(call quoted,HOURS),0.2) \
+	    --data $(call quoted,DATA) --file $(call quoted,FILE)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m synthlib.bench

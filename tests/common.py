@@ -25,6 +25,7 @@ from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_c
 from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.dt.token_batches import shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.kernels.memory import META  # noqa: F401, for other tests
 from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
 from synthlib.replica.policies import BehaviourPolicy
@@ -313,7 +314,7 @@ GPT2_BATCHES = shuffled_batches(GPT2_GOLDEN["dataset_rows"], 4)
 
 # --- devices
 
-META = torch.device("meta")  # tensors without numbers: waiting for one, or mixing places, fails there
+# META has tensors without numbers: waiting for one, or mixing places, fails there.
 
 
 class OnePlace(TorchDispatchMode):

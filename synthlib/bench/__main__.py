@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
     about = machine()
     if chosen() != CPU:
-        about["bytes_per_agent_of_a_column"] = columns.memory_per_agent()
+        about["memory_of_a_run"] = columns.memory_beside_shapes()
     measured: list[pd.DataFrame] = []
     for line in asked:
         measured.append(measure(line, *((0, 1) if options.quick else ())))

@@ -1,86 +1,164 @@
-"""The line of ``make bench DEVICE=cuda`` that says what columns are for: one program for many agents.
+"""The lines of ``make bench DEVICE=cuda`` that say what columns are for: one program for many runs.
 
-The contestants are columns of different numbers of agents; the unit is one update of one agent.
+The contestants are columns of different numbers of runs; the unit is one update of one run, of GPT-2 one token.
 """
 
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from synthlib.bench.lines import OURS, Contestant, Line, Work
-from synthlib.cql import flops
-from synthlib.cql.agent import CQLConfig
-from synthlib.cql.agent_fast import FastCQL
+from synthlib.cql import flops as cql_flops
+from synthlib.cql import memory as cql_memory
+from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.batches import Noise, draw_noise
-from synthlib.cql.column import Column, Member
 from synthlib.cql.jobs import BATCH_SIZE
-from synthlib.machine.devices import CPU, chosen, put
-from synthlib.offline.datasets import CQLData, Transitions
+from synthlib.dt import flops as dt_flops
+from synthlib.dt import memory as dt_memory
+from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
+from synthlib.dt.model import DecisionTransformer, baseline_config, predict_actions
+from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logits
+from synthlib.dt.windows import BatchBuilder, draw, update_generators
+from synthlib.generators.markov_chain import ChainConfig
+from synthlib.generators.markov_chain_fast import fast_stream
+from synthlib.kernels.column import Column
+from synthlib.kernels.memory import Footprint
+from synthlib.kernels.twins import best
+from synthlib.machine.devices import CPU, chosen, memory, put
+from synthlib.offline.datasets import Transitions
+from synthlib.study.memory import fit
 
 WIDTHS = 17, 6  # halfcheetah
-AGENTS = (420, 140, 20, 1)
+RUNS = (420, 140, 20, 1)
 """Table 6's arms, data sets and seeds of halfcheetah; one data set of it; one arm's seeds; one run."""
-AGENTS_ON_A_PROCESSOR = (4, 1)
+RUNS_ON_A_PROCESSOR = (4, 1)
+PRETRAININGS, PRETRAININGS_ON_A_PROCESSOR = (4, 1), (2, 1)
 ROWS = 100_000
-_ALONE = "one run, its noise from the processor"
 
 
-def line() -> Line:
-    """Columns of several sizes."""
-    title = f"CQL, {AGENTS[0]} agents in one program, halfcheetah's widths"
-    return Line("columns", title, "update of one agent", columns, reference=_ALONE, on_gpu=True, only_gpu=True)
+def lines() -> Iterator[Line]:
+    """A line of columns of several sizes for each algorithm, and for GPT-2's pre-training."""
+    titles = {
+        "columns": ("CQL in a column, halfcheetah's widths", "update of one agent", cql, _ALONE),
+        "columns-dt": ("Decision Transformer in a column, halfcheetah's widths", "update of one run", dt, _ALONE),
+        "columns-gpt2": ("GPT-2 pre-training in a column, 1024 tokens a sequence", "token", gpt2, _ALONE),
+    }
+    for name, (title, unit, build, reference) in titles.items():
+        yield Line(name, title, unit, build, reference=reference, on_gpu=True, only_gpu=True)
 
 
-def columns() -> Work:
-    """Updates of columns, data, minibatches and noise included; the product is large enough for the card's limit."""
-    largest, *others = AGENTS if chosen() != CPU else AGENTS_ON_A_PROCESSOR
-    config = CQLConfig()
-    agent, data = FastCQL(*WIDTHS, config, q_max=1000.0, seed=0, device=chosen()), made_up_data()
+_ALONE = "one run, its random numbers as on the processor"
+
+
+def cql() -> Work:
+    """Updates of columns, with data, minibatches and noise; the product is large enough for the card's limit."""
+    config, data = CQLConfig(), cql_memory.made_up_data(*WIDTHS, ROWS)
+    agent = best(CQL, config)(*WIDTHS, config, q_max=1000.0, seed=0, device=chosen())
     generator = torch.Generator().manual_seed(0)
 
     def alone() -> None:
         noise = draw_noise(generator, BATCH_SIZE, WIDTHS[1], config.sampled_actions)
         agent.update(Transitions(*put(chosen(), *data.draw(BATCH_SIZE))), Noise(*put(chosen(), *noise)))
 
-    contestants = {OURS: Contestant(column_of(largest).update, largest)}
-    contestants |= {f"a column of {size}": Contestant(column_of(size).update, size) for size in others}
-    contestants[_ALONE] = Contestant(alone)
-    return Work(contestants, flops.update(*WIDTHS, config.sampled_actions), (8192, 4096, 4096))
+    sizes = _that_fit(footprints()["cql"]) if chosen() != CPU else RUNS_ON_A_PROCESSOR
+    return _work(cql_column, sizes, Contestant(alone), cql_flops.update(*WIDTHS, config.sampled_actions))
 
 
-def column_of(agents: int) -> Column:
-    """A column of ``agents`` agents of full size on made-up data."""
-    data, config = made_up_data(), CQLConfig()
-    members = [
-        Member(FastCQL(*WIDTHS, config, q_max=data.q_max, seed=seed, device=chosen()), data, seed)
-        for seed in range(agents)
-    ]
-    return Column(members, BATCH_SIZE)
+def dt() -> Work:
+    """Updates of columns, with data, windows and dropout."""
+    config = baseline_config(*WIDTHS)
+    data = dt_memory.made_up_data(*WIDTHS)
+    builder = best(BatchBuilder)(data)
+    model = DecisionTransformer(config, 0).to(chosen())
+    training = DTTraining(model, baseline_training(), best(predict_actions, config))
+
+    def alone() -> None:
+        windows = draw(data, training.config.batch_size, *update_generators(0, training.updates))
+        training.update(builder.batch(*windows), dropout_generator(0, training.updates, chosen()))
+
+    sizes = _that_fit(footprints()["dt"]) if chosen() != CPU else RUNS_ON_A_PROCESSOR
+    return _work(dt_column, sizes, Contestant(alone), dt_flops.update(*WIDTHS))
 
 
-def memory_per_agent(agents: int = 20) -> float:
-    """Bytes of the GPU's memory that one more agent of a column takes, its activations included."""
-    peaks = []
-    for size in (1, 1 + agents):
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        column = column_of(size)
-        column.update()
-        torch.cuda.synchronize()
-        peaks.append(torch.cuda.max_memory_allocated())
-        del column
-    return (peaks[1] - peaks[0]) / agents
+def gpt2() -> Work:
+    """Updates of columns of pre-trainings on a Markov chain, drawing the chain included."""
+    sequences, sizes = (64, PRETRAININGS) if chosen() != CPU else (1, PRETRAININGS_ON_A_PROCESSOR)
+    config = GPT2PretrainingConfig(vocabulary=100, batch_size=sequences)
+    training = GPT2Pretraining(config, _chain(config), best(logits, config), device=chosen())
+    units = config.batch_size * config.sequence_length
+
+    def alone() -> None:
+        training.update(training.batches(training.updates))
+
+    operations = dt_flops.gpt2_update(100, batch_size=1) / config.sequence_length
+    column_of = partial(gpt2_column, config)
+    return _work(column_of, sizes, Contestant(alone, units), operations, units)
 
 
-def made_up_data() -> CQLData:
-    """:data:`ROWS` random transitions of halfcheetah's widths."""
-    rng, (observation_width, action_width) = np.random.default_rng(0), WIDTHS
-    dataset = SimpleNamespace(
-        observations=rng.standard_normal((ROWS + 1, observation_width), dtype=np.float32),
-        actions=np.tanh(rng.standard_normal((ROWS + 1, action_width), dtype=np.float32)),
-        rewards=rng.standard_normal(ROWS + 1, dtype=np.float32),
-        terminals=np.zeros(ROWS + 1, dtype=bool),
-    )
-    return CQLData(cast(Any, dataset), np.arange(ROWS, dtype=np.int32), 1000.0, np.random.RandomState(0))
+def cql_column(agents: int, device: torch.device | None = None) -> Column:
+    """A column of CQL agents of full size."""
+    return cql_memory.column_of(agents, WIDTHS, CQLConfig(), BATCH_SIZE, device or chosen())
+
+
+def dt_column(runs: int, device: torch.device | None = None) -> Column:
+    """A column of Decision Transformers of full size."""
+    return dt_memory.column_of(runs, baseline_config(*WIDTHS), baseline_training(), device or chosen())
+
+
+def gpt2_column(config: GPT2PretrainingConfig, runs: int) -> Column:
+    """A column of pre-trainings that read one chain."""
+    return dt_memory.pretraining_column_of(runs, config, _chain(config), chosen())
+
+
+def footprints() -> dict[str, Footprint]:
+    """The memory of one run of the columns of CQL and of the Decision Transformer, from the shapes."""
+    return {
+        "cql": cql_memory.agent(WIDTHS, CQLConfig(), BATCH_SIZE),
+        "dt": dt_memory.run(baseline_config(*WIDTHS), baseline_training()),
+    }
+
+
+def memory_beside_shapes(runs: int = 20) -> dict[str, dict[str, float]]:
+    """{"cql" and "dt": the bytes of a GPU's memory that one more run takes: "from_shapes", and as "measured"}."""
+    found = {}
+    for (name, computed), column_of in zip(footprints().items(), (cql_column, dt_column), strict=True):
+        measured = (_peak(column_of, 1 + runs) - _peak(column_of, 1)) / runs
+        found[name] = {**computed._asdict(), "from_shapes": computed.total, "measured": measured}
+    return found
+
+
+def _peak(column_of: Callable[[int], Column], runs: int) -> int:
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    column_of(runs).update()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _that_fit(needed: Footprint) -> tuple[int, ...]:
+    """The :data:`RUNS` that the card holds, of all columns at the same time."""
+    most = fit(needed.total, memory(chosen()))
+    return tuple(size for place, size in enumerate(RUNS) if sum(RUNS[place:]) <= most) or (1,)
+
+
+def _work(
+    column_of: Callable[[int], Column], sizes: tuple[int, ...], alone: Contestant, operations: float, units: int = 1
+) -> Work:
+    largest, *others = sizes
+    contestants = {OURS: Contestant(column_of(largest).update, largest * units)}
+    contestants |= {f"a column of {size}": Contestant(column_of(size).update, size * units) for size in others}
+    contestants[_ALONE] = alone
+    return Work(contestants, operations, (8192, 4096, 4096))
+
+
+def _chain(config: GPT2PretrainingConfig) -> Callable[[int], Any]:
+    chain = ChainConfig(states=config.vocabulary, length=config.sequence_length)
+
+    def batches(update: int) -> np.ndarray:
+        return fast_stream(chain, 0, range(update * config.batch_size, (update + 1) * config.batch_size))
+
+    return batches

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from synthlib.kernels.memory import Footprint, megabytes
 from synthlib.machine.files import write_text
 
 OURS_COLOUR, OTHERS_COLOUR, MARK_COLOUR = "#0173b2", "#949494", "#1a1a1a"
@@ -41,6 +42,13 @@ def cores_summary(cores: dict[str, Any]) -> str:
         "time; goal: under 3 s)."
     )
     return "\n".join(sentences)
+
+
+def memory_sentence(name: str, found: dict[str, float]) -> str:
+    """The memory of one run of a column in a sentence: from the shapes, and as measured on the card."""
+    shapes, measured = megabytes(found["from_shapes"]), megabytes(found["measured"])
+    parts = ", ".join(f"{part} {megabytes(found[part])}" for part in Footprint._fields)
+    return f"* {name}: {shapes} from the shapes ({parts}), {measured} measured."
 
 
 def write(folder: Path, rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | None) -> None:
@@ -83,6 +91,8 @@ def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | No
         goals = f"{_goal(reference, 'must')} | {_goal(reference, 'aim')} | {reference['verdict']}"
         goals = goals if reference["verdict"] else " | | "
         lines.append(f"| {ours['title']} | {_rate(ours)} | {peers} | {floor} | {goals} |")
+    if memory := machine.get("memory_of_a_run"):
+        lines += ["", "## Memory of one more run in a column", "", *map(memory_sentence, memory, memory.values())]
     if cores is not None:
         lines += ["", "## More than one core", "", cores_summary(cores)]
     return "\n".join(lines) + "\n"

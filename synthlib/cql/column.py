@@ -1,9 +1,7 @@
 """Many CQL runs as one program that stays on its device (``STACKED=1`` on a GPU): seeds, arms, data sets of one shape.
 
-Between two evaluations nothing is asked of the processor but the rows of the next minibatches. What an update needs
-lies on the device: the data sets, the weights (:mod:`synthlib.cql.stacked`), and the noise, which is computed there
-(:mod:`synthlib.kernels.philox`). What it makes stays there: the losses are added up until an evaluation asks for them.
-The update is recorded once and replayed (:mod:`synthlib.machine.capture`).
+On the device lie the data sets, the weights (:mod:`synthlib.cql.stacked`), and the noise, which is computed there
+(:mod:`synthlib.kernels.philox`). :mod:`synthlib.kernels.column` says what all columns have in common.
 
 Minibatches are those of a run on the processor. The noise is another stream of the same distribution, keyed by run and
 update, so runs of both kinds are two samples of one configuration. The record of a run says which one it is.
@@ -18,8 +16,8 @@ import torch
 from synthlib.cql.agent import CQL
 from synthlib.cql.batches import Batch, Noise
 from synthlib.cql.stacked import StackedCQL
-from synthlib.kernels import philox
-from synthlib.machine.capture import captured
+from synthlib.kernels import column, philox
+from synthlib.kernels.column import DrawnAhead, starts_of
 from synthlib.machine.devices import put
 from synthlib.offline.datasets import CQLData
 
@@ -35,54 +33,44 @@ class Member(NamedTuple):
     key: int
 
 
-class Column:
+class Column(column.Column):
     """Runs with equal configuration, widths and numbers of updates, updated together."""
 
     def __init__(self, members: Sequence[Member], batch_size: int) -> None:
         first = members[0].agent
-        self.members, self.updates, self.batch_size = members, first.updates, batch_size
-        self._device, self._dtype = first.log_alpha.device, first.log_alpha.dtype
+        self.members, self.batch_size = members, batch_size
+        device, self._dtype = first.log_alpha.device, first.log_alpha.dtype
         self._stack = StackedCQL([member.agent for member in members])
         data = [member.data for member in members]
-        self._streams = _Streams(data, batch_size, self.updates, self._device, self._dtype)
-        self._keys = philox.keys([member.key for member in members], self._device)
-        self._update = torch.full((1,), self.updates, dtype=torch.int64, device=self._device)
-        self.names = list(self._stack.losses(*self._inputs()))
-        self._sums = torch.zeros(len(self.names), len(members), dtype=self._dtype, device=self._device)
-        self._last = torch.zeros_like(self._sums[0])
-        changed = [*self._stack.state, self._update, self._sums, self._last]
-        self._run = captured(self._step, changed, self._device)
+        self._streams = _Streams(data, batch_size, first.updates, device, self._dtype)
+        self._keys = philox.keys([member.key for member in members], device)
+        names = list(self._stack.losses(*self._inputs(torch.full((1,), first.updates, device=device))))
+        super().__init__(first.updates, len(members), names, self._stack.state, device, self._dtype)
 
-    def update(self) -> None:
-        """One update of every run. Nothing waits for the device."""
-        self._streams.provide(self.updates)
-        self._run()
-        self.updates += 1
+    def provide(self, update: int) -> None:
+        """As :meth:`synthlib.kernels.column.Column.provide`."""
+        self._streams.ahead.provide(update)
 
-    def settle(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Wait for the device. Return each loss, summed since the last call, and the last combined loss: (G,) each.
+    def settle(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """As :meth:`synthlib.kernels.column.Column.settle`.
 
         The agents count their updates, and the generators of minibatches are where a run alone would have left them.
         """
-        sums, last = self._sums.cpu().numpy().copy(), self._last.cpu().numpy().copy()
-        self._sums.zero_()
+        losses = super().settle()
         self._streams.settle(self.updates)
         for member in self.members:
             member.agent.updates = self.updates
-        return dict(zip(self.names, sums, strict=True)), last
+        return losses
 
-    def _step(self) -> None:
-        losses = self._stack.update_stacked(*self._inputs())
-        with torch.no_grad():
-            self._sums += torch.stack([losses[name] for name in self.names])
-            self._last.copy_(losses["qf_loss_total"])
-            self._update += 1
+    def losses_of(self, update: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As :meth:`synthlib.kernels.column.Column.losses_of`."""
+        return self._stack.update_stacked(*self._inputs(update))
 
-    def _inputs(self) -> tuple[Batch, Noise]:
+    def _inputs(self, update: torch.Tensor) -> tuple[Batch, Noise]:
         agent = self.members[0].agent
         widths = self.batch_size, agent.action_width, agent.config.sampled_actions
-        noise = (tensor.to(self._dtype) for tensor in device_noise(self._keys, self._update, *widths))
-        return self._streams.batch(self._update), Noise(*noise)
+        noise = (tensor.to(self._dtype) for tensor in device_noise(self._keys, update, *widths))
+        return self._streams.batch(update), Noise(*noise)
 
 
 def device_noise(
@@ -110,27 +98,20 @@ class _Streams:
         self, data: Sequence[CQLData], size: int, update: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         self._owners = list({id(one): one for one in data}.values())
-        self._ahead = [_copy(one.generator) for one in self._owners]
+        self._copies = [_copy(one.generator) for one in self._owners]
         self._size, self._settled = size, update
         order = {id(one): place for place, one in enumerate(self._owners)}
         self._of_run = torch.tensor([order[id(one)] for one in data], device=device)
         tables = [one.batch(np.arange(len(one.rows))) for one in self._owners]
         self._table = Batch(*(torch.cat(put(device, *column)).to(dtype) for column in zip(*tables, strict=True)))
-        starts = np.cumsum([0, *[len(one.rows) for one in self._owners]])[:-1]
+        starts = starts_of([len(one.rows) for one in self._owners])
         self._starts = torch.tensor(starts, device=device).unsqueeze(1)
-        self._drawn = torch.zeros(DRAWN_AHEAD, len(self._owners), size, dtype=torch.int64, device=device)
-        self._first = torch.zeros(1, dtype=torch.int64, device=device)  # the update of the first minibatch in _drawn
-        self._draw_from(update)
-
-    def provide(self, update: int) -> None:
-        """Have the minibatches of ``update`` on the device; ``update`` grows by one from call to call."""
-        if update == self._until:
-            self._draw_from(update)
+        self.ahead = DrawnAhead(self._draw, update, DRAWN_AHEAD, device)
 
     def batch(self, update: torch.Tensor) -> Batch:
         """The minibatches (R, B, ...) of the update number ``update``, int64 with one element."""
-        places = self._drawn.index_select(0, update - self._first).squeeze(0) + self._starts
-        rows = places.index_select(0, self._of_run)
+        (drawn,) = self.ahead.at(update)
+        rows = (drawn + self._starts).index_select(0, self._of_run)
         return Batch(*(column[rows] for column in self._table))
 
     def settle(self, update: int) -> None:
@@ -139,13 +120,11 @@ class _Streams:
             one.generator.randint(len(one.rows), size=(update - self._settled, self._size))
         self._settled = update
 
-    def _draw_from(self, update: int) -> None:
-        shape = DRAWN_AHEAD, self._size
-        drawn = [copy.randint(len(one.rows), size=shape) for copy, one in zip(self._ahead, self._owners, strict=True)]
-        (places,) = put(self._drawn.device, np.stack(drawn, axis=1))
-        self._drawn.copy_(places)
-        self._first.fill_(update)
-        self._until = update + DRAWN_AHEAD
+    def _draw(self, first: int, count: int) -> list[np.ndarray]:
+        """Rows (count, owners, B) of the minibatches after those that were drawn before."""
+        shape = count, self._size
+        drawn = [copy.randint(len(one.rows), size=shape) for copy, one in zip(self._copies, self._owners, strict=True)]
+        return [np.stack(drawn, axis=1)]
 
 
 def _copy(generator: np.random.RandomState) -> np.random.RandomState:

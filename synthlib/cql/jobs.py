@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from synthlib.cql import cost, flops
+from synthlib.cql import cost, flops, memory
 from synthlib.cql.agent import CQL, CQLConfig, check_finite
 from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
-from synthlib.cql.column_runs import NOISE, ColumnOfRuns
+from synthlib.cql.column_runs import NOISE, CQLRuns
 from synthlib.cql.networks import TanhGaussianPolicy
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
 from synthlib.cql.pretraining_resident import ResidentCriticPretraining
@@ -185,10 +185,10 @@ class FineTuning:
 
     def log(self, losses: dict[str, torch.Tensor]) -> None:
         """Count an update and add up its losses. May raise FloatingPointError, as :meth:`add`."""
-        self.add(1, losses, losses["qf_loss_total"])
+        self.add(1, losses, losses)
 
-    def add(self, updates: int, sums: dict[str, torch.Tensor], last: torch.Tensor | float) -> None:
-        """Count ``updates`` updates and add the ``sums`` of their losses; ``last`` is the last combined loss.
+    def add(self, updates: int, sums: dict[str, torch.Tensor], last: dict[str, torch.Tensor]) -> None:
+        """Count ``updates`` updates and add the ``sums`` of their losses; ``last`` are the losses of the last one.
 
         There is one row of ``losses`` per evaluation (faithfulness 6.6), so the updates must not pass one. Raises
         FloatingPointError when the mean of a loss in the new row is NaN or infinite.
@@ -199,7 +199,7 @@ class FineTuning:
         if self.updates % self.every == 0:
             means = {name: float(value) / self.every for name, value in self.sums.items()}
             check_finite(means)
-            row = {"updates": self.updates, "combined_loss_last_minibatch": float(last)}
+            row = {"updates": self.updates, "combined_loss_last_minibatch": float(last["qf_loss_total"])}
             self.losses.append(row | means)
             self.sums = {}
 
@@ -252,7 +252,7 @@ def _describe_pretraining(job: Job) -> str:
 def _together(runs: Sequence[FineTuning]) -> Group:
     """On a GPU everything of an update is there; on a processor each run draws as it would alone."""
     if runs[0].device.type == "cuda":
-        return ColumnOfRuns(runs)
+        return CQLRuns(runs)
     return Stacked(runs, StackedCQL([run.agent for run in runs]))
 
 
@@ -290,6 +290,7 @@ TRAININGS = (
         weights=lambda training: training.critics(),
         stride=1_000,
         curve=_pretraining_curve,
+        memory=memory.pretraining,
         bench_line="critics",
     ),
     Training(
@@ -303,6 +304,7 @@ TRAININGS = (
         alike=_alike,
         policy=_policy,
         actor=_actor,
+        memory=memory.finetuning,
         bench_line="cql-3",
     ),
 )

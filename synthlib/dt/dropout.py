@@ -1,7 +1,8 @@
 """Dropout whose factors are an argument of the forward pass: one given generator draws them for a whole update.
 
 So an update can be repeated with a generator of the same seed, and the readable and the fast forward pass have the same
-masks. Hugging Face's modules draw from torch's global generator; inside :class:`DrawnDropout` they do not.
+masks. The generator is torch's, or :class:`KeyedBits`, with which many runs draw at once, each its own factors. Hugging
+Face's modules draw from torch's global generator; inside :class:`DrawnDropout` they do not.
 """
 
 import math
@@ -12,6 +13,7 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from synthlib.kernels import splitmix64
 from synthlib.machine.devices import CPU
 
 if TYPE_CHECKING:  # the model imports this file
@@ -21,6 +23,28 @@ ATTENTION_BLOCK = 256
 """The factors of a causal attention over many tokens are drawn for so many queries at a time."""
 Factors = torch.Tensor | None
 """0 or 1/(1-p) for each number that dropout acts on; None for no dropout."""
+
+
+DROPOUT = "SplitMix64 under keys of Philox-4x32-10, by run and update, on the device"
+"""Where the dropout factors of a column come from, for the record of its runs."""
+
+
+class KeyedBits:
+    """A generator of random bits that depend on a key and their place alone: on the key's device, or mapped over keys.
+
+    ``key`` is int64 (..., 1); what is drawn has the leading axes of ``key``.
+    """
+
+    def __init__(self, key: torch.Tensor) -> None:
+        self._key, self._drawn = key, 0
+
+    def words(self, count: int) -> torch.Tensor:
+        """The next ``count`` words of 64 random bits, int64 (..., count)."""
+        self._drawn += count
+        return splitmix64.words(self._key, self._drawn - count, count)
+
+
+Generator = torch.Generator | KeyedBits
 
 
 class Dropouts(NamedTuple):
@@ -38,7 +62,7 @@ class Dropouts(NamedTuple):
 
 
 def draw_dropouts(
-    config: "DTConfig", batch: int, steps: int, generator: torch.Generator | None, device: torch.device = CPU
+    config: "DTConfig", batch: int, steps: int, generator: Generator | None, device: torch.device = CPU
 ) -> Dropouts:
     """:class:`Dropouts` for ``batch`` windows of ``steps`` steps on ``device``; no dropout if ``generator`` is None."""
 
@@ -62,18 +86,21 @@ def no_dropouts(config: "DTConfig") -> Dropouts:
 
 
 def dropout_factors(
-    shape: tuple[int, ...], probability: float, generator: torch.Generator | None, device: torch.device = CPU
+    shape: tuple[int, ...], probability: float, generator: Generator | None, device: torch.device = CPU
 ) -> Factors:
     """float32 of ``shape``: 0 with ``probability`` p, else 1/(1-p). None for no dropout: p = 0, or no generator."""
     if generator is None or probability == 0:
         return None
     # Each 64 random bits decide four numbers: torch's own Bernoulli draws cost four times as much on a CPU.
-    count = math.prod(shape)
+    count, threshold = math.prod(shape), round(probability * 2**16) - 2**15
+    if isinstance(generator, KeyedBits):
+        kept = generator.words((count + 3) // 4).view(torch.int16)[..., :count] >= threshold
+        return torch.where(kept, 1 / (1 - probability), 0.0).reshape(*kept.shape[:-1], *shape)
     bits = torch.empty((count + 3) // 4, dtype=torch.int64, device=device)
     bits.random_(-(2**63), None, generator=generator)
     factors = torch.empty(count, device=device)
     # The comparison writes 0 and 1 as floats directly: by way of booleans it takes five times as long.
-    torch.ge(bits.view(torch.int16)[:count], round(probability * 2**16) - 2**15, out=factors)
+    torch.ge(bits.view(torch.int16)[:count], threshold, out=factors)
     return factors.view(shape).mul_(1 / (1 - probability))
 
 
@@ -88,7 +115,7 @@ class DrawnDropout(TorchFunctionMode):
     There is no dropout if ``generator`` is None, nor outside of ``train()`` mode.
     """
 
-    def __init__(self, generator: torch.Generator | None) -> None:
+    def __init__(self, generator: Generator | None) -> None:
         super().__init__()
         self.generator = generator
 
@@ -113,7 +140,7 @@ def _dropout_arguments(x: torch.Tensor, p: float = 0.5, training: bool = True, i
 
 
 def _causal_factors(
-    shape: Sequence[int], probability: float, generator: torch.Generator | None, device: torch.device
+    shape: Sequence[int], probability: float, generator: Generator | None, device: torch.device
 ) -> Factors:
     """Factors (B, H, T, T) of attention weights; no factor is drawn for the keys after a block of queries."""
     if generator is None or probability == 0:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.utils._pytree import tree_map
 
-from synthlib.dt.dropout import Dropouts, draw_dropouts
+from synthlib.dt.dropout import Dropouts, Generator, draw_dropouts
 from synthlib.dt.model import DecisionTransformer, predict_actions
 from synthlib.dt.windows import Batch
 from synthlib.kernels.adam import FusedAdam
@@ -115,7 +115,7 @@ def optimisers(model: DecisionTransformer, config: DTTrainingConfig) -> list[tup
 
 
 def model_inputs(
-    model: DecisionTransformer, batch: Batch, generator: torch.Generator | None
+    model: DecisionTransformer, batch: Batch, generator: Generator | None
 ) -> tuple[list[torch.Tensor], Dropouts]:
     """(the model's inputs for ``batch``, dropout factors), on the device and in the dtype of the model.
 
@@ -131,7 +131,7 @@ def model_inputs(
 def dt_loss(
     model: DecisionTransformer,
     config: DTTrainingConfig,
-    updates: int,
+    annealing: float | torch.Tensor,
     inputs: list[torch.Tensor],
     dropouts: Dropouts,
     predict: Predict = predict_actions,
@@ -139,15 +139,15 @@ def dt_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(total loss, action error), differentiable. ``inputs`` and ``dropouts`` come from :func:`model_inputs`.
 
-    ``updates`` is the number of updates made before; the weight of ``cluster_term`` depends on it. A function of
-    tensors alone, so that ``torch.func`` can map it over several runs.
+    ``annealing`` is the factor of ``cluster_term`` in this update (:func:`cluster_annealing`). A function of tensors
+    alone, so that ``torch.func`` can map it over several runs.
     """
     _, actions, _, _, mask = inputs
     predicted, embeddings = predict(model, *inputs, dropouts=dropouts)
     error = action_error(predicted, actions, mask)
     if cluster_term is None or not config.cluster_weight:
         return error, error
-    return error + config.cluster_weight * cluster_annealing(updates + 1) * cluster_term(embeddings), error
+    return error + config.cluster_weight * annealing * cluster_term(embeddings), error
 
 
 class DTTraining:
@@ -174,14 +174,18 @@ class DTTraining:
         self.optimisers = optimisers(model, config)
         """[(AdamW, its steps per update)]"""
 
-    def loss(self, batch: Batch, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, batch: Batch, generator: Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
         """(total loss, action error) of ``batch``; differentiable."""
         inputs, dropouts = model_inputs(self.model, batch, generator)
-        return dt_loss(self.model, self.config, self.updates, inputs, dropouts, self.predict, self.cluster_term)
+        annealing = cluster_annealing(self.updates + 1)
+        return dt_loss(self.model, self.config, annealing, inputs, dropouts, self.predict, self.cluster_term)
 
-    def update(self, batch: Batch, generator: torch.Generator | None) -> Update:
+    def update(self, batch: Batch, generator: Generator | None) -> Update:
         """Make one update on ``batch``; ``generator`` draws the dropout factors (None: no dropout)."""
-        loss, error = self.loss(batch, generator)
+        return self.step(*self.loss(batch, generator))
+
+    def step(self, loss: torch.Tensor, error: torch.Tensor) -> Update:
+        """Make one update from its total loss, which is differentiable, and its action error."""
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)

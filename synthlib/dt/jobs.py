@@ -5,16 +5,19 @@ Everything that a preset scales down is written into the job. Windows and dropou
 and the number of the update (faithfulness 3.12), so no generator state has to be saved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from synthlib.dt import cost, flops
+from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
+from synthlib.dt.column import losses_of_update
+from synthlib.dt.column_runs import DTRuns, evaluated_model
+from synthlib.dt.dropout import DROPOUT
 from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned
 from synthlib.dt.finetuning import (
     DTTraining,
@@ -39,12 +42,12 @@ from synthlib.dt.stacked import StackedDT
 from synthlib.dt.weights import check_fits, find_weights
 from synthlib.dt.windows import Batch, BatchBuilder, SequenceData, draw, prepare, subset, update_generators
 from synthlib.kernels.twins import best
-from synthlib.machine.devices import chosen
+from synthlib.machine.devices import CPU, chosen
 from synthlib.offline.datasets import trajectories
 from synthlib.offline.evaluation import Evaluator
-from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
+from synthlib.offline.finetuning import describe_finetuning, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
-from synthlib.runs.groups import stacked
+from synthlib.runs.groups import Group, Stacked
 from synthlib.runs.identity import identity_of
 from synthlib.runs.job import Job, Training
 from synthlib.runs.settings import GENERATED_ARM
@@ -173,7 +176,8 @@ class FineTuning:
     """A "dt" job in progress, a :class:`synthlib.runs.job.StackableRun`."""
 
     def __init__(self, job: Job, store: "Store") -> None:
-        self.config = config = job.config
+        self.config, self.key = job.config, int(job.key, 16)
+        config = job.config
         self.builder = _windows(job)
         self.data = self.builder.data
         self.device = chosen()
@@ -182,10 +186,9 @@ class FineTuning:
         self.training = DTTraining(model, training, predict, _cluster_term(job, store, self.device))
         evaluation = config["evaluation"]
         self.every, self.target_return = evaluation["every"], evaluation["target_return"]
-        environment = environment_of(config["dataset"]["name"])
-        masses, time_limit = config["physics"]["masses"], model.config.time_limit
-        reference = reference_of(config)
-        self.evaluator = _evaluator(environment, evaluation["episodes"], masses, time_limit, reference)
+        name, masses = environment_of(config["dataset"]["name"]), config["physics"]["masses"]
+        self.environment = name, evaluation["episodes"], masses, model.config.time_limit, reference_of(config)
+        self.evaluator = _evaluator(*self.environment)
         self.evaluations: list[dict[str, Any]] = []
         self.losses: list[dict[str, Any]] = []
         self.sums: dict[str, torch.Tensor] = {}
@@ -207,14 +210,17 @@ class FineTuning:
         return self.builder.batch(*windows), dropout_generator(seed, self.updates, self.device)
 
     def log(self, done: Update) -> None:
-        """Add an update's losses to the sums; every ``every`` updates append their means to ``losses``.
+        """Add an update's losses; the training has counted it. May raise FloatingPointError, as :meth:`add`."""
+        self.add(1, losses_of_update(done), {})
 
-        Raises FloatingPointError when one of these sums is NaN or infinite.
+    def add(self, updates: int, sums: dict[str, torch.Tensor], last: dict[str, torch.Tensor]) -> None:
+        """Add the ``sums`` of the losses of some updates, which the training has counted.
+
+        Every ``every`` updates append their means to ``losses``, so the updates must not pass such a number. Raises
+        FloatingPointError when one of the sums is then NaN or infinite.
         """
-        # The authors log the action error as the training loss (faithfulness 9.5).
-        values = {"train_loss": done.action_error, "total_loss": done.loss, "gradient_norm": done.gradient_norm}
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         if self.updates % self.every == 0:
             means = {name: total / self.every for name, total in self._totals().items()}
             self.losses.append({"updates": self.updates} | means)
@@ -228,10 +234,8 @@ class FineTuning:
 
     def evaluate(self) -> None:
         """Append a row to ``evaluations``: episodes played with the environment's target return."""
-        model, data = self.training.model, self.data
-        last_action = best(LastAction, model.config)(model)
-        policy = ReturnConditioned(last_action, model.config, data.mean, data.std, self.target_return)
-        row = evaluated(self.config["seed"], self.updates, lambda seed: self.evaluator.play(policy, seed))
+        conditioned, seed = (self.data.mean, self.data.std, self.target_return), self.config["seed"]
+        row = evaluated_model(self.training.model, self.evaluator, conditioned, seed, self.updates)
         self.evaluations.append(row)
 
     def state(self) -> dict[str, Any]:
@@ -284,6 +288,23 @@ def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> ReturnConditioned:
     return ReturnConditioned(best(LastAction, model.config)(model), model.config, mean, std, target)
 
 
+def _together(runs: Sequence[FineTuning]) -> Group:
+    """On a GPU everything of an update is there; on a processor each run draws as it would alone."""
+    if runs[0].device.type == "cuda":
+        return DTRuns(runs)
+    return Stacked(runs, StackedDT([run.training for run in runs]))
+
+
+def _facts_together() -> dict[str, str]:
+    return {} if chosen() == CPU else {"dropout": DROPOUT}
+
+
+def _alike(job: Job) -> dict[str, Any]:
+    """Shapes and settings. Data sets, seeds and what was pre-trained on may differ."""
+    settings = {name: job.config[name] for name in ("model", "training")}
+    return settings | {"every": job.config["evaluation"]["every"]}
+
+
 TRAININGS = (
     PRETRAINING,
     Training(
@@ -294,7 +315,10 @@ TRAININGS = (
         seconds=cost.finetuning_seconds,
         policy=_policy,
         actor=_actor,
-        together=stacked(lambda runs: StackedDT([run.training for run in runs])),
+        together=_together,
+        facts_together=_facts_together,
+        alike=_alike,
+        memory=memory.finetuning,
         bench_line="dt",
     ),
 )

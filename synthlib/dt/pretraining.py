@@ -5,8 +5,9 @@ here, and every GPT-2 of that shape can be fine-tuned here. Tokens come from a M
 function that maps the number of an update to integer tokens (B, T) (:mod:`synthlib.dt.token_batches`).
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
-from synthlib.dt.dropout import DrawnDropout
+from synthlib.dt.dropout import DrawnDropout, Generator
+from synthlib.dt.transformers_adam import TransformersAdamW
 from synthlib.machine import devices
 from synthlib.machine.devices import CPU, put
 
@@ -73,43 +76,6 @@ class GPT2PretrainingConfig:
             raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
 
 
-class TransformersAdamW(torch.optim.Optimizer):
-    """AdamW as in the Transformers library up to version 4. It differs from PyTorch's AdamW in two points.
-
-    ``eps`` is added to the square root of the *uncorrected* second moment, and the decay multiplies the weights after
-    the step, not before it. Here the decay acts on every parameter, also on biases and layer norms.
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[torch.nn.Parameter],
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Make one step from the gradients; ``closure`` is ignored."""
-        for group in self.param_groups:
-            (beta_1, beta_2), rate = group["betas"], group["lr"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state.update(step=0, first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
-                state["step"] += 1
-                first, second = state["first"], state["second"]
-                first.lerp_(parameter.grad, 1 - beta_1)
-                second.mul_(beta_2).addcmul_(parameter.grad, parameter.grad, value=1 - beta_2)
-                correction = math.sqrt(1 - beta_2 ** state["step"]) / (1 - beta_1 ** state["step"])
-                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate * correction)
-                parameter.mul_(1 - rate * group["weight_decay"])
-
-
 def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
     """The learning rate of the 0-based ``update``: rises linearly from 0 in the warm-up, then falls linearly to 0.
 
@@ -123,7 +89,7 @@ def learning_rate(config: GPT2PretrainingConfig, update: int) -> float:
     return config.learning_rate * max(0.0, (total - step) / (total - warmup))
 
 
-def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: Generator | None = None) -> torch.Tensor:
     """Next-token logits (B, T, V) for ``tokens`` (B, T), by Hugging Face's own forward pass.
 
     Dropout acts in ``train()`` mode and draws from ``generator``; there is no dropout without it.
@@ -136,6 +102,26 @@ def logits(model: "GPT2LMHeadModel", tokens: torch.Tensor, generator: torch.Gene
         result = model(tokens, use_cache=False).logits
     model.set_attn_implementation(usual)
     return result
+
+
+def token_loss(
+    model: "GPT2LMHeadModel",
+    logits: Logits,
+    tokens: torch.Tensor,
+    target_table: torch.Tensor | None,
+    generator: Generator | None = None,
+) -> torch.Tensor:
+    """Mean cross-entropy per predicted token of ``tokens`` (B, T); differentiable.
+
+    ``target_table`` has the target of each token, None the next token. Dropout needs ``train()`` mode and a
+    ``generator``.
+    """
+    found = logits(model, tokens, generator)
+    if target_table is None:
+        found, wanted = found[:, :-1], tokens[:, 1:]
+    else:
+        wanted = target_table[tokens]
+    return F.cross_entropy(found.flatten(0, 1), wanted.flatten())
 
 
 class GPT2Pretraining:
@@ -162,16 +148,16 @@ class GPT2Pretraining:
         self.losses: list[dict[str, float]] = []
         """One dict per LOG_EVERY updates: ``updates`` so far, and their mean ``loss`` in nats per token."""
         self._block: float | torch.Tensor = 0.0  # sum of the losses since the last dict
-        self._batches: Any = batches
+        self.batches: Any = batches
         self._micro_batch = micro_batch or default_micro_batch(config)
         from transformers import GPT2LMHeadModel  # here and below: the import takes seconds
 
         with _seeded(config.seed, 0):
             self.model: Any = GPT2LMHeadModel(huggingface_config(config)).to(device)  # type: ignore[arg-type]
-        self._optimiser = TransformersAdamW(
+        self.optimiser = TransformersAdamW(
             self.model.parameters(), config.learning_rate, eps=config.eps, weight_decay=config.weight_decay
         )
-        self._target_table = mapping(config, device)
+        self.target_table = mapping(config, device)
 
     def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
         """Train up to ``until`` updates in all; calls ``progress(updates)`` every LOG_EVERY updates.
@@ -181,12 +167,19 @@ class GPT2Pretraining:
         if until < self.updates:
             raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
         while self.updates < until:
-            self._block += self.update(self._batches(self.updates))
-            if self.updates % LOG_EVERY == 0:
-                self.losses.append({"updates": self.updates, "loss": self._total() / LOG_EVERY})
-                self._block = 0.0
-                if progress is not None:
-                    progress(self.updates)
+            self.add(self.update(self.batches(self.updates)))
+            if self.updates % LOG_EVERY == 0 and progress is not None:
+                progress(self.updates)
+
+    def add(self, losses: float | torch.Tensor) -> None:
+        """Add the sum of the ``losses`` of updates that are counted already. LOG_EVERY updates make a row of losses.
+
+        Raises FloatingPointError when the mean of a row is NaN or infinite.
+        """
+        self._block += losses
+        if self.updates % LOG_EVERY == 0:
+            self.losses.append({"updates": self.updates, "loss": self._total() / LOG_EVERY})
+            self._block = 0.0
 
     def update(self, tokens: npt.ArrayLike) -> torch.Tensor:
         """Make one update on ``tokens`` (B, T) and return its loss: a float64 scalar in nats per predicted token.
@@ -197,17 +190,25 @@ class GPT2Pretraining:
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        # One generator per update, not per run, so that a resumed run needs no saved generator state.
-        with _seeded(self.config.seed, self.updates + 1, self.device) as generator:
-            for part in tokens.split(self._micro_batch):
+        with self.generators() as generators:
+            for part, generator in zip(tokens.split(self._micro_batch), generators, strict=False):
                 loss = self._loss(part, generator) * (len(part) / len(tokens))
                 loss.backward()
                 total += loss.detach()
-        for group in self._optimiser.param_groups:
+        for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.updates)
-        self._optimiser.step()
+        self.optimiser.step()
         self.updates += 1
         return total
+
+    @contextmanager
+    def generators(self) -> Iterator[Iterator[Generator]]:
+        """A context with the generators of dropout for the parts of the next update: one and the same for all parts.
+
+        There is one per update, not per run, so that a resumed run needs no saved generator state.
+        """
+        with _seeded(self.config.seed, self.updates + 1, self.device) as generator:
+            yield itertools.repeat(generator)
 
     @torch.no_grad()
     def validate(self, tokens: npt.ArrayLike) -> dict[str, float]:
@@ -234,7 +235,8 @@ class GPT2Pretraining:
         return {
             "updates": self.updates,
             "model": self.weights(),
-            "optimiser": self._optimiser.state_dict(),
+            # The moments of a stacked training are views, and torch.save would write all that they are views of.
+            "optimiser": tree_map(_copied, self.optimiser.state_dict()),
             "losses": [dict(row) for row in self.losses],
             "block": self._total(),
         }
@@ -242,7 +244,7 @@ class GPT2Pretraining:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a value of :meth:`state_dict`."""
         self.model.transformer.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.updates, self._block = state["updates"], state["block"]
         self.losses = [dict(row) for row in state["losses"]]
 
@@ -255,31 +257,37 @@ class GPT2Pretraining:
             )
         return total
 
-    def _loss(self, tokens: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Mean cross-entropy per predicted token; dropout needs ``train()`` mode and a ``generator``."""
-        logits = self.logits(self.model, tokens, generator)
-        if self._target_table is None:
-            logits, wanted = logits[:, :-1], tokens[:, 1:]
-        else:
-            wanted = self._target_table[tokens]
-        return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+    def _loss(self, tokens: torch.Tensor, generator: Generator | None = None) -> torch.Tensor:
+        return token_loss(self.model, self.logits, tokens, self.target_table, generator)
 
     def _checked(self, tokens: npt.ArrayLike) -> torch.Tensor:
-        tokens = torch.as_tensor(np.asarray(tokens, dtype=np.int64))
-        length = self.config.sequence_length
-        if tokens.ndim != 2 or tokens.shape[1] != length or not len(tokens):
-            raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (n, {length}) with n > 0")
-        low, high = tokens.min().item(), tokens.max().item()
-        if low < 0 or high >= self.config.vocabulary:
-            raise ValueError(f"tokens go from {low} to {high}; a vocabulary of {self.config.vocabulary} starts at 0")
-        return put(self.device, tokens)[0]
+        return put(self.device, torch.from_numpy(checked_tokens(self.config, tokens)))[0]
 
 
-def default_micro_batch(config: GPT2PretrainingConfig) -> int:
-    """The number of sequences with at most 4096 tokens and 2^26 logits, at least 1: a few hundred MB of activations."""
-    by_tokens = 4096 // config.sequence_length
-    by_logits = 2**26 // (config.sequence_length * config.vocabulary)
+def checked_tokens(config: GPT2PretrainingConfig, tokens: npt.ArrayLike) -> np.ndarray:
+    """``tokens`` (n, T) as int64. Raises ValueError for another length, and for tokens outside of the vocabulary."""
+    checked = np.asarray(tokens, dtype=np.int64)
+    length = config.sequence_length
+    if checked.ndim != 2 or checked.shape[1] != length or not len(checked):
+        raise ValueError(f"tokens have shape {checked.shape}, expected (n, {length}) with n > 0")
+    low, high = checked.min().item(), checked.max().item()
+    if low < 0 or high >= config.vocabulary:
+        raise ValueError(f"tokens go from {low} to {high}; a vocabulary of {config.vocabulary} starts at 0")
+    return checked
+
+
+def default_micro_batch(config: GPT2PretrainingConfig, times: int = 1) -> int:
+    """The number of sequences with at most 4096 tokens and 2^26 logits, at least 1: a few hundred MB of activations.
+
+    With ``times`` the limits are so many times as high.
+    """
+    by_tokens = times * 4096 // config.sequence_length
+    by_logits = times * 2**26 // (config.sequence_length * config.vocabulary)
     return min(config.batch_size, max(1, min(by_tokens, by_logits)))
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.detach().cpu().clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
 def huggingface_config(config: GPT2PretrainingConfig) -> "GPT2Config":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from synthlib.dt.attention_fast import MergedWeights, answers, merged, mix, questions
-from synthlib.dt.dropout import ATTENTION_BLOCK, dropout_factors, dropped
+from synthlib.dt.dropout import ATTENTION_BLOCK, Generator, dropout_factors, dropped
 from synthlib.dt.model_fast import product
 from synthlib.dt.pretraining import logits
 from synthlib.kernels.twins import twin_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the import takes seconds, and is not needed: the model is a
 def fast_logits(
     model: "GPT2LMHeadModel",
     tokens: torch.Tensor,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
     block: int = ATTENTION_BLOCK,
 ) -> torch.Tensor:
     """Next-token logits (B, T, V) of a ``GPT2LMHeadModel`` with ReLU and one head, in float32 or float64.
@@ -52,7 +52,7 @@ def _causal_attention(
     states: torch.Tensor,
     future: torch.Tensor,
     probability: float,
-    generator: torch.Generator | None,
+    generator: Generator | None,
 ) -> torch.Tensor:
     """What the attention layer adds to the residual stream: normalised ``states`` (B, T, E) -> (B, T, E).
 
@@ -72,6 +72,6 @@ def _causal_attention(
     return answers(weights, torch.cat(mixed, dim=1), torch.cat(sums, dim=1) if sums else None)
 
 
-def _add(x: torch.Tensor, change: torch.Tensor, probability: float, generator: torch.Generator | None) -> torch.Tensor:
+def _add(x: torch.Tensor, change: torch.Tensor, probability: float, generator: Generator | None) -> torch.Tensor:
     factors = dropout_factors(change.shape, probability, generator, x.device)
     return x + change if factors is None else torch.addcmul(x, change, factors)

@@ -7,7 +7,7 @@ the job, so that a small pre-training is never mistaken for the paper's pre-trai
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthlib.dt import cost, flops
+from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
-from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
+from synthlib.dt.dropout import DROPOUT
+from synthlib.dt.pretraining import LOG_EVERY, GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
+from synthlib.dt.pretraining_column import ColumnOfPretrainings
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
 from synthlib.dt.weights import find_weights, load_trunk, read_weights
 from synthlib.generators import markov_chain, text
@@ -34,8 +36,9 @@ from synthlib.generators.text import (
 )
 from synthlib.kernels.twins import best
 from synthlib.machine.cached import kept_arrays
-from synthlib.machine.devices import chosen
+from synthlib.machine.devices import CPU, chosen
 from synthlib.paths import data_cache
+from synthlib.runs.groups import Pretrainings
 from synthlib.runs.identity import identity_of, versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
@@ -152,7 +155,8 @@ def start_pretraining(job: Job, store: "Store | None" = None) -> GPT2Pretraining
             load_trunk(training.model.transformer, read)
         return training
     batches, held_out = _tokens(job.config, config)
-    return _Validated(config, batches, held_out, every=max(1, config.schedule_updates // VALIDATIONS))
+    every = max(1, config.schedule_updates // VALIDATIONS)
+    return _Validated(config, batches, held_out, every, int(job.key, 16))
 
 
 def describe_pretraining(config: dict[str, Any]) -> str:
@@ -183,7 +187,7 @@ def describe_pretraining(config: dict[str, Any]) -> str:
 class _Validated(GPT2Pretraining):
     """A pre-training that also validates itself, on ``held_out`` (n, T), when it stops at a multiple of ``every``.
 
-    The results go into the rows of ``losses``.
+    The results go into the rows of ``losses``. ``key`` names its dropout in a column.
     """
 
     def __init__(
@@ -192,17 +196,24 @@ class _Validated(GPT2Pretraining):
         batches: Callable[[int], np.ndarray],
         held_out: np.ndarray,
         every: int,
+        key: int,
     ) -> None:
         super().__init__(config, batches, best(logits, config), device=chosen())
-        self._held_out, self._every = held_out, every
+        self._held_out, self.every, self.key = held_out, every, key
 
     def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
-        super().run(until, progress)
-        if self.updates % self._every == 0:
-            found = self.validate(self._held_out)
-            if not self.losses or self.losses[-1]["updates"] != self.updates:
-                self.losses.append({"updates": self.updates, "loss": math.nan})
-            self.losses[-1] |= {"validation_loss": found["loss"], "validation_perplexity": found["perplexity"]}
+        super().run(until)
+        if self.updates % self.every == 0:
+            self.validate_now()
+        if progress is not None and self.updates % LOG_EVERY == 0:  # it may end the run: the row is complete
+            progress(self.updates)
+
+    def validate_now(self) -> None:
+        """Validate, and enter the result into the present row of ``losses``."""
+        found = self.validate(self._held_out)
+        if not self.losses or self.losses[-1]["updates"] != self.updates:
+            self.losses.append({"updates": self.updates, "loss": math.nan})
+        self.losses[-1] |= {"validation_loss": found["loss"], "validation_perplexity": found["perplexity"]}
 
 
 def _tokens(config: dict[str, Any], gpt2: GPT2PretrainingConfig) -> tuple[Callable[[int], np.ndarray], np.ndarray]:
@@ -273,6 +284,25 @@ def _huggingface(job: Job) -> dict[str, Any]:
     return config | {"architectures": ["GPT2Model"]}
 
 
+def _together(trainings: Sequence[_Validated]) -> Pretrainings:
+    """On a GPU a column, of one pre-training too. Its dropout needs the forward pass for one head."""
+    if chosen() == CPU or trainings[0].config.heads > 1:
+        return Pretrainings(trainings)
+    keys = [training.key for training in trainings]
+    return ColumnOfPretrainings(trainings, keys, trainings[0].every, _Validated.validate_now)
+
+
+def _facts_together() -> dict[str, str]:
+    return {} if chosen() == CPU else {"dropout": DROPOUT}
+
+
+def _alike(job: Job) -> dict[str, Any]:
+    """On a GPU the settings of the network; seeds and data may differ. A processor trains one after the other."""
+    if chosen() == CPU:
+        return job.config
+    return {name: value for name, value in job.config["gpt2"].items() if name != "seed"}
+
+
 PRETRAINING = Training(
     kind="gpt2_pretraining",
     start=start_pretraining,
@@ -280,7 +310,11 @@ PRETRAINING = Training(
     operations=flops.pretraining,
     seconds=cost.pretraining_seconds,
     weights=lambda training: training.weights(),
+    together=_together,
+    facts_together=_facts_together,
+    alike=_alike,
     curve=_curve,
     huggingface=_huggingface,
+    memory=memory.pretraining,
     bench_line="gpt2",
 )

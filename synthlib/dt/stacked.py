@@ -1,4 +1,4 @@
-"""Decision Transformers that differ only in their seed, fine-tuned as one computation (synthlib.kernels.stacking)."""
+"""Decision Transformers of one shape, fine-tuned as one computation (:mod:`synthlib.kernels.stacking`)."""
 
 import copy
 from collections.abc import Sequence
@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from synthlib.dt.dropout import Dropouts
+from synthlib.dt.dropout import Dropouts, Generator
 from synthlib.dt.finetuning import (
     ClusterLoss,
     DTTraining,
     DTTrainingConfig,
     Predict,
     Update,
+    cluster_annealing,
     dt_loss,
     learning_rate,
     model_inputs,
@@ -25,7 +26,10 @@ from synthlib.kernels.stacking import leaves_of, mapped, stack_trees, stack_weig
 
 
 class StackedDT:
-    """Several :class:`~synthlib.dt.finetuning.DTTraining` with equal configurations and equal numbers of updates."""
+    """Several :class:`~synthlib.dt.finetuning.DTTraining` with equal configurations and equal numbers of updates.
+
+    Their own ``update`` must not be called any more. ``state`` are the tensors that an update changes in place.
+    """
 
     def __init__(self, trainings: Sequence[DTTraining]) -> None:
         first = trainings[0]
@@ -42,14 +46,36 @@ class StackedDT:
             self._optimisers.append((stacked_optimiser(alike[0].param_groups, leaves, states), steps))
         terms = [training.cluster_term for training in trainings]
         self._cluster_terms = None if terms[0] is None else stack_trees(terms)
+        adams = [adam for optimiser, _ in self._optimisers for adam in optimiser.states()]
+        self.state: list[torch.Tensor] = [*self._weights.values(), *(part for adam in adams for part in adam.values())]
 
-    def update(self, batches: Sequence[Batch], generators: Sequence[torch.Generator | None]) -> list[Update]:
+    def update(self, batches: Sequence[Batch], generators: Sequence[Generator | None]) -> list[Update]:
         """Make one update of each run, with one minibatch and one generator of dropout factors per run."""
         models = (training.model for training in self.trainings)
         drawn = [model_inputs(*one) for one in zip(models, batches, generators, strict=True)]
         inputs, dropouts = (stack_trees(part) for part in zip(*drawn, strict=True))
         updates = self.trainings[0].updates
-        arguments = (updates, inputs, dropouts, self._cluster_terms)
+        rate, annealing = learning_rate(self.config, updates), cluster_annealing(updates + 1)
+        done = self.update_stacked(inputs, dropouts, rate, annealing)
+        for training in self.trainings:
+            training.updates += 1
+        return [Update(*one) for one in zip(*done, strict=True)]
+
+    def update_stacked(
+        self,
+        inputs: list[torch.Tensor],
+        dropouts: Dropouts,
+        rate: float | torch.Tensor,
+        annealing: float | torch.Tensor,
+    ) -> Update:
+        """One update of all G runs, whose inputs have a leading axis G; returns tensors (G,).
+
+        ``rate`` is the learning rate and ``annealing`` the factor of the cluster term, as numbers or as tensors without
+        axes. With tensors nothing is asked of the processor. The runs do not count the update.
+        """
+        if isinstance(annealing, torch.Tensor):
+            annealing = annealing.expand(len(self.trainings))
+        arguments = (annealing, inputs, dropouts, self._cluster_terms)
         loss, error = mapped(self._loss, {f"model.{name}": leaf for name, leaf in self._weights.items()}, arguments)
         for leaf in self._weights.values():
             leaf.grad = None
@@ -57,12 +83,10 @@ class StackedDT:
         norms = self._clip()
         for optimiser, steps in self._optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(self.config, updates)
+                group["lr"] = rate
             for _ in range(steps):
                 optimiser.step()
-        for training in self.trainings:
-            training.updates += 1
-        return [Update(*one) for one in zip(loss.detach(), error.detach(), norms, strict=True)]
+        return Update(loss.detach(), error.detach(), norms)
 
     def _clip(self) -> torch.Tensor:
         """Clip the gradients of each of the G runs by the run's own norm; returns the norms (G,) before clipping."""
@@ -82,6 +106,6 @@ class _DTLoss(nn.Module):
         self.model, self.config, self.predict = model, config, predict
 
     def forward(
-        self, updates: int, inputs: list[torch.Tensor], dropouts: Dropouts, cluster_term: ClusterLoss | None
+        self, annealing: Any, inputs: list[torch.Tensor], dropouts: Dropouts, cluster_term: ClusterLoss | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return dt_loss(self.model, self.config, updates, inputs, dropouts, self.predict, cluster_term)
+        return dt_loss(self.model, self.config, annealing, inputs, dropouts, self.predict, cluster_term)

@@ -42,6 +42,12 @@ def words(of: Keys, update: torch.Tensor, count: int) -> torch.Tensor:
     return drawn.flatten(1)[:, :count]
 
 
+def keys_of_update(of: Keys, update: torch.Tensor, count: int = 1) -> torch.Tensor:
+    """``count`` 64-bit keys of each run for one update, for longer draws by another generator: int64 (R, count)."""
+    low, high = words(of, update, 2 * count).unflatten(1, (count, 2)).unbind(dim=2)
+    return low | high << 32
+
+
 def philox(counter: list[torch.Tensor], of: Keys) -> list[torch.Tensor]:
     """The four output words of each counter: four tensors in, four out; shapes broadcast against the keys'."""
     c0, c1, c2, c3 = counter

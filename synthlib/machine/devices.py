@@ -1,8 +1,9 @@
 """The device of the networks: the processor, or a GPU (``DEVICE=cuda`` of the Makefile sets ``SYNTHLIB_DEVICE``).
 
 Data, physics and random draws stay on the processor. Only dropout masks, millions of numbers per update, are drawn on
-the device itself. So a run on a GPU has the same configuration as a run on the processor, but other rounding errors
-and, for Transformers, other dropout masks. Its record names the device.
+the device itself; in a column (:mod:`synthlib.kernels.column`) data and noise are there too. So a run on a GPU has the
+same configuration as a run on the processor, but other rounding errors and, for Transformers and in columns, other
+random numbers. Its record names the device.
 """
 
 import os
@@ -40,6 +41,11 @@ def describe(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) + (", TF32" if reduced_precision() else "")
 
 
+def memory(device: torch.device) -> int:
+    """The bytes of memory that a GPU has."""
+    return torch.cuda.get_device_properties(device).total_memory
+
+
 def reduced_precision() -> bool:
     """Whether matrix products on a GPU may round to TF32, 10 bits of mantissa (``TF32=1`` of the Makefile).
 
@@ -70,8 +76,11 @@ def put(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
 
 
 def _put(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype == torch.float64:
-        tensor = tensor.float()
+    return sent(device, tensor.float() if tensor.dtype == torch.float64 else tensor)
+
+
+def sent(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` of the processor on ``device``, in its own dtype. Does not wait for a GPU."""
     if device.type == "cuda":  # from other memory, the copy would block until it is done
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

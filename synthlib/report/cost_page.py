@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from synthlib.paper import paper_claims
-from synthlib.report import cost_sentences
+from synthlib.report import cost_sentences, gpu_hours
 from synthlib.report.authors_hours import summary
 from synthlib.report.authors_logs import find_logs, read_logs
 from synthlib.report.cost_sentences import Shares
 from synthlib.report.cost_stages import Stage, beside_table_12, beside_table_14, machine
 from synthlib.report.sources import AuthorsRuns, OwnRuns
+from synthlib.study.totals import paper_jobs
 
 
 def authors_hours_and_cells(logs: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -70,6 +71,12 @@ def table_14(of: Mapping[str, Stage]) -> str:
         cost_sentences.finding_on_cql(of, claim["costs"][0]["at_most"]),
     ]
     return "\n\n".join(map(_wrapped, parts))
+
+
+def whole_paper(of: Mapping[str, Stage]) -> str:
+    """What the whole paper takes on one GPU, and where the rates come from, as text."""
+    table = gpu_hours.hours(paper_jobs(), of, gpu_hours.rates())
+    return "\n\n".join([gpu_hours.as_text(table), *map(_wrapped, gpu_hours.sentences(table))])
 
 
 def _wrapped(text: str) -> str:

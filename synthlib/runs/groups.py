@@ -1,4 +1,4 @@
-"""Fine-tuning runs that are trained together: one after the other, or as one computation.
+"""Runs that are trained together: one after the other, or as one computation.
 
 The loop (:func:`synthlib.runs.loop.finetune`) asks a group for updates, and before it looks at the runs themselves, to
 settle them: to bring each run's counts and losses up to date.
@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from synthlib.runs.job import Run, StackableRun
+from synthlib.runs.job import Report, Run, StackableRun
 
 
 class Group:
@@ -63,26 +63,41 @@ class Stacked(Group):
         """As :meth:`Group.update`. A FloatingPointError of one run stops all of them; its message names the seed."""
         drawn = zip(*(run.draw() for run in self.runs), strict=True)
         for run, done in zip(self.runs, self._stack.update(*drawn), strict=True):
-            with naming(run, self.runs):
+            with naming(run.config["seed"], len(self.runs)):
                 run.log(done)
 
 
-def stacked(stack_of: Callable[[Sequence[Any]], Any]) -> GroupOf:
-    """:class:`Stacked` groups, whose stacks ``stack_of(runs)`` makes."""
-    return lambda runs: Stacked(runs, stack_of(runs))
+class Pretrainings:
+    """Pre-trainings that are equally far, advanced one after the other; others change how."""
+
+    def __init__(self, trainings: Sequence[Any]) -> None:
+        self.trainings = trainings
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self.trainings[0].updates
+
+    def run(self, until: int, progress: Report | None = None) -> None:
+        """Advance each to ``until`` updates in all."""
+        for training in self.trainings:
+            training.run(until, progress)
+
+    def settle(self) -> None:
+        """Bring every pre-training up to date: its weights, losses and number of updates."""
 
 
-def refuse_unequal(runs: Sequence[Run]) -> None:
+def refuse_unequal(runs: Sequence[Any]) -> None:
     """Raises ValueError when the runs have not made equally many updates."""
     if len({run.updates for run in runs}) > 1:  # a run whose checkpoint cannot be read starts again from 0
         raise ValueError("these runs are not equally far and cannot be stacked; run again without STACKED=1")
 
 
 @contextlib.contextmanager
-def naming(run: Run, runs: Sequence[Run]) -> Iterator[None]:
-    """A context in which a FloatingPointError gets the name of ``run``, one of the stacked ``runs``."""
+def naming(seed: int, count: int) -> Iterator[None]:
+    """A context in which a FloatingPointError gets the ``seed`` of a run, one of ``count`` stacked ones."""
     try:
         yield
     except FloatingPointError as diverged:
-        where = f"seed {run.config['seed']} of {len(runs)} stacked ones (without STACKED=1 the others go on)"
+        where = f"seed {seed} of {count} stacked ones (without STACKED=1 the others go on)"
         raise FloatingPointError(f"{where}: {diverged}") from diverged

@@ -9,7 +9,7 @@ Algorithm    what a study needs from a method of offline RL: its seeds, its sett
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -20,7 +20,7 @@ from synthlib.runs.settings import Setting
 if TYPE_CHECKING:
     import pandas as pd
 
-    from synthlib.runs.groups import GroupOf
+    from synthlib.kernels.memory import Footprint
     from synthlib.runs.store import Store
 
 Report = Callable[[int], None]
@@ -129,12 +129,15 @@ class Training:
     """Returns the floating-point operations of all updates; a multiply-add counts as two."""
     seconds: Callable[[Job], float]
     """Returns the expected seconds from the start on this machine, with one process and full-length evaluations."""
-    together: "GroupOf | None" = None
-    """Makes the group that trains several runs as one computation; None: one after the other."""
+    together: Callable[[Sequence[Any]], Any] | None = None
+    """Makes the group (:mod:`synthlib.runs.groups`) that trains several runs as one computation: of fine-tuning runs,
+    or of one pre-training and more. None: one after the other."""
     facts_together: Callable[[], dict[str, str]] = dict
     """Returns what the record of a run says of its training when it was trained together with others."""
     alike: Callable[[Job], Any] = all_but_the_seed
     """Returns what must be equal (as JSON) for runs to be trained together; their lengths must be too."""
+    memory: "Callable[[Job], Footprint] | None" = None
+    """Returns the memory of a GPU that one more run takes when several are trained together."""
     weights: Callable[[Any], dict[str, Any]] | None = None
     """Pre-training only: returns the weights that other trainings start from."""
     huggingface: Callable[[Job], dict[str, Any]] | None = None

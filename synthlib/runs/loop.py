@@ -7,10 +7,9 @@ save a checkpoint about every :data:`CHECKPOINT_SECONDS`. A resumed training equ
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from synthlib.runs.groups import Group, GroupOf
+from synthlib.runs.groups import Group, GroupOf, Pretrainings
 from synthlib.runs.job import Pretraining, Report, Run, Training
 
 if TYPE_CHECKING:
@@ -27,12 +26,11 @@ class OutOfTime(BaseException):
 def train(training: Training, sessions: Sequence["Session"], store: "Store", report: Report) -> None:
     """Train the jobs of ``sessions``, all of the kind of ``training``, to their full length.
 
-    Several fine-tuning runs must be alike (:attr:`Training.alike`). They are trained as one computation.
+    Several runs must be alike (:attr:`Training.alike`). They are trained as one computation.
     """
     runs = [training.start(session.job, store) for session in sessions]
     if training.weights is not None:
-        for run, session in zip(runs, sessions, strict=True):
-            pretrain(run, partial(training.weights, run), session, report, training.stride)
+        pretrain(runs, training.weights, sessions, report, training.stride, training.together or Pretrainings)
     else:
         finetune(runs, sessions, report, training.together if training.together and len(runs) > 1 else Group)
 
@@ -50,50 +48,99 @@ def scaled_checkpoints(updates: int, checkpoints: Sequence[int], scale: float) -
 
 
 def pretrain(
-    training: Pretraining,
-    weights: Callable[[], dict[str, Any]],
-    session: "Session",
+    trainings: Sequence[Pretraining],
+    weights: Callable[[Any], dict[str, Any]],
+    sessions: Sequence["Session"],
     report: Report | None,
     stride: int,
+    together: Callable[[Sequence[Any]], Pretrainings] = Pretrainings,
 ) -> None:
-    """Train up to each number of updates in ``session.job.keep``, and keep ``weights()`` there.
+    """Train up to each number of updates in a session's ``job.keep``, and keep ``weights(training)`` there.
 
     Between two of them, the loop checks every ``stride`` updates whether it is time to save. When kept weights from
     before the checkpoint are missing, they are trained again from the start; the checkpoint stays. Later weights are
-    trained from the checkpoint.
+    trained from the checkpoint. Trainings that are equally far and lack the same weights are trained ``together``.
     """
-    saved = session.resume()
-    missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
-    if session.must_save and not saved:  # the rows were damaged, and nothing is left that has them
-        missing = sorted({*missing, session.job.updates})
-    longest = saved["updates"] if saved else -1
+    groups: dict[tuple[Any, ...], list[_Resumed]] = {}
+    for training, session in zip(trainings, sessions, strict=True):
+        saved = session.resume()
+        missing = [updates for updates in session.job.keep if not session.has_weights(updates)]
+        if session.must_save and not saved:  # the rows were damaged, and nothing is left that has them
+            missing = sorted({*missing, session.job.updates})
+        plan = saved["updates"] if saved else -1, *missing
+        groups.setdefault(plan, []).append(_Resumed(training, session, saved))
+    for (longest, *missing), members in groups.items():
+        _pretrain_group(members, longest, missing, weights, report, stride, together)
+
+
+class _Resumed(NamedTuple):
+    """A pre-training before its first update, with the checkpoint that it can go on from."""
+
+    training: Pretraining
+    session: "Session"
+    saved: dict[str, Any] | None
+
+    def load(self) -> None:
+        """Go on from the checkpoint."""
+        assert self.saved is not None
+        self.training.load_state_dict(self.saved["training"])
+        self.session.stopwatch.restart()  # what was trained again is no part of the saved updates' time
+
+    def save(self) -> None:
+        """Save a checkpoint."""
+        state = {"training": self.training.state_dict(), "updates": self.training.updates}
+        self.session.save(state, self.training.updates, losses=self.training.losses)
+
+
+def _pretrain_group(
+    members: Sequence[_Resumed],
+    longest: int,
+    missing: Sequence[int],
+    weights: Callable[[Any], dict[str, Any]],
+    report: Report | None,
+    stride: int,
+    together: Callable[[Sequence[Any]], Pretrainings],
+) -> None:
+    """Train ``members``, whose checkpoints have ``longest`` updates (-1: there is none), to each of ``missing``."""
+    group: Pretrainings | None = None
+    updates = members[0].training.updates
     last_save = time.monotonic()
+    for member in members:
+        member.session.stopwatch.shared_by = len(members)
 
     def save() -> None:
-        state = {"training": training.state_dict(), "updates": training.updates}
-        session.save(state, training.updates, losses=training.losses)
+        if group is not None:
+            group.settle()
+        for member in members:
+            member.save()
 
     for stop in missing:
-        if saved and training.updates < longest <= stop:
-            training.load_state_dict(saved["training"])
-            session.stopwatch.restart()  # what was trained again is no part of the saved updates' time
-        while training.updates < stop:
+        if updates < longest <= stop:
+            for member in members:
+                member.load()
+            updates, group = longest, None
+        while updates < stop:
+            group = group or together([member.training for member in members])
             try:
-                training.run(min(training.updates + stride, stop), report)
+                group.run(min(updates + stride, stop), report)
             except OutOfTime:
-                if longest < training.updates:
+                if longest < group.updates:
                     save()
                 raise
-            if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < training.updates < stop:
+            updates = group.updates
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS and longest < updates < stop:
                 save()
                 last_save = time.monotonic()
         if stop >= longest:  # also where they are equal: an earlier process may have been killed while it saved
             save()
-        session.save_weights(stop, weights())
-    if session.must_save and saved:  # a damaged file of rows is made again from the checkpoint
-        training.load_state_dict(saved["training"])
-        session.stopwatch.restart()
-        save()
+        elif group is not None:
+            group.settle()
+        for member in members:
+            member.session.save_weights(stop, weights(member.training))
+    for member in members:
+        if member.session.must_save and member.saved:  # a damaged file of rows is made again from the checkpoint
+            member.load()
+            member.save()
 
 
 def finetune(

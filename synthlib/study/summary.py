@@ -11,6 +11,7 @@ from synthlib.paths import data_cache, outputs, store_root
 from synthlib.runs.job import Job
 from synthlib.runs.policies import keep_policies, said_of
 from synthlib.runs.store import Store
+from synthlib.study import memory
 from synthlib.study.algorithms import describe, training
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
@@ -35,6 +36,7 @@ class PlanSummary:
         seconds = seconds_of(missing)
         self.minutes = sum(seconds[job.key] * (1 - store.fraction_done(job)) for job in missing) / 60 / workers
         self.workers = workers
+        self.memory = memory.in_words(missing)
         self.failures = [(job, failure) for job in jobs if (failure := store.failure(job))]
 
     def __str__(self) -> str:
@@ -62,6 +64,7 @@ class PlanSummary:
             lines.append(f"  make reproduce-{plan.artefact.name} trains {more} more: its page shows {others} too")
         for job, failure in self.failures:
             lines.append(f"  failed before: {describe(job)}: {failure['error']}")
+        lines += [f"  {line}" for line in self.memory]
         cores = f"{self.workers} core{'s' if self.workers > 1 else ''}"
         lines.append(f"  expected: about {self.minutes:.0f} minutes on {cores}; runs in {store_root()}")
         return "\n".join(lines)

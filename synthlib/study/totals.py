@@ -48,8 +48,8 @@ def paper_totals(preset: str = "paper") -> pd.DataFrame:
     are equal for both.
     """
     slower = _slower_in_reference_style()
-    plans = [plan for name in ALGORITHMS for plan in _counted_plans(name, preset) if plan.artefact.is_printed]
-    shared = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
+    plans = _printed_plans(preset)
+    shared = paper_jobs(preset)
     alone = [job for plan in plans for job in plan.jobs()]
     seconds = seconds_of(shared)
     # A run in ``alone`` may be shorter than the shared run with its key, so take the seconds per update.
@@ -74,6 +74,15 @@ def paper_totals(preset: str = "paper") -> pd.DataFrame:
         },
         orient="index",
     )
+
+
+def paper_jobs(preset: str = "paper") -> list[Job]:
+    """All trainings of the paper, with the column of the matched control, each once."""
+    return distinct_jobs(cell.job for plan in _printed_plans(preset) for cell in plan.cells)
+
+
+def _printed_plans(preset: str) -> list[Plan]:
+    return [plan for name in ALGORITHMS for plan in _counted_plans(name, preset) if plan.artefact.is_printed]
 
 
 def _counted_plans(algorithm_name: str, preset: str) -> list[Plan]:

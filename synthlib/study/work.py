@@ -16,6 +16,7 @@ from synthlib.runs import loop
 from synthlib.runs.job import Job
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import training
+from synthlib.study.memory import fitting
 from synthlib.study.workers import IDLE, Message
 
 _WAIT_SECONDS = 0.5
@@ -120,12 +121,13 @@ class Work:
 
         for job in ours:
             self._tell((job.key, store.fraction_done(job)))
-        facts = training(ours[0]).facts_together() if len(ours) > 1 else {}
+        trained = training(ours[0])
+        facts = trained.facts_together() if len(ours) > 1 or trained.is_pretraining else {}
         try:
             with contextlib.ExitStack() as failures:
                 for session in left:
                     failures.enter_context(session.recording_failure(facts))
-                loop.train(training(ours[0]), left, store, report)
+                loop.train(trained, left, store, report)
             report(ours[0].updates)
         except ClaimLost as lost:
             print(lost)
@@ -156,10 +158,14 @@ class Work:
 
 
 def stacks_of(jobs: Sequence[Job], store: Store) -> list[list[Job]]:
-    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far."""
+    """The jobs in groups that can be one computation: alike (:attr:`Training.alike`), of equal length, equally far.
+
+    A group fits into the memory of the chosen GPU.
+    """
     stacks: dict[str, list[Job]] = {}
     for job in jobs:
-        alike = job.config if training(job).is_pretraining else training(job).alike(job)
-        key = json.dumps([job.kind, alike, job.updates, store.updates_done(job)], sort_keys=True)
+        one = training(job)
+        alike = job.config if one.is_pretraining and one.together is None else one.alike(job)
+        key = json.dumps([job.kind, alike, job.updates, job.keep, store.updates_done(job)], sort_keys=True)
         stacks.setdefault(key, []).append(job)
-    return list(stacks.values())
+    return [part for stack in stacks.values() for part in fitting(stack)]

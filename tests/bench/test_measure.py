@@ -13,6 +13,7 @@ from synthlib.bench import choice, columns, cores, measure, page
 from synthlib.bench.__main__ import main
 from synthlib.bench.choice import lines
 from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work
+from synthlib.kernels.memory import Footprint
 from tests.common import META, ROOT
 
 
@@ -89,16 +90,42 @@ def test_a_notebook_compares_in_a_few_seconds():
 def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch):
     for module in (measure, choice):
         monkeypatch.setattr(module, "chosen", lambda: META)
-    assert {line.name for line in lines()} == {"cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2", "columns"}
+    assert {line.name for line in lines()} == {
+        *("cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2"),
+        *("columns", "columns-dt", "columns-gpt2"),
+    }
     rows = pd.DataFrame({"contestant": [OURS, REFERENCE], "is_reference": [False, True], "ratio": [1.0, 2.0]})
     judged = measure._judged(rows, lines()[0])
     assert judged["verdict"].tolist() == ["", ""] and judged["must"].isna().all()
 
 
-def test_columns_of_several_sizes_are_measured_by_the_update_of_one_agent():
-    rows = measure.measure(columns.line(), seconds=0, least_turns=1)
-    assert rows["contestant"].tolist() == [OURS, "a column of 1", "one run, its noise from the processor"]
-    assert rows["unit"][0] == "update of one agent" and rows["of_floor"][0] > 0 and (rows["seconds"] > 0).all()
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("columns", "update of one agent"), ("columns-dt", "update of one run"), ("columns-gpt2", "token")],
+)
+def test_columns_of_several_sizes_are_measured_by_the_update_of_one_run(name, unit, monkeypatch):
+    monkeypatch.setattr(columns, "RUNS_ON_A_PROCESSOR", (2, 1))
+    monkeypatch.setattr(measure, "TURN", 0)
+    (line,) = (line for line in columns.lines() if line.name == name)
+    rows = measure.measure(line, seconds=0, least_turns=1)
+    assert rows["contestant"].tolist() == [OURS, "a column of 1", line.reference]
+    assert rows["unit"][0] == unit and rows["of_floor"][0] > 0 and (rows["seconds"] > 0).all()
+
+
+def test_a_card_gets_the_columns_that_it_holds(monkeypatch):
+    needed = Footprint(weights=1, moments=2, targets=1, update=6)
+    monkeypatch.setattr(columns, "chosen", lambda: META)
+    for size, expected in ((10_000, columns.RUNS), (2000, (140, 20, 1)), (300, (20, 1)), (5, (1,))):
+        monkeypatch.setattr(columns, "memory", lambda device, size=size: size)
+        assert columns._that_fit(needed) == expected
+
+
+def test_the_page_says_what_a_run_takes():
+    found = {**Footprint(10**6, 2 * 10**6, 0, 10**7)._asdict(), "from_shapes": 13e6, "measured": 14.2e6}
+    sentence = page.memory_sentence("dt", found)
+    assert sentence.startswith("* dt: 13 MB from the shapes (weights 1 MB, moments 2 MB, ")
+    assert sentence.endswith("14.2 MB measured.")
 
 
 def test_an_unknown_line_is_named_with_those_that_exist(capsys):

@@ -78,7 +78,7 @@ def test_a_column_is_its_runs_one_by_one():
         assert sums.keys() == losses[0].keys()
         for name, values in sums.items():
             assert values[place] == pytest.approx(sum(float(row[name]) for row in losses), rel=1e-9, abs=1e-9), name
-        assert last[place] == pytest.approx(float(losses[-1]["qf_loss_total"]), rel=1e-9)
+        assert last["qf_loss_total"][place] == pytest.approx(float(losses[-1]["qf_loss_total"]), rel=1e-9)
         assert together[place].agent.updates == alone.agent.updates
         for part in ("weights", "first_moments", "second_moments"):
             assert largest_difference(together[place].agent, alone.agent, part) < 1e-10, part

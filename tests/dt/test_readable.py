@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
+from synthlib.dt import column_runs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt.model import LastAction, predict_actions
 from synthlib.dt.model_fast import FastLastAction, fast_predict_actions
@@ -33,7 +34,7 @@ def test_the_environment_variable_asks_for_the_definitions():
 def test_a_table_on_the_readable_code_has_the_same_scores_and_losses(outputs, monkeypatch):
     plan = make_plan("matched_control", "smoke", "replica", ARMS)
     jobs = [cell.job for cell in plan.cells if cell.seed == plan.cells[0].seed]
-    chosen = noted_choices(monkeypatch, dt_jobs)
+    noted = [noted_choices(monkeypatch, module) for module in (dt_jobs, column_runs)]
 
     def table(readable):
         store = Store(outputs / f"readable {readable}", records=outputs / "none")
@@ -45,7 +46,7 @@ def test_a_table_on_the_readable_code_has_the_same_scores_and_losses(outputs, mo
         return store
 
     fast, readable = table(False), table(True)
-    assert set(chosen) == {
+    assert {one for chosen in noted for one in chosen} == {
         *(FastBatchBuilder, fast_predict_actions, FastLastAction),
         *(BatchBuilder, predict_actions, LastAction),
     }

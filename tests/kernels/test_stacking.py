@@ -129,7 +129,10 @@ class Run:
 def test_a_stack_names_the_seed_that_diverged_and_refuses_runs_that_are_not_equally_far():
     job = SimpleNamespace(updates=5)
     sessions = [SimpleNamespace(job=job, resume=lambda: None, stopwatch=Stopwatch())] * 2
-    together = groups.stacked(lambda runs: SimpleNamespace(update=lambda: [None, None]))
+
+    def together(runs):
+        return groups.Stacked(runs, SimpleNamespace(update=lambda: [None, None]))
+
     with pytest.raises(FloatingPointError, match=r"seed 1 of 2 stacked ones \(without STACKED=1.*loss is nan"):
         loop.finetune([Run(0), Run(1)], sessions, None, together)
     with pytest.raises(ValueError, match="not equally far"):

@@ -37,7 +37,7 @@ def job(*keep):
 def train(one, runs):
     Counting.made, training = (), Counting()
     with runs.open(one).recording_failure() as opened:
-        pretrain(training, training.weights, opened, report=None, stride=1)
+        pretrain([training], Counting.weights, [opened], report=None, stride=1)
     return Counting.made
 
 

@@ -87,7 +87,7 @@ def test_what_a_pretraining_makes_again_is_no_part_of_its_time(tmp_path, monkeyp
     def pretrain(*keep):
         wanted, training = Job("gpt2_pretraining", {"seed": 0}, keep[-1], keep=keep), Slow()
         with store.open(wanted).recording_failure() as session:
-            loop.pretrain(training, training.weights, session, report=None, stride=1)
+            loop.pretrain([training], type(training).weights, [session], report=None, stride=1)
         return store.spent(wanted)[1].wall_seconds
 
     store = Store(tmp_path / "store")
