@@ -16,6 +16,7 @@ from synthlib.paths import outputs
 from synthlib.report.figures import save_figure
 from synthlib.report.files import short
 from synthlib.report.ladder import RUNGS, ladder, published_cells, rungs
+from synthlib.report.paired import paired_effects
 from synthlib.report.report import Report
 from synthlib.report.scoreboard import saved_scoreboard
 from synthlib.report.sources import open_runs
@@ -24,13 +25,14 @@ from synthlib.study.contents import our_own, sections, title_and_notebook
 from synthlib.web.page import made_line
 
 CONTROL, IID_CONTROL = "DT, matched", "DT, matched (IID side)"
-PRESET = "evening"  # of our published runs
+PRESET, START_PRESET = "evening", "early"  # of our published runs
 
 
 def front_page(folder: Path) -> str:
     """The front page in MyST's Markdown; its pictures are written into ``folder``."""
     authors = open_runs("authors").report("matched_control")
     cql = open_runs("own", PRESET).report("cql_start")
+    start = open_runs("own", START_PRESET).report("dt_start")
     again = open_runs("own", PRESET).report("dt_pretraining_seeds")
     figure, words = ladder(rungs(published_cells()))
     save_figure(figure, words, folder / "ladder")
@@ -45,7 +47,7 @@ def front_page(folder: Path) -> str:
             "",
             "## The finding",
             "",
-            *(f"{number}. {sentence}" for number, sentence in enumerate(finding(authors, cql, again), 1)),
+            *(f"{number}. {sentence}" for number, sentence in enumerate(finding(authors, cql, start, again), 1)),
             "",
             "Numbers in brackets are 95 % intervals over fine-tuning seeds, n is the number of seeds, and a point is a "
             "hundredth of an expert's score.",
@@ -76,11 +78,11 @@ def front_page(folder: Path) -> str:
     )
 
 
-def finding(authors: Report, cql: Report, again: Report) -> list[str]:
+def finding(authors: Report, cql: Report, start: Report, again: Report) -> list[str]:
     """Five sentences, written from the numbers.
 
-    ``authors``: the matched control of the authors' runs; ``cql``: how CQL starts; ``again``: early losses of DT from
-    two pre-trainings.
+    ``authors``: the matched control of the authors' runs; ``cql`` and ``start``: how CQL and DT start; ``again``: early
+    losses of DT from two pre-trainings.
     """
     mean = authors.averages.set_index("arm")["mean"]
     n = f"n = {_seeds(authors, RUNGS)} on each of {authors.scores['dataset'].nunique()} data sets"
@@ -94,6 +96,7 @@ def finding(authors: Report, cql: Report, again: Report) -> list[str]:
     worth = ", ".join(f"{_interval(row)} with {name}" for name, row in own.items())
     mdp, iid = _difference(cql, "S=100", "CQL, matched"), _difference(cql, "CQL+IID", "CQL, matched")
     data, updates = cql.scores["dataset"].iloc[0], int(cql.scores["updates"].max())
+    beginning = paired_effects(start, {"DT+Synthetic": [CONTROL]}).reset_index().iloc[0]
     pairs = (("DT+Synthetic", CONTROL), ("DT+Synthetic, seed 1", f"{CONTROL}, seed 1"))
     early = int(again.runs.evaluations["updates"].max())
     losses = " and ".join(_interval(_difference(again, *pair)) for pair in pairs)
@@ -105,9 +108,12 @@ def finding(authors: Report, cql: Report, again: Report) -> list[str]:
         f"{switches['difference'] / chain['difference']:.0%} of the gain without any pre-training.",
         f"Against the matched control, pre-training itself is worth {worth}; the interval leaves out zero for "
         f"{' and '.join(told) or 'none of them'}.",
-        f"In our own runs of CQL ({data}, replica data, n = {_seeds(cql, cql.artefact.arms)}), pre-training brings the "
-        f"rise forward: after {updates:,} of the paper's {cql.runs.paper_updates or 0:,} updates it is worth "
-        f"{_interval(mdp)} with a random MDP and {_interval(iid)} with IID data; how the curves end is not known yet.",
+        "In our own runs on replica data, pre-training brings the rise of the curves forward, beyond the control: of "
+        f"DT by {_interval(beginning)} points over its first {int(start.scores['updates'].max()):,} of "
+        f"{start.runs.paper_updates or 0:,} updates ({beginning['data set']}, n = {int(beginning['n'])} pairs of "
+        f"runs), of CQL by {_interval(mdp)} with a random MDP and {_interval(iid)} with IID data after {updates:,} of "
+        f"{cql.runs.paper_updates or 0:,} updates ({data}, n = {_seeds(cql, cql.artefact.arms)}); how the curves end "
+        "is not known yet.",
         "One pre-training stands behind each of these scores, and no interval says what another would give; in our own "
         "runs two pre-trainings of the Decision Transformer changed its training loss alike, by "
         f"{losses} per cent of DT's (after {early:,} updates, n = {_seeds(again, itertools.chain(*pairs))}).",

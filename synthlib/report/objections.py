@@ -40,6 +40,11 @@ def objections() -> list[Objection]:
             "32_cql_start.ipynb",
         ),
         Objection("Is one pre-training enough?", _one_pretraining(), "36_dt_pretraining_seeds.ipynb"),
+        Objection(
+            "Does it help DT beyond the control in runs of our own?",
+            said_by_runs("dt_start", "early", [("DT+Synthetic", "DT, matched"), ("DT, matched", "DT")]),
+            "37_dt_start.ipynb",
+        ),
         Objection("Would a stronger CQL gain as well?", _stronger(), "35_cql_stronger.ipynb"),
         Objection("Does the network learn anything of the chain?", _learning(), "02_section3_2_chains.ipynb"),
         Objection(

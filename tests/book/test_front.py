@@ -24,7 +24,11 @@ def published(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path_factory.mktemp("empty")))
         runs = open_runs("own", "evening")
-        yield runs.report("cql_start"), runs.report("dt_pretraining_seeds")
+        yield (
+            runs.report("cql_start"),
+            open_runs("own", "early").report("dt_start"),
+            runs.report("dt_pretraining_seeds"),
+        )
 
 
 @pytest.mark.slow
@@ -32,9 +36,10 @@ def test_the_finding_has_five_sentences_with_n_and_interval(authors, published):
     sentences = finding(authors, *published)
     assert len(sentences) == 5 and all(sentence.endswith(".") for sentence in sentences)
     text = " ".join(sentences)
-    assert len(re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", text)) == 9
-    assert text.count("n = ") == 3 and "from 67.7 to 73.6: +5.9 [+4.7, +7.1] points" in text
+    assert len(re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", text)) == 10
+    assert text.count("n = ") == 4 and "from 67.7 to 73.6: +5.9 [+4.7, +7.1] points" in text
     assert "+3.2 [+2.0, +4.3] with the chain" in text and "leaves out zero for the chain." in text
+    assert "of DT by +5.3 [+3.5, +7.0] points over its first 1,000 of 100,000 updates" in text
     printed = paper_table(1).query("is_average").set_index("arm")["mean"]
     assert (printed["DT"], printed["DT+Synthetic"]) == (67.7, 73.6)
 
