@@ -62,8 +62,13 @@ def evaluated_model(
     updates: int,
 ) -> dict[str, Any]:
     """The row of ``evaluations.csv`` of ``model``; the other arguments are as in :func:`evaluate_policy`."""
-    policy = ReturnConditioned(best(LastAction, model.config)(model), model.config, *conditioned)
+    policy = policy_of(model, conditioned)
     return evaluated(seed, updates, lambda seed: evaluator.play(policy, seed))
+
+
+def policy_of(model: DecisionTransformer, conditioned: tuple[np.ndarray, np.ndarray, float]) -> ReturnConditioned:
+    """What ``model`` does in a rollout; ``conditioned`` as in :func:`evaluate_policy`."""
+    return ReturnConditioned(best(LastAction, model.config)(model), model.config, *conditioned)
 
 
 @lru_cache(maxsize=4)

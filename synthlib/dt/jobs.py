@@ -16,7 +16,7 @@ from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM
 from synthlib.dt.clusters import CLUSTERS, ClusterTerm, cluster_centres
 from synthlib.dt.column import losses_of_update
-from synthlib.dt.column_runs import DTRuns, evaluated_model
+from synthlib.dt.column_runs import DTRuns, evaluated_model, policy_of
 from synthlib.dt.dropout import DROPOUT
 from synthlib.dt.evaluation import TARGET_RETURNS, ReturnConditioned
 from synthlib.dt.finetuning import (
@@ -31,7 +31,6 @@ from synthlib.dt.finetuning import (
 from synthlib.dt.model import (
     DecisionTransformer,
     DTConfig,
-    LastAction,
     baseline_config,
     load_backbone,
     predict_actions,
@@ -285,7 +284,7 @@ def _actor(job: Job, policy: Mapping[str, torch.Tensor]) -> ReturnConditioned:
     model.load_state_dict(weights)
     mean, std = policy[_MEAN].numpy(), policy[_STD].numpy()
     target = job.config["evaluation"]["target_return"]
-    return ReturnConditioned(best(LastAction, model.config)(model), model.config, mean, std, target)
+    return policy_of(model, (mean, std, target))
 
 
 def _together(runs: Sequence[FineTuning]) -> Group:

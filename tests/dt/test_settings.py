@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthlib.dt import flops, pretraining_jobs
+from synthlib.dt import column_runs, flops, pretraining_jobs
 from synthlib.dt import jobs as dt_jobs
 from synthlib.dt.model import DTConfig, LastAction, baseline_config, predict_actions, pretrained_config
 from synthlib.dt.pretraining import logits
@@ -19,9 +19,9 @@ OTHER_WINDOW = {"context": 5, "return_scale": 50.0, "time_limit": 9}
 
 @pytest.mark.parametrize("arm", [{}, {"gpt2": {"heads": 2}}, {"pretraining": "none"}], ids=str)
 def test_several_heads_are_trained_by_the_readable_code(arm, random_hopper_data, outputs, monkeypatch):
-    chosen = noted_choices(monkeypatch, dt_jobs)
+    trained, played = (noted_choices(monkeypatch, module) for module in (dt_jobs, column_runs))
     store, job = trained_dt(arm | {"model": TWO_HEADS}, random_hopper_data, outputs)
-    assert predict_actions in chosen and LastAction in chosen
+    assert predict_actions in trained and LastAction in played
     assert all(required.config["gpt2"]["heads"] == 2 for required in job.requires)
     assert len(job.requires) == (0 if arm.get("pretraining") == "none" else 1)
     assert list(store.evaluations(job)["updates"]) == [4, 8, 12]
