@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import time
 
 from playwright.sync_api import expect, sync_playwright
 
@@ -11,11 +12,27 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 PATIENCE = 240_000  # milliseconds, on a busy machine
 
 
+def wait_until_it_has_its_kernel(page, name):
+    """Before a page is connected with its kernel, JupyterLab takes Run All and does nothing, whatever it shows."""
+    server = page.url[: page.url.index("/", 8)]
+    until = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until:
+        for session in page.request.get(f"{server}/api/sessions").json():
+            kernel = session["kernel"] or {}
+            if session["path"].endswith(name) and kernel.get("connections") and kernel["execution_state"] == "idle":
+                return
+        page.wait_for_timeout(200)
+    raise TimeoutError(f"{name} has no kernel")
+
+
 def read(page, name):
-    """Open a page, answer its question, run it, and save it."""
+    """Open a page, run it, and save it."""
     page.locator(".jp-DirListing-item", has_text=name).dblclick()
+    # Until the page is in front, the menu's words mean the page before it.
+    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")).to_have_text(name, timeout=PATIENCE)
     notebook = page.locator(".jp-NotebookPanel:visible")
     expect(notebook.locator(".jp-Cell").first).to_be_visible(timeout=PATIENCE)
+    wait_until_it_has_its_kernel(page, name)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
     last = notebook.locator(".jp-CodeCell").last.locator(".jp-InputPrompt")
