@@ -21,7 +21,7 @@ from synthlib.study.algorithms import describe, training
 from synthlib.study.bar import ProgressBar
 from synthlib.study.casualties import Casualties
 from synthlib.study.waiting import Waiting
-from synthlib.study.work import work
+from synthlib.study.work import Assignment, work
 from synthlib.study.workers import HANGING_SECONDS, Message, Workers
 
 _NOT_OF_THE_ARM = ("seed", "dataset", "physics")  # parts of a run's configuration that differ within one arm
@@ -98,8 +98,8 @@ def run_jobs(
     team_size = min(workers, len(wanted))
     with stopping_in_words(), ProgressBar(weights, done_before, team_size) as bar:
         others = [job for job in jobs if job not in ours]
-        arguments, alone = (wanted, others, store, began, deadline, options.stacked), not options.stacked
-        with Workers(work, arguments, team_size, daemon=alone) as team:
+        assignment = Assignment(wanted, others, store, began, deadline, options.stacked)
+        with Workers(work, [assignment], team_size, daemon=not options.stacked) as team:
             waiting, words = Waiting(wanted, store, team.pids), {job.key: job for job in jobs}
 
             def turn() -> None:

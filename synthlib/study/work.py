@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import math
 import signal
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from synthlib.machine.beside import end_with_parent
@@ -22,66 +24,60 @@ from synthlib.study.workers import IDLE, Message
 _WAIT_SECONDS = 0.5
 
 
-def work(
-    jobs: Sequence[Job],
-    others: Sequence[Job],
-    store: Store,
-    started: float,
-    deadline: float,
-    stacked: bool,
-    reports: Connection,
-) -> None:
-    """Train one job of ``jobs`` after the other, until none is left that this process can train.
+@dataclass(frozen=True)
+class Assignment:
+    """What the workers of one command share."""
 
-    While all of them wait for machines elsewhere, one of the ``others`` is trained.
+    jobs: Sequence[Job]
+    others: Sequence[Job]
+    """Trained while all of ``jobs`` wait for machines elsewhere."""
+    store: Store
+    started: float
+    """Seconds since the epoch. A job that failed before is tried again. A job that failed later is not, and the
+    jobs that require it are left out.
+    """
+    deadline: float = math.inf
+    """Nothing is trained after it."""
+    stacked: bool = False
 
-    A job that failed before ``started`` (seconds since the epoch) is tried again. A job that failed later is not tried
-    again, and the jobs that require it are left out. After ``deadline`` nothing is trained any more. When the process
-    is told to end, it saves, and ends by that signal.
+
+def work(assignment: Assignment, reports: Connection) -> None:
+    """Train one job after the other, until none is left that this process can train.
+
+    When the process is told to end, it saves, and ends by that signal.
     """
     told = ToldToEnd()
     told.listen()
     prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent process tells this one to end
     end_with_parent()  # so that its locks can be taken over
-    Work(jobs, others, store, started, deadline, stacked, reports, told).do()
+    Work(assignment, reports, told).do()
     told.end()
 
 
 class Work:
-    """The arguments of :func:`work`, and which jobs this process has tried."""
+    """One worker's part of an assignment."""
 
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        others: Sequence[Job],
-        store: Store,
-        started: float,
-        deadline: float,
-        stacked: bool,
-        reports: Connection,
-        told: ToldToEnd,
-    ) -> None:
-        self._jobs, self._others, self._store = jobs, others, store
-        self._started, self._deadline, self._stacked = started, deadline, stacked
+    def __init__(self, assignment: Assignment, reports: Connection, told: ToldToEnd) -> None:
+        self._asked, self._store = assignment, assignment.store
         self._reports, self._told = reports, told
         self.tried: set[str] = set()
         """Keys of the jobs that this process trains no more."""
 
     @property
     def _is_over(self) -> bool:
-        return bool(self._told.number) or time.time() > self._deadline
+        return bool(self._told.number) or time.time() > self._asked.deadline
 
     def do(self) -> None:
         """Train until nothing is left, or the time is over."""
         store = self._store
         while True:
-            left = [job for job in self._jobs if job.key not in self.tried and not store.is_done(job)]
+            left = [job for job in self._asked.jobs if job.key not in self.tried and not store.is_done(job)]
             left = [job for job in left if not any(map(self.is_lost, job.requires))]
             if not left or self._is_over:
                 return
             ready = [job for job in left if all(map(store.is_done, job.requires))]
-            stacks = stacks_of(ready, store) if self._stacked else [[job] for job in ready]
+            stacks = stacks_of(ready, store) if self._asked.stacked else [[job] for job in ready]
             if any(map(self.train, stacks)):
                 continue
             if not self.help(left):
@@ -94,7 +90,7 @@ class Work:
         holders = [holder for one in left for job in (one, *one.requires) if (holder := store.holder(job))]
         if not holders or any(holder.is_here for holder in holders):
             return False
-        ready = (one for one in self._others if one.key not in self.tried and not store.is_done(one))
+        ready = (one for one in self._asked.others if one.key not in self.tried and not store.is_done(one))
         return any(self.train([one]) for one in ready if all(map(store.is_done, one.requires)))
 
     def train(self, jobs: Sequence[Job]) -> bool:
@@ -150,7 +146,7 @@ class Work:
 
     def _has_failed(self, job: Job) -> bool:
         failure = self._store.failure(job)
-        return failure is not None and failure["time"] >= self._started
+        return failure is not None and failure["time"] >= self._asked.started
 
     def _tell(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # the parent was killed, and this process ends in a moment

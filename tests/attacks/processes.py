@@ -1,7 +1,6 @@
 """Attacks by and on processes: writers that are stopped and displaced, kills at random moments, racing commands."""
 
 import fcntl
-import math
 import os
 import random
 import signal
@@ -10,7 +9,7 @@ from multiprocessing import get_context
 
 from synthlib.machine import locks, owners
 from synthlib.runs.store import Store
-from synthlib.study.work import work
+from synthlib.study.work import Assignment, work
 from tests.attacks import toys
 from tests.attacks.judge import Result, age_lock, finish, is_equal, judge, said, truth
 from tests.attacks.toys import plan
@@ -144,7 +143,7 @@ def _start(store, jobs, count):
 
 def _quiet_work(jobs, store, sender):
     with said():
-        work(jobs, (), store, time.time(), math.inf, False, _Nobody())
+        work(Assignment(jobs, (), store, time.time()), _Nobody())
 
 
 class _Nobody:

@@ -1,5 +1,4 @@
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from synthlib.study.engine import (
     shard_of,
 )
 from synthlib.study.plan import distinct_jobs, make_plan
-from synthlib.study.work import Work, stacks_of
+from synthlib.study.work import Assignment, Work, stacks_of
 from tests.attacks.toys import plan, run_job
 
 SETTINGS = {
@@ -57,7 +56,7 @@ class Nobody:
 
 
 def part_of(store, others=(), started=0.0):
-    return Work([], others, store, started, math.inf, False, Nobody(), ToldToEnd())
+    return Work(Assignment([], others, store, started), Nobody(), ToldToEnd())
 
 
 def wait_for(condition, seconds=60):
