@@ -9,18 +9,20 @@ class Failed(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """Trainings were stopped: by Ctrl-C, or by the stop button of a notebook, which then shows one line."""
+    """Work was stopped: by Ctrl-C, or by the stop button of a notebook, which then shows one line."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback."""
         return [str(self)]
 
 
+KEPT = "every training keeps its last checkpoint: run this again, and it goes on from there"
+
+
 @contextlib.contextmanager
-def stopping_in_words() -> Iterator[None]:
-    """A context that turns KeyboardInterrupt into :class:`Stopped`."""
+def stopping_in_words(then: str = KEPT) -> Iterator[None]:
+    """A context that turns KeyboardInterrupt into :class:`Stopped`; ``then`` says what is left, and what to do."""
     try:
         yield
     except KeyboardInterrupt:
-        words = "stopped; every training keeps its last checkpoint: run this again, and it goes on from there"
-        raise Stopped(words) from None
+        raise Stopped(f"stopped; {then}") from None

@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from synthlib.errors import stopping_in_words
 from synthlib.machine.switches import TrainingIsOff, may_train
 from synthlib.offline.cards import episode_returns
 from synthlib.offline.datasets import load
@@ -73,11 +74,12 @@ def behaviour_strips(policies: Policies) -> Iterator[tuple[str, tuple[Figure, st
 def cloning_checks(names: Iterable[str], source: str, spent: Effort, policies: Policies) -> dict[str, CloningCheck]:
     """Clone each *medium* data set in ``names``: {name: check}. ``spent`` has the numbers of updates and episodes.
 
-    Raises TrainingIsOff where trainings are off: a clone is trained.
+    Raises TrainingIsOff where trainings are off (a clone is trained), and Stopped at Ctrl-C.
     """
     if not may_train():
         raise TrainingIsOff("trainings are off, and cloning a data set is one")
-    return {name: _cloning_check(name, source, spent, policies) for name in names if name.endswith("-medium")}
+    with stopping_in_words("a clone is not kept: run this cell again, and it begins anew"):
+        return {name: _cloning_check(name, source, spent, policies) for name in names if name.endswith("-medium")}
 
 
 def _cloning_check(name: str, source: str, spent: Effort, policies: Policies) -> CloningCheck:

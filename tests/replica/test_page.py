@@ -1,7 +1,12 @@
+import os
+import signal
+import threading
+
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
+from synthlib.errors import Stopped
 from synthlib.replica import page, policies
 from synthlib.replica.page import behaviour_policies
 from synthlib.report.data_page import Effort, cards_of, find
@@ -42,3 +47,14 @@ def test_cloning_is_set_beside_the_data_and_their_policy(two_tiers):
     figure, alt = page.cloning_curves(checks | {"without noise": unknown["hopper-medium"]})
     assert len(figure.axes[0].lines) == 3 and alt.startswith("Loss of behaviour cloning")
     plt.close(figure)
+
+
+def test_the_stop_button_ends_cloning_in_one_line(two_tiers):
+    """A real Ctrl-C, a second after the cloning has begun; without it this would take an hour."""
+    endless = Effort(rows=1, updates=1_000_000, episodes=1)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(Stopped) as stopped:
+        page.cloning_checks(find(two_tiers)[0], two_tiers, endless, {})
+    assert stopped.value._render_traceback_() == [
+        "stopped; a clone is not kept: run this cell again, and it begins anew"
+    ]
