@@ -51,10 +51,10 @@ def test_cloning_is_set_beside_the_data_and_their_policy(two_tiers):
 
 def test_the_stop_button_ends_cloning_in_one_line(two_tiers):
     """A real Ctrl-C, a second after the cloning has begun; without it this would take an hour."""
-    endless = Effort(rows=1, updates=1_000_000, episodes=1)
+    endless, names = Effort(rows=1, updates=1_000_000, episodes=1), find(two_tiers)[0]
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(Stopped) as stopped:
-        page.cloning_checks(find(two_tiers)[0], two_tiers, endless, {})
+        page.cloning_checks(names, two_tiers, endless, {})
     assert stopped.value._render_traceback_() == [
         "stopped; a clone is not kept: run this cell again, and it begins anew"
     ]
