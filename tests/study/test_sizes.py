@@ -62,7 +62,7 @@ def test_the_sentence_says_the_totals_and_the_papers():
     (sentence,) = unequal_totals(make_plan("table28", "overnight", None)).values()
     assert sentence == (
         "Not to be compared at equal numbers of updates: with preset overnight, pre-training included, "
-        "CQL+100K more has 22,000, CQL+MDP has 120,000, CQL+IID has 120,000; in the paper each has 1,100,000 "
+        "CQL+100K more has 66,000, CQL+MDP has 160,000, CQL+IID has 160,000; in the paper each has 1,100,000 "
         "(PRESET=paper)"
     )
 
