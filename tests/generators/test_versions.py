@@ -13,7 +13,7 @@ import yaml
 
 from synthlib.cql import pretraining
 from synthlib.dt import pretraining_jobs
-from synthlib.generators import dial_chain, markov_chain, mdp, smooth_dynamics, text
+from synthlib.generators import brackets, dial_chain, markov_chain, mdp, smooth_dynamics, text
 from synthlib.paths import ROOT
 from synthlib.study.params import load_preset
 from tests.common import TESTS
@@ -53,6 +53,7 @@ GUARDED = {
         ("dial_chain",),
         lambda: dial_chain.dial_chain(0, 5, 40, information=1.0).ravel(),
     ),
+    "brackets": (lambda: brackets.brackets.version, ("brackets",), lambda: brackets.brackets(0, 5, 40).ravel()),
     "smooth_dynamics": (lambda: smooth_dynamics.smooth_dynamics.version, ("smooth_dynamics",), _smooth),
 }
 

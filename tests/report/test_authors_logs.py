@@ -128,7 +128,7 @@ def test_what_is_not_there_or_damaged_is_refused(tmp_path):
 # --- which runs are whose
 
 
-NOT_ASKED_BY_THE_AUTHORS = {"pretraining_recipes", "dt_pretraining_seeds", "dt_start", "dial_chain"}
+NOT_ASKED_BY_THE_AUTHORS = {"pretraining_recipes", "dt_pretraining_seeds", "dt_start", "dial_chain", "nested_brackets"}
 
 
 def dt_artefacts():
