@@ -108,6 +108,33 @@ def train(one, store):
 # --- offline data
 
 
+def pretrained_together(jobs, store, together, stop=math.inf, stride=1):
+    """Pre-train ``jobs`` as the group that ``together`` makes, until more than ``stop`` updates are made: rows."""
+    one = training(jobs[0])
+    trainings, sessions = [one.start(job, store) for job in jobs], [store.open(job) for job in jobs]
+
+    def report(updates):
+        if updates > stop:
+            raise loop.OutOfTime
+
+    try:
+        loop.pretrain(trainings, one.weights, sessions, report, stride, together)
+    except loop.OutOfTime:
+        pass
+    finally:
+        for session in sessions:
+            session.release()
+    return [pd.read_csv(store.folder(job) / "losses.csv") for job in jobs]
+
+
+def assert_equal_weights(jobs, *stores):
+    """All weights that the ``jobs`` keep are the same in both stores, bit for bit."""
+    for job in jobs:
+        for updates in job.keep:
+            first, second = (tree_leaves(store.weights(replace(job, updates=updates))) for store in stores)
+            assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
 def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
     """A hopper file in D4RL's layout; ``changes`` replace arrays (None removes one).
 

@@ -5,6 +5,7 @@ Between two evaluations nothing is asked of the processor but what it draws for 
 added up until an evaluation asks for them. The update is recorded once and replayed (:mod:`synthlib.machine.capture`).
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -93,6 +94,43 @@ class DrawnAhead:
     def at(self, update: torch.Tensor) -> list[torch.Tensor]:
         """What was drawn for the update number ``update``, int64 with one element."""
         return [tensor.index_select(0, update - self._first).squeeze(0) for tensor in self._drawn]
+
+
+class RowsAhead(DrawnAhead):
+    """Rows of minibatches of ``size``, as NumPy's legacy ``generators`` draw them from data sets of these ``lengths``.
+
+    Copies of the generators draw ahead. The generators themselves follow in :meth:`settle`.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[np.random.RandomState],
+        lengths: Sequence[int],
+        size: int,
+        update: int,
+        count: int,
+        device: torch.device,
+    ) -> None:
+        self._own, self._copies = generators, [copy.deepcopy(one) for one in generators]
+        self._lengths, self._size, self._settled = lengths, size, update
+        super().__init__(self._rows, update, count, device)
+
+    def rows(self, update: torch.Tensor) -> torch.Tensor:
+        """The rows (generators, B) of the update number ``update``, int64 with one element."""
+        (drawn,) = self.at(update)
+        return drawn
+
+    def settle(self, update: int) -> None:
+        """Draw from the generators themselves what was used before ``update``."""
+        self._draws(self._own, update - self._settled)
+        self._settled = update
+
+    def _rows(self, first: int, count: int) -> list[np.ndarray]:
+        return [np.stack(self._draws(self._copies, count), axis=1)]
+
+    def _draws(self, generators: Sequence[np.random.RandomState], count: int) -> list[np.ndarray]:
+        pairs = zip(generators, self._lengths, strict=True)
+        return [one.randint(length, size=(count, self._size)) for one, length in pairs]
 
 
 def starts_of(lengths: Sequence[int]) -> list[int]:
