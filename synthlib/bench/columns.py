@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from synthlib.bench import peer_jax
 from synthlib.bench.lines import OURS, Contestant, Line, Work
 from synthlib.cql import flops as cql_flops
 from synthlib.cql import memory as cql_memory
@@ -40,6 +41,8 @@ RUNS_ON_A_PROCESSOR = (4, 1)
 PRETRAININGS, PRETRAININGS_ON_A_PROCESSOR = (4, 1), (2, 1)
 CRITICS, CRITICS_ON_A_PROCESSOR = (24, 6, 1), (2, 1)
 """Pre-trainings of critics: four seeds of Table 6's sizes and IID; one seed of each; one pre-training."""
+MOST_OF_JAX = 20
+"""Agents in JAX's columns, beside our columns of equal sizes. What is larger would need the memory twice."""
 ROWS = 100_000
 _CRITICS = CriticPretrainingConfig(*WIDTHS, MDPConfig(trajectories=ROWS // MDPConfig.length))
 
@@ -75,7 +78,12 @@ def cql() -> Work:
         agent.update(Transitions(*put(chosen(), *data.draw(BATCH_SIZE))), Noise(*put(chosen(), *noise)))
 
     sizes = _that_fit(footprints()["cql"]) if chosen() != CPU else RUNS_ON_A_PROCESSOR
-    return _work(cql_column, sizes, Contestant(alone), cql_flops.update(*WIDTHS, config.sampled_actions))
+    work = _work(cql_column, sizes, Contestant(alone), cql_flops.update(*WIDTHS, config.sampled_actions))
+    for size in () if peer_jax.missing(chosen()) else [size for size in sizes if size <= MOST_OF_JAX]:
+        agents = [CQL(*WIDTHS, config, q_max=1000.0, seed=seed) for seed in range(size)]
+        run, finish = peer_jax.cql_column_updates(agents, data, BATCH_SIZE, chosen())
+        work.contestants[f"JAX, {size} together" if size > 1 else "JAX, one agent"] = Contestant(run, size, finish)
+    return work
 
 
 def critics() -> Work:

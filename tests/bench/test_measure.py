@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.bench import choice, columns, cores, measure, page
+from synthlib.bench import choice, columns, cores, measure, page, peer_jax
 from synthlib.bench.__main__ import main
 from synthlib.bench.choice import lines
 from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work
@@ -114,7 +114,8 @@ def test_columns_of_several_sizes_are_measured_by_the_update_of_one_run(name, un
     monkeypatch.setattr(measure, "TURN", 0)
     (line,) = (line for line in columns.lines() if line.name == name)
     rows = measure.measure(line, seconds=0, least_turns=1)
-    assert rows["contestant"].tolist() == [OURS, "a column of 1", line.reference]
+    jax = ["JAX, one agent", "JAX, 2 together"] if name == "columns" and peer_jax.is_there() else []
+    assert rows["contestant"].tolist() == [OURS, "a column of 1", line.reference, *jax[::-1]]
     assert rows["unit"][0] == unit and rows["of_floor"][0] > 0 and (rows["seconds"] > 0).all()
 
 
