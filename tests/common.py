@@ -25,6 +25,8 @@ from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_c
 from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.dt.token_batches import shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.generators.registry import Generated
+from synthlib.generators.smooth_dynamics import smooth_dynamics
 from synthlib.kernels.memory import META  # noqa: F401, for other tests
 from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
@@ -338,6 +340,16 @@ GPT2_GOLDEN_CONFIG = GPT2PretrainingConfig(
 )
 SMALL_GPT2 = replace(GPT2_GOLDEN_CONFIG, dropout=0.1, warmup_updates=4, schedule_updates=100)
 GPT2_BATCHES = shuffled_batches(GPT2_GOLDEN["dataset_rows"], 4)
+
+# --- transitions of a generator
+
+SMOOTH = Generated(
+    "synthlib.generators.smooth_dynamics:smooth_dynamics",
+    {"noise": 0.2, "gain": 1.5, "system": 1},
+    {"version": smooth_dynamics.version},
+    seed=0,
+    size=500,
+)
 
 # --- devices
 

@@ -8,17 +8,11 @@ from synthlib.cql.jobs import start_pretraining
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
 from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.generators.drawn import transitions
-from synthlib.generators.registry import Generated, generate
-from synthlib.generators.smooth_dynamics import smooth_dynamics
+from synthlib.generators.registry import generate
 from synthlib.runs.job import Job
+from tests.common import SMOOTH
 
-DATA = Generated(
-    "synthlib.generators.smooth_dynamics:smooth_dynamics",
-    {"noise": 0.2, "gain": 1.5, "system": 1},
-    {"version": smooth_dynamics.version},
-    seed=0,
-    size=500,
-)
+DATA = SMOOTH
 CONFIG = CriticPretrainingConfig(5, 3, DATA, hidden=(16, 16), batch_size=32)
 
 

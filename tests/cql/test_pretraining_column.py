@@ -19,22 +19,14 @@ from synthlib.cql.pretraining_fast import FastCriticPretraining
 from synthlib.generators.drawn import transitions
 from synthlib.generators.mdp import MDPConfig
 from synthlib.generators.registry import Generated
-from synthlib.generators.smooth_dynamics import smooth_dynamics
 from synthlib.kernels.memory import Counted
 from synthlib.machine.devices import chosen
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import training as training_of
 from synthlib.study.params import load_artefact
-from tests.common import META, OnePlace, assert_equal_weights, pretrained_together
+from tests.common import META, SMOOTH, OnePlace, assert_equal_weights, pretrained_together
 
 BASE = CriticPretrainingConfig(5, 3, MDPConfig(trajectories=4, length=50), batch_size=16, hidden=(24, 40))
-OWN = Generated(
-    "synthlib.generators.smooth_dynamics:smooth_dynamics",
-    {"noise": 0.2, "gain": 1.5, "system": 1},
-    {"version": smooth_dynamics.version},
-    seed=0,
-    size=300,
-)
 
 
 def of_data(*data, seed=42):
@@ -50,7 +42,7 @@ ARMS = of_data(
     mdp(states=100),
     mdp(states=1000, actions=1000, trajectories=3),
     mdp(kind="iid"),
-    OWN,
+    SMOOTH,
 )
 """Arms with equal widths: other sizes, other numbers of transitions, and the vectors of a generator."""
 PAIRS = of_data(mdp(kind="identity", states=50), mdp(kind="mapping", states=30))
