@@ -124,7 +124,7 @@ help:
 	@echo "make selfcheck          DEVICE=cuda: does this GPU compute what the processor does? into outputs/bench-cuda"
 	@echo "make first-minutes-on-a-gpu HOURS=0.2   selfcheck, bench, and runs of Table 6's arms for the rest, into FILE=runs.tar"
 	@echo "make bench-avx2         the same as if the processor had no 512-bit instructions, into outputs/bench-avx2"
-	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers"
+	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers; DEVICE=cuda: JAX for this GPU too"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 	@echo "         TRAIN=no (show what is finished, train nothing)  KEEP_POLICY=1 (keep the fine-tuned policies)"
 	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2"
@@ -278,9 +278,8 @@ bench-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
 bench-avx2: $(VENV)/installed
 	@$(BIN)/python -m synthlib.bench
 
-# d3rlpy pins another gymnasium, and JAX is only compared with, so both live in a folder of their own.
 bench-peers: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-deps --target build/bench-peers --requirement tests/crosscheck/bench_peers.lock
+	@$(BIN)/python -m synthlib.bench.peers
 
 lab: $(VENV)/installed
 	@$(BIN)/python -m synthlib.lab $(LAB)

@@ -25,6 +25,8 @@ from synthlib.dt.model import DecisionTransformer, baseline_config, pretrained_c
 from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.dt.token_batches import shuffled_batches
 from synthlib.dt.windows import Batch as WindowBatch
+from synthlib.generators.registry import Generated
+from synthlib.generators.smooth_dynamics import smooth_dynamics
 from synthlib.kernels.memory import META  # noqa: F401, for other tests
 from synthlib.offline.datasets import Transitions
 from synthlib.replica.collection import episodes_to_arrays, write_tier
@@ -106,6 +108,33 @@ def train(one, store):
 
 
 # --- offline data
+
+
+def pretrained_together(jobs, store, together, stop=math.inf, stride=1):
+    """Pre-train ``jobs`` as the group that ``together`` makes, until more than ``stop`` updates are made: rows."""
+    one = training(jobs[0])
+    trainings, sessions = [one.start(job, store) for job in jobs], [store.open(job) for job in jobs]
+
+    def report(updates):
+        if updates > stop:
+            raise loop.OutOfTime
+
+    try:
+        loop.pretrain(trainings, one.weights, sessions, report, stride, together)
+    except loop.OutOfTime:
+        pass
+    finally:
+        for session in sessions:
+            session.release()
+    return [pd.read_csv(store.folder(job) / "losses.csv") for job in jobs]
+
+
+def assert_equal_weights(jobs, *stores):
+    """All weights that the ``jobs`` keep are the same in both stores, bit for bit."""
+    for job in jobs:
+        for updates in job.keep:
+            first, second = (tree_leaves(store.weights(replace(job, updates=updates))) for store in stores)
+            assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
 
 
 def toy_file(path, rows=30, widths=(11, 3), seed=0, **changes):
@@ -311,6 +340,16 @@ GPT2_GOLDEN_CONFIG = GPT2PretrainingConfig(
 )
 SMALL_GPT2 = replace(GPT2_GOLDEN_CONFIG, dropout=0.1, warmup_updates=4, schedule_updates=100)
 GPT2_BATCHES = shuffled_batches(GPT2_GOLDEN["dataset_rows"], 4)
+
+# --- transitions of a generator
+
+SMOOTH = Generated(
+    "synthlib.generators.smooth_dynamics:smooth_dynamics",
+    {"noise": 0.2, "gain": 1.5, "system": 1},
+    {"version": smooth_dynamics.version},
+    seed=0,
+    size=500,
+)
 
 # --- devices
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthlib.bench import columns, cores, page, peer_d3rlpy, peer_jax
+from synthlib.bench import columns, cores, page, peers
 from synthlib.bench.choice import lines
 from synthlib.bench.lines import AVX2
 from synthlib.bench.measure import machine, measure
@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
         return 1
     prepare_process()
-    if not (peer_d3rlpy.is_there() and peer_jax.is_there()):
-        print("d3rlpy and JAX are left out: `make bench-peers` fetches them")
-    about = machine()
+    about = machine() | {"left_out": peers.left_out(chosen())}
+    for sentence in about["left_out"]:
+        print(sentence)
     if chosen() != CPU:
         about["memory_of_a_run"] = columns.memory_beside_shapes()
     measured: list[pd.DataFrame] = []

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from synthlib.bench import peer_jax
 from synthlib.bench.lines import OURS, Contestant, Line, Work
 from synthlib.cql import flops as cql_flops
 from synthlib.cql import memory as cql_memory
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.jobs import BATCH_SIZE
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt import flops as dt_flops
 from synthlib.dt import memory as dt_memory
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator
@@ -24,6 +26,7 @@ from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig, logi
 from synthlib.dt.windows import BatchBuilder, draw, update_generators
 from synthlib.generators.markov_chain import ChainConfig
 from synthlib.generators.markov_chain_fast import fast_stream
+from synthlib.generators.mdp import MDPConfig
 from synthlib.kernels.column import Column
 from synthlib.kernels.memory import Footprint
 from synthlib.kernels.twins import best
@@ -36,13 +39,24 @@ RUNS = (420, 140, 20, 1)
 """Table 6's arms, data sets and seeds of halfcheetah; one data set of it; one arm's seeds; one run."""
 RUNS_ON_A_PROCESSOR = (4, 1)
 PRETRAININGS, PRETRAININGS_ON_A_PROCESSOR = (4, 1), (2, 1)
+CRITICS, CRITICS_ON_A_PROCESSOR = (24, 6, 1), (2, 1)
+"""Pre-trainings of critics: four seeds of Table 6's sizes and IID; one seed of each; one pre-training."""
+MOST_OF_JAX = 20
+"""Agents in JAX's columns, beside our columns of equal sizes. What is larger would need the memory twice."""
 ROWS = 100_000
+_CRITICS = CriticPretrainingConfig(*WIDTHS, MDPConfig(trajectories=ROWS // MDPConfig.length))
 
 
 def lines() -> Iterator[Line]:
-    """A line of columns of several sizes for each algorithm, and for GPT-2's pre-training."""
+    """A line of columns of several sizes for each kind of training."""
     titles = {
         "columns": ("CQL in a column, halfcheetah's widths", "update of one agent", cql, _ALONE),
+        "columns-critics": (
+            "critic pre-training in a column, halfcheetah's widths",
+            "update of one run",
+            critics,
+            _ALONE,
+        ),
         "columns-dt": ("Decision Transformer in a column, halfcheetah's widths", "update of one run", dt, _ALONE),
         "columns-gpt2": ("GPT-2 pre-training in a column, 1024 tokens a sequence", "token", gpt2, _ALONE),
     }
@@ -64,7 +78,24 @@ def cql() -> Work:
         agent.update(Transitions(*put(chosen(), *data.draw(BATCH_SIZE))), Noise(*put(chosen(), *noise)))
 
     sizes = _that_fit(footprints()["cql"]) if chosen() != CPU else RUNS_ON_A_PROCESSOR
-    return _work(cql_column, sizes, Contestant(alone), cql_flops.update(*WIDTHS, config.sampled_actions))
+    work = _work(cql_column, sizes, Contestant(alone), cql_flops.update(*WIDTHS, config.sampled_actions))
+    for size in () if peer_jax.missing(chosen()) else [size for size in sizes if size <= MOST_OF_JAX]:
+        agents = [CQL(*WIDTHS, config, q_max=1000.0, seed=seed) for seed in range(size)]
+        run, finish = peer_jax.cql_column_updates(agents, data, BATCH_SIZE, chosen())
+        work.contestants[f"JAX, {size} together" if size > 1 else "JAX, one agent"] = Contestant(run, size, finish)
+    return work
+
+
+def critics() -> Work:
+    """Updates of columns of critic pre-trainings, with minibatches."""
+    kind = best(CriticPretraining, _CRITICS)
+    training = kind(_CRITICS, device=chosen())
+
+    def alone() -> None:
+        training.run(training.updates + 1)
+
+    sizes = CRITICS if chosen() != CPU else CRITICS_ON_A_PROCESSOR
+    return _work(critics_column, sizes, Contestant(alone), cql_flops.pretraining_update(*WIDTHS))
 
 
 def dt() -> Work:
@@ -103,6 +134,11 @@ def cql_column(agents: int, device: torch.device | None = None) -> Column:
     return cql_memory.column_of(agents, WIDTHS, CQLConfig(), BATCH_SIZE, device or chosen())
 
 
+def critics_column(runs: int, device: torch.device | None = None) -> Column:
+    """A column of pre-trainings of full size."""
+    return cql_memory.pretraining_column_of(runs, _CRITICS, device or chosen())
+
+
 def dt_column(runs: int, device: torch.device | None = None) -> Column:
     """A column of Decision Transformers of full size."""
     return dt_memory.column_of(runs, baseline_config(*WIDTHS), baseline_training(), device or chosen())
@@ -114,17 +150,18 @@ def gpt2_column(config: GPT2PretrainingConfig, runs: int) -> Column:
 
 
 def footprints() -> dict[str, Footprint]:
-    """The memory of one run of the columns of CQL and of the Decision Transformer, from the shapes."""
+    """The memory of one run of the columns of CQL, its critics, and the Decision Transformer, from the shapes."""
     return {
         "cql": cql_memory.agent(WIDTHS, CQLConfig(), BATCH_SIZE),
+        "critics": cql_memory.critics(_CRITICS),
         "dt": dt_memory.run(baseline_config(*WIDTHS), baseline_training()),
     }
 
 
 def memory_beside_shapes(runs: int = 20) -> dict[str, dict[str, float]]:
-    """{"cql" and "dt": the bytes of a GPU's memory that one more run takes: "from_shapes", and as "measured"}."""
+    """{kind of :func:`footprints`: the bytes that one more run takes of a GPU: "from_shapes", and as "measured"}."""
     found = {}
-    for (name, computed), column_of in zip(footprints().items(), (cql_column, dt_column), strict=True):
+    for (name, computed), column_of in zip(footprints().items(), (cql_column, critics_column, dt_column), strict=True):
         measured = (_peak(column_of, 1 + runs) - _peak(column_of, 1)) / runs
         found[name] = {**computed._asdict(), "from_shapes": computed.total, "measured": measured}
     return found

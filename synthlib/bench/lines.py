@@ -50,10 +50,14 @@ AVX2 = os.environ.get("ATEN_CPU_CAPABILITY") == "avx2"  # torch must not use new
 
 
 class Contestant(NamedTuple):
-    """One version of the work: a call of ``run()`` does ``units`` of the line's unit of work."""
+    """One version of the work: a call of ``run()`` does ``units`` of the line's unit of work.
+
+    ``finish()`` waits for what ``run()`` has asked for, where PyTorch does not know of it.
+    """
 
     run: Callable[[], object]
     units: int = 1
+    finish: Callable[[], object] = lambda: None
 
 
 class Work(NamedTuple):
@@ -158,8 +162,9 @@ def cql(observation_width: int, action_width: int, sampled_actions: int) -> Work
     }
     if peer_d3rlpy.is_there():
         contestants["d3rlpy"] = Contestant(peer_d3rlpy.cql_updates(Transitions(*columns), sampled_actions, device))
-    if peer_jax.is_there() and device == CPU and not AVX2:
-        contestants["JAX, compiled by XLA"] = Contestant(peer_jax.cql_updates(readable, Transitions(*columns)))
+    if not AVX2 and not peer_jax.missing(device):
+        run, finish = peer_jax.cql_updates(readable, Transitions(*columns), device)
+        contestants["JAX, compiled by XLA"] = Contestant(run, finish=finish)
     return Work(contestants, cql_flops.update(*widths, sampled_actions))
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from synthlib.bench.choice import lines
-from synthlib.bench.lines import AVX2, OURS, Line
+from synthlib.bench.lines import AVX2, OURS, Contestant, Line
 from synthlib.kernels.products import ONEDNN, product
 from synthlib.machine.devices import CPU, chosen, describe, wait
 
@@ -45,13 +45,13 @@ def measure(line: Line, seconds: float = SECONDS, least_turns: int = LEAST_TURNS
     A missing goal is NaN. On a GPU there are no goals, and the verdict is "".
     """
     work = line.build()
-    repeats = {name: _repeats(contestant.run) for name, contestant in work.contestants.items()}
+    repeats = {name: _repeats(contestant) for name, contestant in work.contestants.items()}
     durations: dict[str, list[float]] = {name: [] for name in work.contestants}
     rates: list[tuple[float, float]] = []
     spent = 0.0
     while len(rates) < least_turns or (spent < seconds and len(rates) < MOST_TURNS):
         for name, contestant in work.contestants.items():
-            duration = _seconds(contestant.run, repeats[name])
+            duration = _seconds(contestant.run, repeats[name], contestant.finish)
             durations[name].append(duration / (contestant.units * repeats[name]))
             spent += duration
         rates.append(_rates(work.product))
@@ -109,19 +109,21 @@ def _judged(rows: pd.DataFrame, line: Line) -> pd.DataFrame:
     return rows.assign(must=must, aim=aim, must_of_floor=must_share, aim_of_floor=aim_share, verdict=reached)
 
 
-def _repeats(run: Callable[[], object]) -> int:
-    """The number of calls of ``run`` in a turn. The first call is not timed: it compiles kernels and fills caches."""
-    run()
-    return max(1, math.ceil(TURN / max(_seconds(run), 1e-6)))
+def _repeats(contestant: Contestant) -> int:
+    """The number of calls in a turn. The first call is not timed: it compiles kernels and fills caches."""
+    contestant.run()
+    contestant.finish()
+    return max(1, math.ceil(TURN / max(_seconds(contestant.run, 1, contestant.finish), 1e-6)))
 
 
-def _seconds(run: Callable[[], object], repeats: int = 1) -> float:
-    """Seconds of ``repeats`` calls: processor time, or wall time on a GPU."""
+def _seconds(run: Callable[[], object], repeats: int, finish: Callable[[], object] = lambda: None) -> float:
+    """Seconds of ``repeats`` calls and of ``finish()``: processor time, or wall time on a GPU."""
     clock = time.process_time if chosen() == CPU else time.perf_counter
     wait(chosen())
     began = clock()
     for _ in range(repeats):
         run()
+    finish()
     wait(chosen())
     return clock() - began
 

@@ -68,6 +68,7 @@ def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | No
         f"Made by `{machine['command']}` on {machine['date']}: {machine['processor']} ({machine['instructions']}), "
         f"{machine['cores']} cores, networks on {machine['device']}, torch {machine['torch']}, {machine['threads']} "
         f"thread, products by {machine['products']}, load {machine['load']} at the start.",
+        *machine.get("left_out", []),
         "",
         f"![{description}](bench.png)",
         "",

@@ -1,21 +1,27 @@
 """The CQL update in JAX, compiled as a whole by XLA: a peer of ``make bench``.
 
 It is written in the style of today's JAX codebases: pure functions of dictionaries of arrays, and one ``jit`` around
-noise, gradients, Adam and target networks. JAX is no dependency: ``make bench-peers`` installs it into its own folder.
+noise, gradients, Adam and target networks. In a column of agents, ``vmap`` maps it and the minibatches over agents.
+JAX is no dependency: ``make bench-peers`` installs it into its own folder, with ``DEVICE=cuda`` for that GPU.
 """
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 
 from synthlib.bench.peer_d3rlpy import FOLDER
 from synthlib.cql.agent import CQL
 from synthlib.cql.networks import LOG_STD_RANGE
-from synthlib.offline.datasets import Transitions
+from synthlib.machine.devices import chosen, reduced_precision
+from synthlib.offline.datasets import CQLData, Transitions
+
+Updates = tuple[Callable[[], None], Callable[[], object]]
+"""A function that asks for one update, and a function that waits until all updates are made."""
 
 
 def is_there() -> bool:
@@ -23,31 +29,71 @@ def is_there() -> bool:
     return (FOLDER / "jax").is_dir()
 
 
-def cql_updates(agent: CQL, batch: Transitions) -> Callable[[], None]:
-    """A function that draws noise, makes one update of the agent's CQL on ``batch``, and waits for the loss."""
+def missing(device: torch.device) -> str:
+    """Why JAX does not run on ``device``, in a sentence; "" where it does."""
+    if not is_there():
+        return "JAX is left out: `make bench-peers` fetches it."
+    try:
+        _place(device)
+    except RuntimeError as error:
+        why = str(error).partition("\n")[0]
+        return f"JAX is left out, as it sees no GPU here ({why}): `make bench-peers DEVICE=cuda` fetches what it needs."
+    return ""
+
+
+def cql_updates(agent: CQL, batch: Transitions, device: torch.device) -> Updates:
+    """Updates of the agent's CQL on ``batch``, with their noise."""
+    columns = tuple(np.asarray(column) for column in batch)
+    return _updates(cql_state(agent), _jax().random.PRNGKey(0), *_step(agent, columns, device), device)
+
+
+def cql_column_updates(agents: Sequence[CQL], data: CQLData, size: int, device: torch.device) -> Updates:
+    """Updates of agents with equal configurations together, with noise and minibatches of ``size`` from ``data``."""
+    jax = _jax()
+    step, table = _step(agents[0], data.batch(np.arange(len(data.rows))), device, size)
+    states = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *map(cql_state, agents))
+    keys = jax.random.split(jax.random.PRNGKey(0), len(agents))
+    return _updates(states, keys, jax.vmap(step, in_axes=(0, 0, None)), table, device)
+
+
+def _step(
+    agent: CQL, columns: Sequence[np.ndarray], device: torch.device, size: int | None = None
+) -> tuple[Callable[..., Any], Any]:
+    """(step, the columns on the device). ``step(state, key, columns)`` returns the state, the key and the losses.
+
+    A minibatch has ``size`` transitions, drawn with replacement; None: it is all of them.
+    """
     jax = _jax()
     update, draw = cql_update(agent)
-    state, columns = cql_state(agent), tuple(map(jax.numpy.asarray, map(np.asarray, batch)))
-    key = jax.random.PRNGKey(0)
 
-    @jax.jit
-    def step(state, key):
-        key, now = jax.random.split(key)
-        state, losses = update(state, columns, draw(now, len(columns[0])))
+    def step(state, key, columns):
+        key, for_rows, for_noise = jax.random.split(key, 3)
+        if size is not None:
+            rows = jax.random.randint(for_rows, (size,), 0, len(columns[0]))
+            columns = tuple(column[rows] for column in columns)
+        state, losses = update(state, columns, draw(for_noise, len(columns[0])))
         return state, key, losses
 
-    def run() -> None:
-        nonlocal state, key
-        state, key, losses = step(state, key)
-        losses["qf_loss_total"].block_until_ready()
+    return step, jax.device_put(tuple(map(np.asarray, columns)), _place(device))
 
-    return run
+
+def _updates(state: Any, key: Any, step: Callable[..., Any], columns: Any, device: torch.device) -> Updates:
+    jax = _jax()
+    compiled = jax.jit(step)
+    state, key = jax.device_put((state, key), _place(device))
+    losses: Any = {}
+
+    def run() -> None:
+        nonlocal state, key, losses
+        state, key, losses = compiled(state, key, columns)
+
+    return run, lambda: jax.block_until_ready(losses)
 
 
 def cql_state(agent: CQL) -> dict[str, Any]:
     """The agent's weights as arrays, and Adam's moments, all 0: {"weights", "first", "second", "updates"}."""
     jnp = _jax().numpy
-    weights = {name: jnp.asarray(weight.detach().numpy()) for name, weight in agent.weights().items()}
+    weights = {name: jnp.asarray(weight.detach().cpu().numpy()) for name, weight in agent.weights().items()}
     moments = {name: jnp.zeros_like(weight) for name, weight in weights.items() if not name.startswith("target_")}
     return {"weights": weights, "first": moments, "second": moments, "updates": jnp.zeros((), int)}
 
@@ -137,13 +183,23 @@ def cql_update(agent: CQL) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return update, draw
 
 
+def _place(device: torch.device) -> Any:
+    """JAX's object of ``device``. Raises RuntimeError where JAX does not see it."""
+    return _jax().devices(device.type)[device.index or 0]
+
+
 def _jax() -> ModuleType:
     if str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))  # at the end: packages that are installed here come first
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if "jax" not in sys.modules:
+        # On a GPU, JAX would take most of the memory when it starts. The processor is there beside the GPU.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("JAX_PLATFORMS", "cuda,cpu" if chosen().type == "cuda" else "cpu")
         # One thread, as for all contestants. XLA reads this variable when it starts.
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     import jax
 
+    # On a GPU, JAX's default for float32 is TF32.
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if reduced_precision() else "float32")
     return jax

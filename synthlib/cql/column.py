@@ -17,7 +17,7 @@ from synthlib.cql.agent import CQL
 from synthlib.cql.batches import Batch, Noise
 from synthlib.cql.stacked import StackedCQL
 from synthlib.kernels import column, philox
-from synthlib.kernels.column import DrawnAhead, starts_of
+from synthlib.kernels.column import RowsAhead, starts_of
 from synthlib.machine.devices import put
 from synthlib.offline.datasets import CQLData
 
@@ -57,7 +57,7 @@ class Column(column.Column):
         The agents count their updates, and the generators of minibatches are where a run alone would have left them.
         """
         losses = super().settle()
-        self._streams.settle(self.updates)
+        self._streams.ahead.settle(self.updates)
         for member in self.members:
             member.agent.updates = self.updates
         return losses
@@ -89,45 +89,21 @@ def device_noise(
 
 
 class _Streams:
-    """The data sets of a column on its device, and the places of their next minibatches.
-
-    Copies of the data sets' generators draw ahead. The generators themselves follow in :meth:`settle`.
-    """
+    """The data sets of a column on its device, and the places of their next minibatches."""
 
     def __init__(
         self, data: Sequence[CQLData], size: int, update: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self._owners = list({id(one): one for one in data}.values())
-        self._copies = [_copy(one.generator) for one in self._owners]
-        self._size, self._settled = size, update
-        order = {id(one): place for place, one in enumerate(self._owners)}
+        owners = list({id(one): one for one in data}.values())
+        order = {id(one): place for place, one in enumerate(owners)}
         self._of_run = torch.tensor([order[id(one)] for one in data], device=device)
-        tables = [one.batch(np.arange(len(one.rows))) for one in self._owners]
+        tables = [one.batch(np.arange(len(one.rows))) for one in owners]
         self._table = Batch(*(torch.cat(put(device, *column)).to(dtype) for column in zip(*tables, strict=True)))
-        starts = starts_of([len(one.rows) for one in self._owners])
-        self._starts = torch.tensor(starts, device=device).unsqueeze(1)
-        self.ahead = DrawnAhead(self._draw, update, DRAWN_AHEAD, device)
+        lengths = [len(one.rows) for one in owners]
+        self._starts = torch.tensor(starts_of(lengths), device=device).unsqueeze(1)
+        self.ahead = RowsAhead([one.generator for one in owners], lengths, size, update, DRAWN_AHEAD, device)
 
     def batch(self, update: torch.Tensor) -> Batch:
         """The minibatches (R, B, ...) of the update number ``update``, int64 with one element."""
-        (drawn,) = self.ahead.at(update)
-        rows = (drawn + self._starts).index_select(0, self._of_run)
+        rows = (self.ahead.rows(update) + self._starts).index_select(0, self._of_run)
         return Batch(*(column[rows] for column in self._table))
-
-    def settle(self, update: int) -> None:
-        """Draw from the data sets' own generators what was used before ``update``."""
-        for one in self._owners:
-            one.generator.randint(len(one.rows), size=(update - self._settled, self._size))
-        self._settled = update
-
-    def _draw(self, first: int, count: int) -> list[np.ndarray]:
-        """Rows (count, owners, B) of the minibatches after those that were drawn before."""
-        shape = count, self._size
-        drawn = [copy.randint(len(one.rows), size=shape) for copy, one in zip(self._copies, self._owners, strict=True)]
-        return [np.stack(drawn, axis=1)]
-
-
-def _copy(generator: np.random.RandomState) -> np.random.RandomState:
-    other = np.random.RandomState()
-    other.set_state(generator.get_state())
-    return other

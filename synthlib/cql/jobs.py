@@ -20,8 +20,15 @@ from synthlib.cql.algorithm import ALGORITHM, PRETRAINING_UPDATES
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.column_runs import NOISE, CQLRuns
 from synthlib.cql.networks import TanhGaussianPolicy
-from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of, identity_of
-from synthlib.cql.pretraining_resident import ResidentCriticPretraining
+from synthlib.cql.pretraining import (
+    CriticPretraining,
+    CriticPretrainingConfig,
+    config_of,
+    data_in_words,
+    identity_of,
+    predicted_width,
+)
+from synthlib.cql.pretraining_column import ColumnOfCritics
 from synthlib.cql.stacked import StackedCQL
 from synthlib.cql.weight_controls import WeightControl, changed
 from synthlib.generators import mdp
@@ -36,7 +43,7 @@ from synthlib.offline.evaluation import Evaluator, Policy
 from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
-from synthlib.runs.groups import Group, Stacked
+from synthlib.runs.groups import Group, Pretrainings, Stacked
 from synthlib.runs.identity import versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
@@ -118,7 +125,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
 def start_pretraining(job: Job, store: "Store | None" = None) -> CriticPretraining:
     """The training of a "critic_pretraining" job before its first update; ``store`` is not used."""
     config, device = config_of(job.config), chosen()
-    kind = best(CriticPretraining, config) if device == CPU else ResidentCriticPretraining
+    kind = best(CriticPretraining, config)
     if isinstance(config.mdp, MDPConfig):
         return kind(config, _mdp_data(config.mdp), device)
     data, tables = transitions(config.mdp, config.observation_width, config.action_width)
@@ -244,9 +251,20 @@ def _pretraining_curve(job: Job, losses: "pd.DataFrame") -> "tuple[str, pd.Serie
 
 
 def _describe_pretraining(job: Job) -> str:
-    data = config_of(job.config).mdp
-    words = f"{data.kind}, {data.states} states" if isinstance(data, MDPConfig) else str(data)
-    return f"critic pre-training ({words}, {job.updates} updates)"
+    return f"critic pre-training ({data_in_words(config_of(job.config).mdp)}, {job.updates} updates)"
+
+
+def _pretrained_together(trainings: Sequence[CriticPretraining]) -> Pretrainings:
+    """On a GPU a column, of one pre-training too."""
+    return Pretrainings(trainings) if chosen() == CPU else ColumnOfCritics(trainings)
+
+
+def _alike_pretrainings(job: Job) -> dict[str, Any]:
+    """On a GPU widths and settings; data and seeds may differ. A processor trains one after the other."""
+    if chosen() == CPU:
+        return job.config
+    others = {name: value for name, value in job.config.items() if name not in ("mdp", "seed")}
+    return others | {"predicted": predicted_width(config_of(job.config))}
 
 
 def _together(runs: Sequence[FineTuning]) -> Group:
@@ -290,6 +308,8 @@ TRAININGS = (
         weights=lambda training: training.critics(),
         stride=1_000,
         curve=_pretraining_curve,
+        together=_pretrained_together,
+        alike=_alike_pretrainings,
         memory=memory.pretraining,
         bench_line="critics",
     ),

@@ -1,7 +1,7 @@
 """The memory of a GPU that CQL's trainings take, from the shapes of their tensors (:mod:`synthlib.kernels.memory`)."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,9 +10,9 @@ import torch
 
 from synthlib.cql.agent import CQL, CQLConfig
 from synthlib.cql.column import Column, Member
-from synthlib.cql.pretraining import CriticPretrainingConfig
-from synthlib.cql.pretraining_resident import ResidentCriticPretraining
-from synthlib.generators.mdp import MDPConfig
+from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig, config_of
+from synthlib.cql.pretraining_column import Column as PretrainingColumn
+from synthlib.generators.mdp import MDPConfig, generate
 from synthlib.kernels.memory import META, Footprint, footprint
 from synthlib.kernels.twins import best
 from synthlib.offline.datasets import CQLData
@@ -27,9 +27,15 @@ def finetuning(job: Job) -> Footprint:
 
 
 def pretraining(job: Job) -> Footprint:
-    """Of one "critic_pretraining" job, without its data."""
-    widths = job.config["observation_width"], job.config["action_width"]
-    return _critics(widths, tuple(job.config["hidden"]))
+    """Of one of a column of "critic_pretraining" jobs, with its data."""
+    return critics(config_of(job.config))
+
+
+def critics(config: CriticPretrainingConfig) -> Footprint:
+    """Of one pre-training of a column, with its data."""
+    kind = config.mdp.kind if isinstance(config.mdp, MDPConfig) else "iid"
+    few = MDPConfig(kind=kind, states=1, trajectories=1, length=1)
+    return _critics(replace(config, mdp=few, seed=0))._replace(data=_data_of(config))
 
 
 def column_of(agents: int, widths: tuple[int, int], config: CQLConfig, size: int, device: torch.device) -> Column:
@@ -60,20 +66,29 @@ def agent(widths: tuple[int, int], config: CQLConfig, size: int) -> Footprint:
     return footprint(sum(counts.values()) - targets, targets, lambda n: column_of(n, widths, config, size, META).update)
 
 
+def pretraining_column_of(count: int, config: CriticPretrainingConfig, device: torch.device) -> PretrainingColumn:
+    """A column of ``count`` pre-trainings on equal data on ``device``."""
+    assert isinstance(config.mdp, MDPConfig)
+    data, kind = best(generate, config.mdp)(config.mdp), best(CriticPretraining, config)
+    return PretrainingColumn([kind(replace(config, seed=seed), data, device) for seed in range(count)])
+
+
 @lru_cache
-def _critics(widths: tuple[int, int], hidden: tuple[int, ...]) -> Footprint:
-    config = CriticPretrainingConfig(*widths, MDPConfig(states=10, trajectories=1, length=10), hidden=hidden)
-    one = ResidentCriticPretraining(config, device=META)
-    critics = (*one.q1.parameters(), *one.q2.parameters())
-    return footprint(sum(weight.numel() for weight in critics), 0, partial(_trainings, config))
+def _critics(config: CriticPretrainingConfig) -> Footprint:
+    one = CriticPretraining(config, device=META)
+    weights = sum(weight.numel() for q in (one.q1, one.q2) for weight in q.parameters())
+    found = footprint(weights, 0, lambda count: pretraining_column_of(count, config, META).update)
+    heads = 2 * 8 * (config.hidden[-1] + 1)  # the Q heads are not trained, so they have no moments
+    return found._replace(moments=found.moments - heads, update=found.update + heads)
 
 
-def _trainings(config: CriticPretrainingConfig, count: int) -> Callable[[], None]:
-    """One update of ``count`` pre-trainings, which do not wait for their losses."""
-    trainings = [ResidentCriticPretraining(config, device=META) for _ in range(count)]
-
-    def update() -> None:
-        for training in trainings:
-            training.run(training.updates + 1)
-
-    return update
+def _data_of(config: CriticPretrainingConfig) -> int:
+    """Bytes of the transitions, three or four int32 each, and of the float32 tables of vectors."""
+    data, targets = config.mdp, 1
+    if isinstance(data, MDPConfig):
+        rows, copies = data.trajectories * data.length, 2 if data.kind == "mapping" else 1
+        states, actions = copies * data.states, copies * data.actions
+        targets = 2 if data.kind in ("identity", "mapping") else 1
+    else:  # at most: each transition may have vectors of its own
+        rows, states, actions = data.size, 2 * data.size, data.size
+    return 4 * (rows * (2 + targets) + states * config.observation_width + actions * config.action_width)

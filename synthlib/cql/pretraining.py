@@ -10,11 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from synthlib.cql.networks import QNetwork, copy_weights, initial_weights
 from synthlib.generators import mdp
-from synthlib.generators.mdp import IndexTransitions, MDPConfig, generate, prediction_width, targets, vectors
+from synthlib.generators.mdp import (
+    IndexTransitions,
+    MDPConfig,
+    generate,
+    prediction_width,
+    target_indices,
+    targets,
+    vectors,
+)
 from synthlib.generators.registry import Generated
 from synthlib.kernels.adam import FusedAdam, flatten
 from synthlib.machine.devices import CPU, put
@@ -54,6 +63,24 @@ def config_of(identity: Mapping[str, Any]) -> CriticPretrainingConfig:
     return CriticPretrainingConfig(**{**identity, "mdp": data, "hidden": tuple(identity["hidden"])})
 
 
+def predicted_width(config: CriticPretrainingConfig) -> int:
+    """Width of the vector that the critics predict."""
+    widths = config.observation_width, config.action_width
+    return prediction_width(config.mdp, *widths) if isinstance(config.mdp, MDPConfig) else widths[0]
+
+
+def data_in_words(data: MDPConfig | Generated) -> str:
+    """A short description of the data, which tells the pre-trainings of a table apart."""
+    return f"{data.kind}, {data.states} states" if isinstance(data, MDPConfig) else str(data)
+
+
+def prediction_error(
+    critic: QNetwork, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """Mean squared error () of a critic's predictions for (B, S) and (B, A), over batch and dimensions (B, P)."""
+    return F.mse_loss(critic.predict(states, actions), wanted)
+
+
 class CriticPretraining:
     """One pre-training run. It can stop after any update and go on bit for bit, also in another process.
 
@@ -75,13 +102,12 @@ class CriticPretraining:
         tables: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.config, self.device = config, device
-        widths, predicted = (config.observation_width, config.action_width), config.observation_width
+        widths, predicted = (config.observation_width, config.action_width), predicted_width(config)
         self.batches = np.random.RandomState(0)
         if isinstance(config.mdp, MDPConfig):
             self.transitions = generate(config.mdp) if transitions is None else transitions
             self.state_table, self.action_table = vectors(config.mdp, *widths)
             self.batches.random_sample(self.state_table.size + self.action_table.size)
-            predicted = prediction_width(config.mdp, *widths)
         else:
             assert transitions is not None and tables is not None, "generated data are made before the training"
             self.transitions, (self.state_table, self.action_table) = transitions, tables
@@ -89,8 +115,9 @@ class CriticPretraining:
             self.q1, self.q2 = (QNetwork(*widths, tuple(config.hidden), predicted).to(device, dtype) for _ in range(2))
         for critic in (self.q1, self.q2):
             critic.q_head.requires_grad_(False)
-        self._trained = flatten([weight for weight in self._weights().values() if weight.requires_grad])
-        self.optimiser = FusedAdam([{"params": [self._trained], "lr": config.learning_rate}])
+        self.trained = flatten(self.trained_weights())
+        """All weights that are trained, those of q1 first; the networks' own are views of it."""
+        self.optimiser = FusedAdam([{"params": [self.trained], "lr": config.learning_rate}])
         self.updates = 0
         self.losses: list[dict[str, Any]] = []
         """One row per LOG_EVERY updates: ``updates`` so far, mean ``qf1_loss`` and ``qf2_loss`` since the last row."""
@@ -116,26 +143,35 @@ class CriticPretraining:
         columns = (
             self.state_table[self.transitions.observations[rows]],
             self.action_table[self.transitions.actions[rows]],
-            self.targets(rows),
+            targets(self.state_table, self.action_table, self.target_indices(rows)),
         )
-        states, actions, wanted = (column.to(self._trained.dtype) for column in put(self.device, *columns))
+        states, actions, wanted = (column.to(self.trained.dtype) for column in put(self.device, *columns))
         return states, actions, wanted
 
-    def targets(self, rows: np.ndarray) -> np.ndarray:
-        """The vectors (B, P) that the critics must predict for the transitions ``rows`` (B,)."""
+    def target_indices(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """As :func:`synthlib.generators.mdp.target_indices`, for the transitions ``rows`` (B,)."""
         if isinstance(self.config.mdp, MDPConfig):
-            return targets(self.config.mdp, self.transitions, self.state_table, self.action_table, rows)
-        return self.state_table[self.transitions.next_observations[rows]]
+            return target_indices(self.config.mdp, self.transitions, rows)
+        return (self.transitions.next_observations[rows],)
 
     def update(self, states: torch.Tensor, actions: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """One Adam step on both critics' mean squared errors, over batch and dimensions; returns both errors (2,)."""
-        losses = torch.stack([F.mse_loss(q.predict(states, actions), wanted) for q in (self.q1, self.q2)])
-        assert self._trained.grad is not None  # flatten has made it
-        self._trained.grad.zero_()  # in place: each weight's grad is a view of it
+        losses = torch.stack([prediction_error(q, states, actions, wanted) for q in (self.q1, self.q2)])
+        assert self.trained.grad is not None  # flatten has made it
+        self.trained.grad.zero_()  # in place: each weight's grad is a view of it
         losses.sum().backward()
         self.optimiser.step()
         self.updates += 1
         return losses.detach()
+
+    def add(self, *losses: float) -> None:
+        """Add the sums of both critics' ``losses`` of updates that are counted already. LOG_EVERY updates make a row.
+
+        Raises FloatingPointError when the mean of a row is NaN or infinite.
+        """
+        self._block += self._block.new_tensor(losses)
+        if self.updates % LOG_EVERY == 0:
+            self._log()
 
     def critics(self) -> dict[str, dict[str, torch.Tensor]]:
         """Weights of both critics with all heads, for ``CQL(critics=...)``: {"q1": {name: tensor}, "q2": ...}.
@@ -149,7 +185,7 @@ class CriticPretraining:
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit, as numbers and tensors (``torch.load(weights_only=True)``)."""
-        adam = self.optimiser.state[self._trained]
+        adam = self.optimiser.state[self.trained]
         stream = self.batches.get_state(legacy=False)["state"]
         return {
             "updates": self.updates,
@@ -164,7 +200,7 @@ class CriticPretraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state``. Raises ValueError when ``state`` comes from a run with other networks."""
         copy_weights(self._weights(), state["weights"], "saved pre-training")
-        adam = self.optimiser.state[self._trained]
+        adam = self.optimiser.state[self.trained]
         adam["exp_avg"].copy_(state["first_moment"])
         adam["exp_avg_sq"].copy_(state["second_moment"])
         adam["step"].fill_(state["updates"])
@@ -173,6 +209,10 @@ class CriticPretraining:
         self.updates = state["updates"]
         self.losses = [dict(row) for row in state["losses"]]
         self._block.copy_(state["block"])
+
+    def trained_weights(self) -> list[nn.Parameter]:
+        """The weights in :attr:`trained`, in its order: all but those of the Q heads."""
+        return [weight for q in (self.q1, self.q2) for weight in q.parameters() if weight.requires_grad]
 
     def _weights(self) -> dict[str, torch.Tensor]:
         critics = (("q1", self.q1), ("q2", self.q2))

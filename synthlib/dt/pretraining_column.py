@@ -28,7 +28,7 @@ from synthlib.kernels import column, philox
 from synthlib.kernels.adam import flatten, views
 from synthlib.kernels.column import DrawnAhead
 from synthlib.kernels.stacking import mapped, stack_weights
-from synthlib.runs.groups import Pretrainings, naming, refuse_unequal
+from synthlib.runs.columns import ColumnOfPretrainings
 
 MICRO_BATCH_TIMES = 4
 """The micro-batch of a column, in those of a processor: 16 sequences of 1,024 tokens, a gigabyte of activations."""
@@ -130,7 +130,7 @@ class _Loss(nn.Module):
         return token_loss(self.model, self.logits, tokens, self.target_table, KeyedBits(key))
 
 
-class ColumnOfPretrainings(Pretrainings):
+class ColumnOfGPT2(ColumnOfPretrainings):
     """Pre-trainings as a :class:`Column`; every ``every`` updates each gets a row of validation from ``validate``."""
 
     def __init__(
@@ -140,32 +140,16 @@ class ColumnOfPretrainings(Pretrainings):
         every: int,
         validate: Callable[[Any], None],
     ) -> None:
-        refuse_unequal(trainings)
-        super().__init__(trainings)
-        self._column, self._every, self._validate = Column(trainings, keys), every, validate
+        self._keys, self._every, self._validate = keys, every, validate
+        super().__init__(trainings, LOG_EVERY)
 
-    @property
-    def updates(self) -> int:
-        """Updates made so far."""
-        return self._column.updates
+    def column_of(self, trainings: Sequence[GPT2Pretraining]) -> Column:
+        """As :meth:`ColumnOfPretrainings.column_of`."""
+        return Column(trainings, self._keys)
 
-    def run(self, until: int, progress: Callable[[int], None] | None = None) -> None:
-        """As :meth:`Pretrainings.run`; waits for the device every LOG_EVERY updates, and for a validation."""
-        while self.updates < until:
-            self._column.update()
-            if self.updates % self._every == 0 or self.updates % LOG_EVERY == 0:
-                self.settle()
-            if self.updates % self._every == 0:
-                for training in self.trainings:
-                    self._validate(training)
-            if progress is not None and self.updates % LOG_EVERY == 0:  # it may end the run: the rows are complete
-                progress(self.updates)
-
-    def settle(self) -> None:
-        """As :meth:`Pretrainings.settle`; waits for the device."""
-        if self.trainings[0].updates == self.updates:
-            return
-        sums, _ = self._column.settle()
-        for training, loss in zip(self.trainings, sums["loss"], strict=True):
-            with naming(training.config.seed, len(self.trainings)):
-                training.add(float(loss))
+    def after_update(self) -> None:
+        """As :meth:`ColumnOfPretrainings.after_update`."""
+        if self.updates % self._every == 0:
+            self.settle()
+            for training in self.trainings:
+                self._validate(training)

@@ -19,7 +19,7 @@ from synthlib.dt import cost, flops, memory
 from synthlib.dt.algorithm import ALGORITHM, CHAIN_UPDATES, TEXT_UPDATES
 from synthlib.dt.dropout import DROPOUT
 from synthlib.dt.pretraining import LOG_EVERY, GPT2Pretraining, GPT2PretrainingConfig, huggingface_config, logits
-from synthlib.dt.pretraining_column import ColumnOfPretrainings
+from synthlib.dt.pretraining_column import ColumnOfGPT2
 from synthlib.dt.token_batches import shuffled_batches, stream_batches
 from synthlib.dt.weights import find_weights, load_trunk, read_weights
 from synthlib.generators import markov_chain, text
@@ -289,7 +289,7 @@ def _together(trainings: Sequence[_Validated]) -> Pretrainings:
     if chosen() == CPU or trainings[0].config.heads > 1:
         return Pretrainings(trainings)
     keys = [training.key for training in trainings]
-    return ColumnOfPretrainings(trainings, keys, trainings[0].every, _Validated.validate_now)
+    return ColumnOfGPT2(trainings, keys, trainings[0].every, _Validated.validate_now)
 
 
 def _facts_together() -> dict[str, str]:

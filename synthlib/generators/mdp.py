@@ -219,24 +219,25 @@ def prediction_width(config: MDPConfig, observation_width: int, action_width: in
     return observation_width if config.kind in ("mdp", "iid") else observation_width + action_width
 
 
-def targets(
-    config: MDPConfig,
-    transitions: IndexTransitions,
-    state_table: np.ndarray,
-    action_table: np.ndarray,
-    rows: np.ndarray,
-) -> np.ndarray:
-    """The vectors that the critics must predict for the transitions ``rows``: float32 (len(rows), prediction_width).
+def target_indices(config: MDPConfig, transitions: IndexTransitions, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Whose vectors the critics must predict for the transitions ``rows``: a state, or a state and an action.
 
-    mdp, iid: the next state (paper 4.1). identity: the state and the action of the input, side by side. mapping: the
-    vectors of state s + S and action a + A, side by side (paper J; faithfulness 4.7, 4.8).
+    They are rows of the tables of :func:`vectors`, each int64 (len(rows),). mdp, iid: the next state (paper 4.1).
+    identity: the state and the action of the input, side by side. mapping: state s + S and action a + A, side by side
+    (paper J; faithfulness 4.7, 4.8).
     """
     if config.kind in ("mdp", "iid"):
-        return state_table[transitions.next_observations[rows]]
+        return (transitions.next_observations[rows],)
     states, actions = transitions.observations[rows], transitions.actions[rows]
     if config.kind == "mapping":
         states, actions = states + config.states, actions + config.actions
-    return np.concatenate([state_table[states], action_table[actions]], axis=1)
+    return states, actions
+
+
+def targets(state_table: np.ndarray, action_table: np.ndarray, indices: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The vectors of :func:`target_indices`: float32 (B, prediction_width)."""
+    parts = [table[of_table] for table, of_table in zip((state_table, action_table), indices, strict=False)]
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def distinct_transition_rows(states: int, actions: int) -> int:

@@ -23,12 +23,14 @@ class Footprint(NamedTuple):
     """Bytes of a GPU's memory that one more run of a column takes.
 
     ``update`` is what an update takes beside weights, Adam's moments and targets: activations, gradients, noise.
+    ``data`` are the data of the run, where it does not share them with the column's other runs.
     """
 
     weights: int
     moments: int
     targets: int
     update: int
+    data: int = 0
 
     @property
     def total(self) -> int:

@@ -22,7 +22,12 @@ H100_LIMIT = 67e12
 ASSUMED_SHARE = 0.3
 """Of this limit, for products as small as these networks' where nothing was measured. An assumption."""
 AIM_HOURS = 350
-COLUMNS = {"cql": "columns", "dt": "columns-dt", "gpt2_pretraining": "columns-gpt2", "critic_pretraining": "critics"}
+COLUMNS = {
+    "cql": "columns",
+    "dt": "columns-dt",
+    "gpt2_pretraining": "columns-gpt2",
+    "critic_pretraining": "columns-critics",
+}
 """The line of ``make bench DEVICE=cuda`` that has the rate of each kind of training."""
 
 

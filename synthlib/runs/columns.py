@@ -1,4 +1,4 @@
-"""Fine-tuning runs as a :class:`~synthlib.kernels.column.Column`, and their evaluations beside it."""
+"""Trainings as a :class:`~synthlib.kernels.column.Column`: fine-tuning with evaluations beside it, and pre-training."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,7 +10,8 @@ import torch
 
 from synthlib.kernels.column import Column
 from synthlib.machine.beside import Helpers
-from synthlib.runs.groups import Group, naming, refuse_unequal
+from synthlib.runs.groups import Group, Pretrainings, naming, refuse_unequal
+from synthlib.runs.job import Report
 
 
 class Evaluation(NamedTuple):
@@ -55,7 +56,7 @@ class ColumnOfRuns(Group):
         self._settled = self._column.updates
         for place, run in enumerate(self.runs):
             sums, last = ({name: torch.tensor(values[place]) for name, values in one.items()} for one in losses)
-            with naming(run.config["seed"], len(self.runs)):
+            with naming(f"seed {run.config['seed']}", len(self.runs)):
                 run.add(count, sums, last)
 
     def evaluate(self) -> None:
@@ -73,6 +74,60 @@ class ColumnOfRuns(Group):
     def close(self) -> None:
         """End the processes that evaluate."""
         self._helpers.close()
+
+
+class ColumnOfPretrainings(Pretrainings):
+    """Pre-trainings of equal shapes; seeds and data may differ. An algorithm says how.
+
+    A training counts its updates, and its ``add(*losses)`` takes the sums of its losses. Every ``log_every`` updates a
+    row of losses is due. A subclass gives :meth:`column_of`.
+    """
+
+    def __init__(self, trainings: Sequence[Any], log_every: int) -> None:
+        refuse_unequal(trainings)
+        super().__init__(trainings)
+        self._column, self._log_every = self.column_of(trainings), log_every
+
+    @abstractmethod
+    def column_of(self, trainings: Sequence[Any]) -> Column:
+        """The column of ``trainings``."""
+
+    def name_of(self, training: Any) -> str:
+        """What tells a pre-training from the others, for an error."""
+        return f"seed {training.config.seed}"
+
+    def after_update(self) -> None:
+        """Called after each update, before it is reported; rows that are due are there."""
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return self._column.updates
+
+    def run(self, until: int, progress: Report | None = None) -> None:
+        """As :meth:`Pretrainings.run`; waits for the device when a row of losses is due.
+
+        Raises ValueError when the pre-trainings are further already.
+        """
+        if until < self.updates:
+            raise ValueError(f"this run has made {self.updates} updates and cannot go back to {until}: start a new one")
+        while self.updates < until:
+            self._column.update()
+            logs = self.updates % self._log_every == 0
+            if logs:
+                self.settle()
+            self.after_update()
+            if progress is not None and logs:  # it may end the run: the rows are complete
+                progress(self.updates)
+
+    def settle(self) -> None:
+        """As :meth:`Pretrainings.settle`; waits for the device."""
+        if self.trainings[0].updates == self.updates:
+            return
+        sums, _ = self._column.settle()
+        for training, losses in zip(self.trainings, zip(*sums.values(), strict=True), strict=True):
+            with naming(self.name_of(training), len(self.trainings)):
+                training.add(*map(float, losses))
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -63,7 +63,7 @@ class Stacked(Group):
         """As :meth:`Group.update`. A FloatingPointError of one run stops all of them; its message names the seed."""
         drawn = zip(*(run.draw() for run in self.runs), strict=True)
         for run, done in zip(self.runs, self._stack.update(*drawn), strict=True):
-            with naming(run.config["seed"], len(self.runs)):
+            with naming(f"seed {run.config['seed']}", len(self.runs)):
                 run.log(done)
 
 
@@ -94,10 +94,10 @@ def refuse_unequal(runs: Sequence[Any]) -> None:
 
 
 @contextlib.contextmanager
-def naming(seed: int, count: int) -> Iterator[None]:
-    """A context in which a FloatingPointError gets the ``seed`` of a run, one of ``count`` stacked ones."""
+def naming(which: str, count: int) -> Iterator[None]:
+    """A context in which a FloatingPointError says ``which`` run it is of, one of ``count`` stacked ones."""
     try:
         yield
     except FloatingPointError as diverged:
-        where = f"seed {seed} of {count} stacked ones (without STACKED=1 the others go on)"
+        where = f"{which} of {count} stacked ones (without STACKED=1 the others go on)"
         raise FloatingPointError(f"{where}: {diverged}") from diverged

@@ -17,7 +17,7 @@ def fitting(jobs: Sequence[Job]) -> list[list[Job]]:
     needed = training(jobs[0]).memory
     if chosen() == CPU or needed is None or len(jobs) == 1:
         return [list(jobs)]
-    return parts(jobs, fit(needed(jobs[0]).total, memory(chosen())))
+    return parts(jobs, fit(max(needed(job).total for job in jobs), memory(chosen())))
 
 
 def parts(jobs: Sequence[Job], most: int) -> list[list[Job]]:
@@ -39,17 +39,19 @@ def in_words(jobs: Sequence[Job]) -> list[str]:
 
 
 def sentences(jobs: Sequence[Job], card: str, memory: float) -> list[str]:
-    """As :func:`in_words`, for a ``card`` with so many bytes. Of each kind, the run with the largest update counts."""
-    largest: dict[str, Job] = {}
+    """As :func:`in_words`, for a ``card`` with so many bytes.
+
+    Of each kind, the runs with the largest update count, and of these the run with the most memory.
+    """
+    of_kind: dict[str, list[Job]] = {}
     for job in jobs:
-        known = largest.setdefault(job.kind, job)
-        if _operations(job) > _operations(known):
-            largest[job.kind] = job
-    lines = [f"memory, of the {megabytes(memory)} of {card}, from the shapes:"] if largest else []
-    for kind, job in largest.items():
-        needed = training(job).memory
+        of_kind.setdefault(job.kind, []).append(job)
+    lines = [f"memory, of the {megabytes(memory)} of {card}, from the shapes:"] if of_kind else []
+    for kind, of_one in of_kind.items():
+        needed = training(of_one[0]).memory
         if needed is not None:
-            found = needed(job)
+            most = max(map(_operations, of_one))
+            found = max((needed(job) for job in of_one if _operations(job) == most), key=lambda one: one.total)
             lines.append(f"  {kind:<20} up to {found} a run: {fit(found.total, memory):,} fit")
     return lines
 

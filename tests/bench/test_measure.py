@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthlib.bench import choice, columns, cores, measure, page
+from synthlib.bench import choice, columns, cores, measure, page, peer_jax
 from synthlib.bench.__main__ import main
 from synthlib.bench.choice import lines
 from synthlib.bench.lines import OURS, REFERENCE, Contestant, Line, Work
@@ -92,7 +92,7 @@ def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch)
         monkeypatch.setattr(module, "chosen", lambda: META)
     assert {line.name for line in lines()} == {
         *("cql-3", "cql-10", "cql-ant", "critics", "dt", "gpt2"),
-        *("columns", "columns-dt", "columns-gpt2"),
+        *("columns", "columns-critics", "columns-dt", "columns-gpt2"),
     }
     rows = pd.DataFrame({"contestant": [OURS, REFERENCE], "is_reference": [False, True], "ratio": [1.0, 2.0]})
     judged = measure._judged(rows, lines()[0])
@@ -102,14 +102,20 @@ def test_on_a_gpu_only_networks_are_measured_and_there_are_no_goals(monkeypatch)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [("columns", "update of one agent"), ("columns-dt", "update of one run"), ("columns-gpt2", "token")],
+    [
+        ("columns", "update of one agent"),
+        ("columns-critics", "update of one run"),
+        ("columns-dt", "update of one run"),
+        ("columns-gpt2", "token"),
+    ],
 )
 def test_columns_of_several_sizes_are_measured_by_the_update_of_one_run(name, unit, monkeypatch):
     monkeypatch.setattr(columns, "RUNS_ON_A_PROCESSOR", (2, 1))
     monkeypatch.setattr(measure, "TURN", 0)
     (line,) = (line for line in columns.lines() if line.name == name)
     rows = measure.measure(line, seconds=0, least_turns=1)
-    assert rows["contestant"].tolist() == [OURS, "a column of 1", line.reference]
+    jax = ["JAX, one agent", "JAX, 2 together"] if name == "columns" and peer_jax.is_there() else []
+    assert rows["contestant"].tolist() == [OURS, "a column of 1", line.reference, *jax[::-1]]
     assert rows["unit"][0] == unit and rows["of_floor"][0] > 0 and (rows["seconds"] > 0).all()
 
 

@@ -1,14 +1,18 @@
 """The peers of ``make bench`` do the same work as ours: else a ratio of their times would mean nothing."""
 
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from synthlib.bench import peer_jax, reference_loops
+from synthlib.bench import peer_d3rlpy, peer_jax, peers, reference_loops
 from synthlib.bench.reference_style import ReferenceCQL, ReferenceCriticPretraining, ReferenceDT, ReferenceDTTraining
 from synthlib.cql.agent import CQL, CQLConfig
+from synthlib.cql.memory import made_up_data
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.evaluation import readable_episode
 from synthlib.dt.finetuning import DTTraining, baseline_training
@@ -16,6 +20,7 @@ from synthlib.dt.model import DecisionTransformer, baseline_config
 from synthlib.dt.windows import BatchBuilder, draw, prepare, update_generators
 from synthlib.generators import mdp
 from synthlib.generators.markov_chain import ChainConfig, authors_block
+from synthlib.machine.devices import CPU
 from synthlib.offline.environments import make_environment
 from synthlib.offline.evaluation import Evaluator
 from tests.common import noise_for, random_batch
@@ -54,6 +59,54 @@ def test_jax_makes_the_same_updates():
         np.testing.assert_allclose(state["weights"][name], weight.detach(), atol=1e-4)
     shapes = [part.shape for part in draw(peer_jax._jax().random.PRNGKey(0), 40)]
     assert shapes == [tuple(part.shape) for part in noise]
+
+
+@pytest.mark.skipif(not peer_jax.is_there(), reason="JAX is not here: make bench-peers")
+def test_agents_of_jax_together_make_the_updates_of_each():
+    config, data = CQLConfig(hidden=(16, 16)), made_up_data(5, 3, rows=50)
+    agents = [CQL(5, 3, config, q_max=1.0, seed=seed) for seed in range(2)]
+    jax, tree = peer_jax._jax(), peer_jax._jax().tree
+    step, table = peer_jax._step(agents[0], data.batch(np.arange(50)), CPU, size=8)
+    states, keys = [peer_jax.cql_state(agent) for agent in agents], jax.random.split(jax.random.PRNGKey(0))
+    together = tree.map(lambda *leaves: jax.numpy.stack(leaves), *states)
+    found, _, _ = jax.jit(jax.vmap(step, in_axes=(0, 0, None)))(together, keys, table)
+    step = jax.jit(step)
+    for place in range(2):
+        alone, _, losses = step(states[place], keys[place], table)
+        for one, other in zip(tree.leaves(alone), tree.leaves(found), strict=True):
+            np.testing.assert_allclose(one, other[place], atol=1e-5)
+        assert np.isfinite(losses["qf_loss_total"])
+    run, finish = peer_jax.cql_column_updates(agents, data, 8, CPU)
+    for _ in range(3):
+        run()
+    assert finish()["qf_loss_total"].shape == (2,)
+
+
+@pytest.mark.skipif(not peer_jax.is_there(), reason="JAX is not here: make bench-peers")
+def test_jax_is_left_out_where_it_sees_no_gpu():
+    code = "import torch; from synthlib.bench import peer_jax; print(peer_jax.missing(torch.device('cuda')))"
+    environment = os.environ | {"JAX_PLATFORMS": "cuda,cpu", "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    (said,) = run.stdout.splitlines()
+    assert said.startswith("JAX is left out, as it sees no GPU here (")
+    assert said.endswith("`make bench-peers DEVICE=cuda` fetches what it needs.")
+
+
+def test_peers_that_are_not_here_are_named_with_what_fetches_them(tmp_path, monkeypatch):
+    for module in (peer_jax, peer_d3rlpy):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+    assert peers.left_out(CPU) == [f"{name} is left out: `make bench-peers` fetches it." for name in ("d3rlpy", "JAX")]
+
+
+def test_a_gpu_gets_jax_for_the_cuda_that_pytorch_has():
+    gpu = torch.device("cuda")
+    assert [path.name for path in peers.locks(CPU, "13.0")] == ["bench_peers.lock"]
+    assert [path.name for path in peers.locks(gpu, None)] == ["bench_peers.lock"]
+    versions = dict(line.split("==") for line in peers.locks(CPU, None)[0].read_text().split())
+    for cuda in ("12.6", "13.0"):
+        path = peers.locks(gpu, cuda)[1]
+        plugins = [line for line in path.read_text().split() if line.startswith("jax-cuda")]
+        assert plugins == [f"jax-cuda{cuda[:2]}-{part}=={versions['jax']}" for part in ("pjrt", "plugin")]
 
 
 def test_reference_critic_pretraining_makes_the_same_updates():

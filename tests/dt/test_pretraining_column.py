@@ -1,7 +1,6 @@
 """A column of pre-trainings against the same ones one by one, and real ones through the loop."""
 
 import copy
-import math
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,14 +13,21 @@ from torch.utils._pytree import tree_leaves
 from synthlib.dt import pretraining_column, pretraining_jobs
 from synthlib.dt.dropout import KeyedBits
 from synthlib.dt.pretraining import GPT2Pretraining, logits
-from synthlib.dt.pretraining_column import Column, ColumnOfPretrainings
+from synthlib.dt.pretraining_column import Column, ColumnOfGPT2
 from synthlib.dt.pretraining_fast import fast_logits
-from synthlib.dt.pretraining_jobs import pretraining_job, start_pretraining
+from synthlib.dt.pretraining_jobs import pretraining_job
 from synthlib.kernels import philox
 from synthlib.machine.devices import chosen
-from synthlib.runs import loop
 from synthlib.runs.store import Store
-from tests.common import DT_SETTINGS, META, SMALL_ARM, SMALL_GPT2, OnePlace
+from tests.common import (
+    DT_SETTINGS,
+    META,
+    SMALL_ARM,
+    SMALL_GPT2,
+    OnePlace,
+    assert_equal_weights,
+    pretrained_together,
+)
 
 KEYS = (11, 2**63 + 12, 13)
 CONFIG = replace(SMALL_GPT2, schedule_updates=400, width=16, layers=2)
@@ -135,25 +141,9 @@ def test_a_stacked_pretraining_saves_itself_only():
 ARMS = [{"chain": {"states": 30, "order": order}} for order in (1, 2)] + [{"chain": {"states": 30, "kind": "iid"}}]
 
 
-def trained(jobs, store, stop=math.inf):
-    """Train ``jobs`` as a column until more than ``stop`` updates are made; their rows of losses."""
-    trainings, sessions = [start_pretraining(job) for job in jobs], [store.open(job) for job in jobs]
-
-    def together(these):
-        return ColumnOfPretrainings(these, [one.key for one in these], these[0].every, type(these[0]).validate_now)
-
-    def report(updates):
-        if updates > stop:
-            raise loop.OutOfTime
-
-    try:
-        loop.pretrain(trainings, lambda training: training.weights(), sessions, report, 1, together)
-    except loop.OutOfTime:
-        pass
-    finally:
-        for session in sessions:
-            session.release()
-    return [pd.read_csv(store.folder(job) / "losses.csv") for job in jobs]
+def together(trainings):
+    keys = [training.key for training in trainings]
+    return ColumnOfGPT2(trainings, keys, trainings[0].every, type(trainings[0]).validate_now)
 
 
 def test_arms_are_pretrained_as_a_column_with_all_that_others_start_from(outputs):
@@ -161,18 +151,15 @@ def test_arms_are_pretrained_as_a_column_with_all_that_others_start_from(outputs
     jobs = [pretraining_job(SMALL_ARM | arm | {"pretraining_updates": 60_000}, settings) for arm in ARMS]
     assert jobs[0].updates == 30 and jobs[0].keep == (0, 5, 10, 20, 30)
     whole, cut = Store(outputs / "whole"), Store(outputs / "cut")
-    rows = trained(jobs, whole)
+    rows = pretrained_together(jobs, whole, together)
     for one in rows:
         assert list(one["updates"]) == list(range(1, 31)) and np.isfinite(one["validation_loss"]).all()
         assert np.isfinite(one["loss"][9::10]).all()
-    trained(jobs, cut, stop=15)
+    pretrained_together(jobs, cut, together, stop=15)
     assert all(cut.updates_done(job) == 20 for job in jobs)
-    for one, other in zip(rows, trained(jobs, cut), strict=True):
+    for one, other in zip(rows, pretrained_together(jobs, cut, together), strict=True):
         pd.testing.assert_frame_equal(one, other)
-    for job in jobs:
-        for updates in job.keep:
-            first, second = (store.weights(replace(job, updates=updates)) for store in (whole, cut))
-            assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    assert_equal_weights(jobs, whole, cut)
 
 
 def test_on_a_gpu_arms_with_one_vocabulary_are_alike(monkeypatch):
@@ -192,7 +179,7 @@ def test_a_pretraining_that_diverges_is_named(outputs):
     trainings = [made(key) for key in KEYS]
     with torch.no_grad():
         trainings[1].model.transformer.ln_f.weight[0] = float("inf")
-    run = ColumnOfPretrainings(trainings, KEYS, every=100, validate=lambda training: None)
+    run = ColumnOfGPT2(trainings, KEYS, every=100, validate=lambda training: None)
     seed = trainings[1].config.seed
     with pytest.raises(FloatingPointError, match=f"seed {seed} of 3 stacked ones .*a loss before update 10 is nan"):
         run.run(20)

@@ -162,7 +162,7 @@ def test_targets(kind):
     transitions = generate(config)
     states, actions = mdp.vectors(config, 4, 2)
     chosen = np.array([11, 0, 11])
-    target = mdp.targets(config, transitions, states, actions, chosen)
+    target = mdp.targets(states, actions, mdp.target_indices(config, transitions, chosen))
     assert target.shape == (3, mdp.prediction_width(config, 4, 2)) and target.dtype == np.float32
     s, a, following = (int(array[11]) for array in transitions)
     if kind in ("mdp", "iid"):

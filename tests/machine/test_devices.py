@@ -14,7 +14,6 @@ from synthlib.cql.agent_fast import FastCQL
 from synthlib.cql.batches import Noise, draw_noise
 from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.cql.pretraining_fast import FastCriticPretraining
-from synthlib.cql.pretraining_resident import ResidentCriticPretraining
 from synthlib.dt.clusters import ClusterTerm
 from synthlib.dt.finetuning import DTTraining, baseline_training, dropout_generator, pretrained_training
 from synthlib.dt.model import DecisionTransformer, baseline_config, predict_actions, pretrained_config
@@ -52,7 +51,7 @@ def test_an_update_of_cql_stays_on_the_device_and_asks_for_no_number(kind):
     assert {value.device for value in losses.values()} == {META}
 
 
-@pytest.mark.parametrize("kind", [CriticPretraining, FastCriticPretraining, ResidentCriticPretraining])
+@pytest.mark.parametrize("kind", [CriticPretraining, FastCriticPretraining])
 def test_critic_pretraining_stays_on_the_device_and_asks_for_no_number(kind):
     config = CriticPretrainingConfig(5, 3, MDPConfig(states=10, trajectories=2), hidden=(32, 32))
     training = kind(config, device=META)
