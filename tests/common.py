@@ -107,6 +107,30 @@ def train(one, store):
         loop.train(training(one), [session], store, lambda updates: None)
 
 
+# --- generators of one's own
+
+OWN_GENERATORS = """
+import numpy as np
+from synthlib.generators.registry import token_generator, transition_generator
+
+@token_generator
+def coin(seed, sequences, length, vocabulary=2, bias=0.5):
+    return (np.random.default_rng(seed).random((sequences, length)) < bias).astype(int)
+
+@transition_generator
+def drift(seed, transitions, observation_width, action_width, speed=0.1):
+    draw = np.random.default_rng(seed)
+    states = draw.normal(size=(transitions, observation_width))
+    actions = draw.uniform(-1, 1, (transitions, action_width))
+    return states, actions, states + speed * actions.sum(axis=1, keepdims=True)
+
+@transition_generator
+def ring(seed, transitions, observation_width, action_width, states=5):
+    draw = np.random.default_rng(seed)
+    now, action = draw.integers(states, size=transitions), draw.integers(2, size=transitions)
+    return now, action, (now + action) % states
+"""
+
 # --- offline data
 
 

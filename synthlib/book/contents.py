@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from synthlib.paths import NOTEBOOKS
 from synthlib.study.params import ParameterError
+from synthlib.yaml_text import parsed
 
 FOLDER = Path(__file__).parent / "settings"
 _KEYS = {"runs", "command", "missing"}
@@ -65,7 +64,7 @@ def parts(file: Path = FOLDER / "book.yaml") -> list[Part]:
             tuple(_page(name, entry) for name, entry in part.get("pages", {}).items()),
             tuple((NOTEBOOKS / name).resolve() for name in part.get("texts", [])),
         )
-        for part in yaml.safe_load(file.read_text(encoding="utf-8"))
+        for part in parsed(file.read_text(encoding="utf-8"))
     ]
     named = sorted(page.name for part in read for page in part.pages)
     if named != (there := sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))):

@@ -44,7 +44,7 @@ from synthlib.offline.finetuning import describe_finetuning, evaluated, evaluati
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.paths import data_cache
 from synthlib.runs.groups import Group, Pretrainings, Stacked
-from synthlib.runs.identity import versioned
+from synthlib.runs.identity import as_dict, versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
 from synthlib.runs.settings import GENERATED_ARM
@@ -112,7 +112,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "physics": physics_version(environment, masses),
         "seed": seed,
         "batch_size": BATCH_SIZE,
-        "cql": asdict(CQLConfig(**arm.get("cql", {}))),
+        "cql": as_dict(CQLConfig(**arm.get("cql", {}))),
         "critics": critics,
         "data_ratio": arm.get("data_ratio", 1.0),
         "evaluation": evaluation_of(dataset, source, settings),

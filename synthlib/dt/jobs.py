@@ -6,7 +6,6 @@ and the number of the update (faithfulness 3.12), so no generator state has to b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ from synthlib.offline.evaluation import Evaluator
 from synthlib.offline.finetuning import describe_finetuning, evaluation_of, reference_of
 from synthlib.offline.identity import data_identity, planned_data
 from synthlib.runs.groups import Group, Stacked
-from synthlib.runs.identity import identity_of
+from synthlib.runs.identity import as_dict, identity_of
 from synthlib.runs.job import Job, Training
 from synthlib.runs.settings import GENERATED_ARM
 from synthlib.tasks import DIMENSIONS, environment_of, physics_version
@@ -107,7 +106,7 @@ def finetuning_job(arm: dict[str, Any], dataset: str, seed: int, settings: dict[
         "physics": physics_version(environment, masses),
         "seed": seed,
         "model": identity_of(model),
-        "training": asdict(training),
+        "training": as_dict(training),
         "clusters": clusters,
         "backbone": backbone,
         "evaluation": evaluation_of(dataset, source, settings)

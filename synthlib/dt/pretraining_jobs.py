@@ -39,7 +39,7 @@ from synthlib.machine.cached import kept_arrays
 from synthlib.machine.devices import CPU, chosen
 from synthlib.paths import data_cache
 from synthlib.runs.groups import Pretrainings
-from synthlib.runs.identity import identity_of, versioned
+from synthlib.runs.identity import as_dict, identity_of, versioned
 from synthlib.runs.job import Job, Training
 from synthlib.runs.loop import scaled_checkpoints
 
@@ -107,7 +107,7 @@ def pretraining_job(arm: dict[str, Any], settings: dict[str, Any]) -> Job:
         "seed": seed,
     }
     config = {
-        "gpt2": asdict(GPT2PretrainingConfig(**fields | model | arm.get("gpt2", {}))),
+        "gpt2": as_dict(GPT2PretrainingConfig(**fields | model | arm.get("gpt2", {}))),
         "data": data,
         "validation_sequences": settings["validation_sequences"],
     }

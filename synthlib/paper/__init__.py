@@ -22,9 +22,9 @@ from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from synthlib.tasks import DATASETS, REFERENCE_RETURNS, environment_of
+from synthlib.yaml_text import parsed
 
 # Labels of the printed average rows, the second in Tables 26 and 27. Frames mark these rows with ``is_average``.
 AVERAGE_ROWS = ("Average over datasets", "Average (All Settings)")
@@ -45,7 +45,7 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def _load(name: str) -> Any:
-    return yaml.safe_load((files(__package__) / name).read_text(encoding="utf-8"))
+    return parsed((files(__package__) / name).read_text(encoding="utf-8"))
 
 
 def score_table_numbers() -> tuple[int, ...]:

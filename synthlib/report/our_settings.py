@@ -91,7 +91,8 @@ def _table10(plan: Plan) -> Lines:
     models = {where: DTConfig(**job.config["model"]) for where, job in jobs.items()}
     trainings = {where: DTTrainingConfig(**job.config["training"]) for where, job in jobs.items()}
     targets = {where: f"{job.config['evaluation']['target_return']:g}" for where, job in jobs.items()}
-    decays = {where: probes.decayed(models[where], trainings[where]) for where in jobs}
+    decays = _each(probes.decayed, {where: (models[where], trainings[where]) for where in jobs})
+    of_schedules = {where: (training, jobs[where].updates) for where, training in trainings.items()}
 
     def of_models(value: Callable[[DTConfig], Any]) -> str:
         return _by_arm({where: str(value(model)) for where, model in models.items()})
@@ -111,9 +112,7 @@ def _table10(plan: Plan) -> Lines:
         "Learning rate": _rate_of_dt(jobs),
         "Grad norm clip": of_trainings(lambda training: training.gradient_clip),
         "Weight decay": _by_arm({where: _decay(*decay) for where, decay in decays.items()}),
-        "Learning rate decay": _by_arm(
-            {where: _schedule_of_dt(training, jobs[where].updates) for where, training in trainings.items()}
-        ),
+        "Learning rate decay": _by_arm(_each(_schedule_of_dt, of_schedules)),
     }
 
 
@@ -142,17 +141,20 @@ def _table15(plan: Plan) -> Lines:
 
 
 def _table16(plan: Plan) -> Lines:
-    lines = {where: _table16_of(job) for where, job in _jobs(plan).items()}
+    jobs = _jobs(plan)
+    parts = ("cql", "evaluation", "batch_size")
+    settings = {where: ({part: job.config[part] for part in parts}, job.updates) for where, job in jobs.items()}
+    lines = _each(_table16_of, settings)
     names = next(iter(lines.values()))
     merged = {name: _by_arm({where: of[name] for where, of in lines.items()}) for name in names}
     return merged | {"Seeds": _ranges({cell.seed for cell in plan.cells})}
 
 
-def _table16_of(job: Job) -> Lines:
-    """All lines of Table 16 but the seeds, for one training."""
-    config = CQLConfig(**job.config["cql"])
+def _table16_of(settings: dict[str, Any], updates: int) -> Lines:
+    """All lines of Table 16 but the seeds, for trainings of ``updates`` updates with these ``settings``."""
+    config = CQLConfig(**settings["cql"])
     agent = probes.agent(config)
-    every = job.config["evaluation"]["every"]
+    every = settings["evaluation"]["every"]
     return {
         **_hidden_layers("Q nets", agent.q1.trunk),
         **_hidden_layers("Policy net", agent.policy.trunk),
@@ -160,15 +162,15 @@ def _table16_of(job: Job) -> Lines:
         "Q nets learning rate": str(config.critic_learning_rate),
         "Policy net learning rate": str(config.policy_learning_rate),
         "Target Q nets update rate": str(config.target_rate),
-        "Batch size": str(job.config["batch_size"]),
+        "Batch size": str(settings["batch_size"]),
         "Discount factor": str(config.discount),
         **probes.switches(config),
         "Number of sampled actions": str(config.sampled_actions),
         "Temperature": str(config.temperature),
         "Min Q weight": str(config.conservative_weight),
-        "Epochs": f"{job.updates / every:g}",
+        "Epochs": f"{updates / every:g}",
         "Updates per epoch": str(every),
-        "Number of evaluation trajectories": str(job.config["evaluation"]["episodes"]),
+        "Number of evaluation trajectories": str(settings["evaluation"]["episodes"]),
         "Max length of evaluation trajectories": str(MAX_EPISODE_STEPS),
     }
 
@@ -272,6 +274,13 @@ def _rate_of_dt(jobs: Mapping[Where, Job]) -> str:
         return f"{rate}; the time embedding of pre-trained arms is stepped {words} per update"
     often_by_arm = _by_arm({where: str(training.time_embedding_steps) for where, training in trainings.items()})
     return f"{rate}; steps of the time embedding per update: {often_by_arm}"
+
+
+def _each(value: Callable[..., Any], given: Mapping[Where, tuple[Any, ...]]) -> dict[Where, Any]:
+    """{where: ``value(*given[where])``}, computed once for all places that give it the same."""
+    distinct = {repr(arguments): arguments for arguments in given.values()}
+    found = {written: value(*arguments) for written, arguments in distinct.items()}
+    return {where: found[repr(arguments)] for where, arguments in given.items()}
 
 
 def _hidden_layers(name: str, trunk: Iterable[Any]) -> Lines:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 _ADDED_LATER = "added later"
+_PLAIN = (str, int, float, bool, type(None))
 
 
 def added_later(default: Value) -> Value:
@@ -32,4 +33,14 @@ def identity_of(config: Any) -> dict[str, Any]:
         return not one.metadata.get(_ADDED_LATER) or getattr(config, one.name) != one.default
 
     counted = {one.name for one in fields(config) if counts(one)}
-    return {name: value for name, value in asdict(config).items() if name in counted}
+    return {name: value for name, value in as_dict(config).items() if name in counted}
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """``dataclasses.asdict(config)``, much faster where no value needs a copy: a plan makes thousands of them."""
+    values = {one.name: getattr(config, one.name) for one in fields(config)}
+    return values if all(map(_needs_no_copy, values.values())) else asdict(config)
+
+
+def _needs_no_copy(value: Any) -> bool:
+    return all(map(_needs_no_copy, value)) if type(value) is tuple else isinstance(value, _PLAIN)

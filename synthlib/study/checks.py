@@ -23,6 +23,7 @@ from synthlib.runs.settings import (
     text,
     yes_or_no,
 )
+from synthlib.yaml_text import SafeLoader, parsed
 
 METRICS = ("final", "best", "updates", "loss", "similarity")
 FINAL_EVALUATIONS = 4  # whose mean is a run's final score; paper 3.3: after 85K, 90K, 95K and 100K updates for DT
@@ -92,11 +93,7 @@ class ParameterError(ValueError):
     """An unknown name or value in params/ or on the command line; the message lists the known ones."""
 
 
-# libyaml's loader where PyYAML has it: ten times as fast, and one plan reads all of params/ several times.
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _UniqueKeys(_SafeLoader):  # type: ignore[misc,valid-type]
+class _UniqueKeys(SafeLoader):
     """A loader that refuses a key that stands twice; YAML itself takes the last one and says nothing."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -112,7 +109,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     where = f"params/{path.name}"
     written = path.read_text(encoding="utf-8")
     try:
-        found = yaml.load(written, _UniqueKeys)
+        found = parsed(written, _UniqueKeys)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         # libyaml places what is missing at the end in a line after the last.

@@ -6,11 +6,10 @@ The help text of the commands names the sections, so the file is read here: ``sy
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
 from synthlib.study.params import artefact_names
+from synthlib.yaml_text import parsed
 
 _FILE = Path(__file__).parent.parent / "paper" / "contents.yaml"
 SCOREBOARD = "99_scoreboard.ipynb"
@@ -44,7 +43,7 @@ def sections() -> list[Section]:
             tuple(one.get("see", ())),
             one.get("note", ""),
         )
-        for one in yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+        for one in parsed(_FILE.read_text(encoding="utf-8"))
     ]
 
 

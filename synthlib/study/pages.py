@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from synthlib.paths import PARAMS, outputs
 from synthlib.study.params import ParameterError, Settings, in_order
+from synthlib.yaml_text import parsed
 
 _FOLDER = PARAMS / "pages"
 _KEYS = ("title", "notebook", "shows", "sizes")
@@ -85,4 +84,4 @@ def pages_of(preset: str) -> list[Page]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text())
+    return parsed((_FOLDER / f"{name}.yaml").read_text())

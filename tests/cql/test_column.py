@@ -66,15 +66,16 @@ def update_alone(member, updates):
 
 
 @pytest.mark.device
-def test_a_column_is_its_runs_one_by_one():
+@pytest.mark.parametrize("updates", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_column_is_its_runs_one_by_one(updates):
     together = members()
     run = Column(together, BATCH)
-    for _ in range(200):
+    for _ in range(updates):
         run.update()
     sums, last = run.settle()
     for place in range(4):
         alone = members()[place]  # with a generator of its own
-        losses = update_alone(alone, 200)
+        losses = update_alone(alone, updates)
         assert sums.keys() == losses[0].keys()
         for name, values in sums.items():
             assert values[place] == pytest.approx(sum(float(row[name]) for row in losses), rel=1e-9, abs=1e-9), name

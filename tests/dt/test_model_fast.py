@@ -54,7 +54,10 @@ def test_twins_have_the_same_loss_and_gradients(name, layers):
             torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-11)
 
 
-def train_twins(name, dtype, updates=200):
+LENGTHS = [60, pytest.param(200, marks=pytest.mark.slow)]  # the warm-up has ended after 20
+
+
+def train_twins(name, dtype, updates):
     """The losses (updates, 2 twins, 3) of readable and fast version, and both models after that."""
     config, training = CONFIGURATIONS[name]
     runs = [
@@ -69,9 +72,10 @@ def train_twins(name, dtype, updates=200):
     return torch.tensor(losses, dtype=torch.float64), [run.model for run in runs]
 
 
+@pytest.mark.parametrize("updates", LENGTHS)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_twins_are_equal_in_float64_over_200_updates(name):
-    losses, models = train_twins(name, torch.float64)
+def test_twins_are_equal_in_float64(name, updates):
+    losses, models = train_twins(name, torch.float64, updates)
     torch.testing.assert_close(losses[:, 1], losses[:, 0], rtol=0, atol=1e-10)
     assert losses[-10:, 0, 0].mean() < losses[:10, 0, 0].mean()
     for slow, fast in zip(*(model.parameters() for model in models), strict=True):
@@ -79,8 +83,9 @@ def test_twins_are_equal_in_float64_over_200_updates(name):
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_twins_stay_together_in_float32_over_200_updates(name):
-    losses, _ = train_twins(name, torch.float32)
+@pytest.mark.parametrize("updates", LENGTHS)
+def test_twins_stay_together_in_float32(name, updates):
+    losses, _ = train_twins(name, torch.float32, updates)
     torch.testing.assert_close(losses[:, 1], losses[:, 0], rtol=1e-3, atol=1e-3)
 
 

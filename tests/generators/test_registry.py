@@ -7,28 +7,7 @@ import numpy as np
 import pytest
 
 from synthlib.generators.registry import Generated, generate, generated_by, try_out
-
-GOOD = """
-import numpy as np
-from synthlib.generators.registry import token_generator, transition_generator
-
-@token_generator
-def coin(seed, sequences, length, vocabulary=2, bias=0.5):
-    return (np.random.default_rng(seed).random((sequences, length)) < bias).astype(int)
-
-@transition_generator
-def drift(seed, transitions, observation_width, action_width, speed=0.1):
-    draw = np.random.default_rng(seed)
-    states = draw.normal(size=(transitions, observation_width))
-    actions = draw.uniform(-1, 1, (transitions, action_width))
-    return states, actions, states + speed * actions.sum(axis=1, keepdims=True)
-
-@transition_generator
-def ring(seed, transitions, observation_width, action_width, states=5):
-    draw = np.random.default_rng(seed)
-    now, action = draw.integers(states, size=transitions), draw.integers(2, size=transitions)
-    return now, action, (now + action) % states
-"""
+from tests.common import OWN_GENERATORS
 
 
 @pytest.fixture
@@ -52,7 +31,7 @@ def tokens(name, **parameters):
 
 
 def test_tokens_and_transitions_of_ones_own(module):
-    name = module(GOOD)
+    name = module(OWN_GENERATORS)
     data = tokens(f"{name}:coin", bias=1)
     assert data.parameters == {"vocabulary": 2, "bias": 1.0} and data == tokens(f"{name}:coin", bias=1.0)
     made = generate(data, 7)
@@ -86,7 +65,7 @@ def test_tokens_and_transitions_of_ones_own(module):
     ],
 )
 def test_an_unknown_name_or_parameter_is_a_sentence(name, parameters, said, module):
-    module(GOOD)
+    module(OWN_GENERATORS)
     with pytest.raises(ValueError) as refused:
         tokens(name, **parameters)
     assert str(refused.value).startswith(said)
@@ -170,9 +149,9 @@ def test_a_broken_transition_generator_is_a_sentence(returned, said, module):
 
 
 def test_edited_code_is_another_identity_and_is_not_run_for_the_old_one(module):
-    name = module(GOOD)
+    name = module(OWN_GENERATORS)
     before = tokens(f"{name}:coin")
-    module(GOOD.replace("< bias", "<= bias"))
+    module(OWN_GENERATORS.replace("< bias", "<= bias"))
     with pytest.raises(ValueError, match="own_data:coin was edited after it was imported: start again"):
         tokens(f"{name}:coin")
     sys.modules.pop(name)  # as in another process
@@ -183,6 +162,6 @@ def test_edited_code_is_another_identity_and_is_not_run_for_the_old_one(module):
 
 
 def test_a_version_takes_the_place_of_the_source(module):
-    name = module(GOOD.replace("@token_generator", "@token_generator(version=3)"), "versioned_data")
+    name = module(OWN_GENERATORS.replace("@token_generator", "@token_generator(version=3)"), "versioned_data")
     data = tokens(f"{name}:coin")
     assert data.code == {"version": 3} and Generated(**vars(data)) == data

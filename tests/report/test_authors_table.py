@@ -43,6 +43,7 @@ def test_the_committed_table_is_small_and_whole():
     assert TABLE.stat().st_size < 2_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not RAW.exists(), reason="the logs as they were read are not beside this checkout")
 def test_the_committed_table_holds_the_logs(tmp_path, monkeypatch, capsys):
     made = tmp_path / "made.csv.xz"

@@ -1,6 +1,6 @@
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
-from synthlib.runs.identity import added_later, identity_of
+from synthlib.runs.identity import added_later, as_dict, identity_of
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,19 @@ def test_a_later_field_is_no_part_of_the_identity_until_it_differs():
 def test_the_configuration_comes_back_from_its_identity():
     for config in (Settings(8), Settings(8, unit=10.0)):
         assert Settings(**identity_of(config)) == config
+
+
+@dataclass(frozen=True)
+class Nested:
+    inside: Settings
+    widths: tuple[int, ...] = (3, 4)
+    names: list[str] = field(default_factory=lambda: ["a"])
+
+
+def test_a_configuration_as_a_dict_is_what_dataclasses_make_of_it_and_shares_nothing():
+    nested = Nested(Settings(8))
+    for config in (Settings(8, unit=0.5), nested):
+        assert as_dict(config) == asdict(config) and list(as_dict(config)) == list(asdict(config))
+    as_dict(nested)["names"].append("b")
+    as_dict(nested)["inside"]["width"] = 9
+    assert nested == Nested(Settings(8))

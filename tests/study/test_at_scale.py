@@ -7,6 +7,7 @@ from synthlib.study import at_scale
 from synthlib.study.at_scale import grid, on_cores, on_gpus, page_tables
 
 
+@pytest.mark.slow  # a plan of the paper with all of its seeds
 def test_the_page_has_the_tables_of_the_code():
     page = (NOTEBOOKS / "notes" / "cluster.md").read_text()
     between = page.partition("<!-- at scale -->\n")[2].partition("\n<!-- end -->")[0]

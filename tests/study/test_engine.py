@@ -208,7 +208,7 @@ def test_a_command_whose_time_is_over_saves_and_says_what_is_done(random_hopper_
     settings = SETTINGS | {"updates": 100_000, "evaluate_every": 25_000}
     job = finetuning_job({"pretraining": "none"}, "hopper-medium", 42, settings, random_hopper_data)
     store = Store(outputs / "store")
-    for seconds in (10, 40, 160):  # on a busy machine a worker needs long to make its first ten updates
+    for seconds in (5, 20, 80, 160):  # on a busy machine a worker needs long to make its first ten updates
         run_jobs([job], store, workers=1, options=RunOptions(hours=seconds / 3600))
         if store.updates_done(job):
             break

@@ -10,28 +10,9 @@ from synthlib.paths import ROOT
 from synthlib.study import params
 from synthlib.study.params import ParameterError, artefact_names, load_artefact
 from synthlib.study.plan import make_plan
+from tests.common import OWN_GENERATORS
 
-CODE = """
-import numpy as np
-from synthlib.generators.registry import token_generator, transition_generator
-
-@token_generator
-def coin(seed, sequences, length, vocabulary=100, bias=0.5):
-    return (np.random.default_rng(seed).random((sequences, length)) < bias).astype(int)
-
-@transition_generator
-def drift(seed, transitions, observation_width, action_width, speed=0.1):
-    draw = np.random.default_rng(seed)
-    states = draw.normal(size=(transitions, observation_width))
-    actions = draw.uniform(-1, 1, (transitions, action_width))
-    return states, actions, states + speed * actions.sum(axis=1, keepdims=True)
-
-@transition_generator
-def ring(seed, transitions, observation_width, action_width, states=5):
-    draw = np.random.default_rng(seed)
-    now, action = draw.integers(states, size=transitions), draw.integers(2, size=transitions)
-    return now, action, (now + action) % states
-"""
+CODE = OWN_GENERATORS.replace("vocabulary=2", "vocabulary=100")  # as many words as the chain's states
 TABLE = """
 like: {like}
 title: My own data
