@@ -6,7 +6,7 @@
 #                                        these columns, data sets and seeds (make plan-, run- and show-...)
 #   TRAIN=no                             show what is finished, train nothing
 #   DEVICE=cuda                          train on a GPU
-#   STACKED=1                            runs of one shape as one computation: for a GPU
+#   STACKED=1                            runs of one shape as one computation; on a GPU they always are
 #   HOURS=2                              run-...: save and end after so many hours
 #   ENGINE=slurm                         run-...: through Slurm, of which these are options; HOURS is a job's time limit
 #                                        PARTITION= ACCOUNT= CPUS= GPUS= MEMORY=GB PARALLEL=jobs PER_JOB=trainings WATCH=no
@@ -127,7 +127,7 @@ help:
 	@echo "make bench-peers        fetch d3rlpy and JAX, to be among these peers; DEVICE=cuda: JAX for this GPU too"
 	@echo "options: PRESET=smoke|quick|evening|overnight|paper  DATA=replica|d4rl|path:DIR  WORKERS=n"
 	@echo "         TRAIN=no (show what is finished, train nothing)  KEEP_POLICY=1 (keep the fine-tuned policies)"
-	@echo "         DEVICE=cpu|cuda  STACKED=1 (runs of one shape as one computation)  TF32=1  HOURS=2"
+	@echo "         DEVICE=cpu|cuda (there runs of one shape are one computation)  TF32=1  HOURS=2"
 	@echo "         ARMS=\"DT;DT+Synthetic\"  DATASETS=\"hopper-medium ant-medium\"  SEEDS=3 or \"42 666\" (plan-, run-, show-)"
 
 install: $(VENV)/installed

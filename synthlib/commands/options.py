@@ -51,7 +51,7 @@ def run_options(options: argparse.Namespace) -> "RunOptions":
     """How to train: which shard, stacked or not, for how many hours."""
     from synthlib.study.engine import RunOptions
 
-    return RunOptions(_shard(options.shard), options.stacked, getattr(options, "hours", math.inf))
+    return RunOptions(_shard(options.shard), options.stacked or None, getattr(options, "hours", math.inf))
 
 
 def known_parameters(path: Path, options: argparse.Namespace) -> dict[str, str | int]:

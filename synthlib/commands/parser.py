@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "pull":
             command.add_argument("--to", default="", metavar="FOLDER", help="where data sets go")
         if name in ("run", "reproduce"):
-            command.add_argument("--stacked", action="store_true", help="runs of one shape at once: for a GPU")
+            command.add_argument("--stacked", action="store_true", help="runs of one shape at once, as always on a GPU")
         if name == "run":
             command.add_argument("--hours", type=_hours, default=math.inf, help="save and end after so many hours")
             add_options(command)
@@ -73,7 +73,9 @@ def parser() -> argparse.ArgumentParser:
         if name in (*OF_A_TABLE, "notebook", "scoreboard"):
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)
-            command.add_argument("--workers", type=int, default=0, help="processes (default: one per usable processor)")
+            command.add_argument(
+                "--workers", type=int, default=0, help="processes (default: one per processor; on a GPU one)"
+            )
         if name == "doctor":
             command.add_argument("--preset", default="quick", help=f"one of: {', '.join(presets())} (default: quick)")
             command.add_argument("--data", default="replica", type=_data, help=_DATA_HELP)

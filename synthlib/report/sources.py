@@ -179,6 +179,11 @@ class AuthorsRuns:
 AnyRuns: TypeAlias = OwnRuns | AuthorsRuns
 
 
+def _processes() -> int:
+    """As many as there are usable processors; on a GPU one, which trains runs of one shape together."""
+    return usable_processors() if devices.chosen() == devices.CPU else 1
+
+
 def open_runs(
     source: str = "own",
     preset: str = "quick",
@@ -189,7 +194,7 @@ def open_runs(
 ) -> AnyRuns:
     """:class:`OwnRuns` where ``source`` is "own", :class:`AuthorsRuns` where it is "authors".
 
-    ``preset``, ``data``, ``workers`` (0: one per usable processor) and ``selection`` (a part of the table) matter to
+    ``preset``, ``data``, ``workers`` (0: :func:`_processes`) and ``selection`` (a part of the table) matter to
     our own runs, ``logs`` to the authors'.
 
     Raises ParameterError for another ``source``, ValueError for a device that is not there, and what
@@ -197,7 +202,7 @@ def open_runs(
     """
     if source == "own":
         devices.chosen()  # fail now, not after the first training, when the wanted GPU is not there
-        return OwnRuns(preset, data, workers or usable_processors(), selection)
+        return OwnRuns(preset, data, workers or _processes(), selection)
     if source == "authors":
         if selection.suffix:
             raise ParameterError("ARMS, DATASETS and SEEDS choose among runs of our own, not among the authors'")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from synthlib.errors import Failed, stopping_in_words
+from synthlib.machine.devices import CPU, chosen
 from synthlib.machine.signals import TO_END, ToldToEnd
 from synthlib.machine.switches import may_train
 from synthlib.runs.job import Job
@@ -53,10 +54,14 @@ class RunOptions:
 
     shard: tuple[int, int] = (0, 1)
     """(i, n): the part :func:`shard_of`; for want of a queue."""
-    stacked: bool = False
-    """Train fine-tuning runs that are alike as one computation: for a GPU."""
+    stacked: bool | None = None
+    """Train runs that are alike as one computation. None: on a GPU, where one run alone leaves most of it idle."""
     hours: float = math.inf
     """Save and end after so many hours, whatever is done by then."""
+
+    @property
+    def is_stacked(self) -> bool:
+        return chosen() != CPU if self.stacked is None else self.stacked
 
 
 ALL = RunOptions()
@@ -98,8 +103,8 @@ def run_jobs(
     team_size = min(workers, len(wanted))
     with stopping_in_words(), ProgressBar(weights, done_before, team_size) as bar:
         others = [job for job in jobs if job not in ours]
-        assignment = Assignment(wanted, others, store, began, deadline, options.stacked)
-        with Workers(work, [assignment], team_size, daemon=not options.stacked) as team:
+        assignment = Assignment(wanted, others, store, began, deadline, options.is_stacked)
+        with Workers(work, [assignment], team_size, daemon=not options.is_stacked) as team:
             waiting, words = Waiting(wanted, store, team.pids), {job.key: job for job in jobs}
 
             def turn() -> None:

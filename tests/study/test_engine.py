@@ -7,13 +7,18 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from synthlib.cql.jobs import finetuning_job
+from synthlib.machine import devices
 from synthlib.machine.download import DownloadError
+from synthlib.machine.processors import usable_processors
 from synthlib.machine.signals import ToldToEnd
 from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.identity import DataChangedError
+from synthlib.report.sources import open_runs
 from synthlib.runs.store import Store
+from synthlib.study import engine
 from synthlib.study.engine import (
     JobsFailed,
     RunOptions,
@@ -134,6 +139,14 @@ def test_stacked_seeds_are_the_separate_runs_and_each_keeps_its_own_record(algor
         if job.kind == algorithm:
             first = [store.evaluations(job)["score"].iloc[0] for store in (alone, together)]
             assert first[1] == pytest.approx(first[0], abs=0.5)
+
+
+def test_a_gpu_has_one_process_that_stacks_unless_told_otherwise(monkeypatch):
+    assert not RunOptions().is_stacked and open_runs().workers == usable_processors()
+    for module in (engine, devices):
+        monkeypatch.setattr(module, "chosen", lambda: torch.device("cuda"))
+    assert RunOptions().is_stacked and not RunOptions(stacked=False).is_stacked
+    assert open_runs().workers == 1 and open_runs(workers=3).workers == 3
 
 
 def test_what_needs_a_training_that_came_to_nothing_is_not_waited_for(random_hopper_data, outputs):
