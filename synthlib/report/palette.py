@@ -39,6 +39,7 @@ _ROLES = {
     **dict.fromkeys(("IID uniform", "CQL+IID", "IID"), _style(_ORANGE, "P", "-.")),
     "DT+Wiki": _style(_GREEN, "X", ":"),
     **_along("--", ("S10", "S=10"), ("S1000", "S=1000"), ("S10000", "S=10000"), ("S100000", "S=100000")),
+    **_along("--", ("0 nat",), ("0.04 nat",), ("0.5 nat",), ("2 nat",), ("4 nat",)),
     **_along("-.", ("tau=0.01",), ("tau=0.1",), ("tau=10",), ("tau=100",)),
     **_along(":", ("1k", "1K"), ("10k", "10K"), ("40k", "40K"), ("60k", "500K"), ("80k", "1M")),
     **_along("-", ("2-MC", "DT+20K more", "CQL+100K more", "CQL, twice as long"), ("5-MC", "DT+80K more")),

@@ -49,12 +49,20 @@ def test_cloning_is_set_beside_the_data_and_their_policy(two_tiers):
     plt.close(figure)
 
 
-def test_the_stop_button_ends_cloning_in_one_line(two_tiers):
-    """A real Ctrl-C, a second after the cloning has begun; without it this would take an hour."""
-    endless, names = Effort(rows=1, updates=1_000_000, episodes=1), find(two_tiers)[0]
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is heard here, also where a shell has started the tests in its background and they ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_stop_button_ends_cloning_in_one_line(two_tiers, interruptible):
+    """A real Ctrl-C, a second after the cloning has begun; without it this would take minutes."""
+    long, names = Effort(rows=1, updates=30_000, episodes=1), find(two_tiers)[0]
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(Stopped) as stopped:
-        page.cloning_checks(names, two_tiers, endless, {})
+        page.cloning_checks(names, two_tiers, long, {})
     assert stopped.value._render_traceback_() == [
         "stopped; a clone is not kept: run this cell again, and it begins anew"
     ]
