@@ -13,6 +13,7 @@ import sys
 
 import pytest
 
+from synthlib.book import reference
 from synthlib.book.contents import pages, parts, place
 from synthlib.book.site import write_source
 from synthlib.notebooks import run_notebook
@@ -90,9 +91,10 @@ def test_some_pages_of_the_book_and_all_its_texts(environment, tmp_path):
 @pytest.mark.skipif(not os.environ.get("SYNTHLIB_BROWSER"), reason="make test-book makes the book and runs it")
 def test_the_book_and_single_pages_in_a_browser(environment):
     assert SITE.is_dir(), "make test-book makes the book first"
-    names = ["index", *(page.name for page in pages())]
-    assert {path.stem for path in SITE.glob("*.html")} == {*names, "search", "genindex"}
-    shown = [SITE / name for name in (*(f"{name}.html" for name in names), *texts())]
+    names = [f"{name}.html" for name in ("index", reference.NAME, *(page.name for page in pages()))] + texts()
+    made = {path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts}
+    assert made == {*names, "search.html", "genindex.html"}
+    shown = [SITE / name for name in names]
     found = problems(*shown, "--search", "matched control", "30_matched_control")
     # As `reproduce` writes them: executing the book leaves one of every page that is whole.
     found += problems(*sorted((SITE.parent / "executed").glob("*.html")))
