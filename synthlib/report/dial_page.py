@@ -1,6 +1,7 @@
 """The page of the chain with a dial: its transitions, and the way from what there is to learn to probabilities."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,9 +85,10 @@ def finding(vocabulary: int = 100) -> str:
 
 def bracket_finding(losses: Losses) -> str:
     """What there is to learn from nested brackets, in one sentence written from the numbers."""
-    memory = losses.last_token - losses.all_open
-    return (
-        f"The last token saves {losses.blind - losses.last_token:.2f} of the {losses.blind:.3f} nat of a blind guess, "
-        f"all open brackets another {memory:.2f}: together {losses.blind - losses.all_open:.2f}, of which "
-        f"{memory / (losses.blind - losses.all_open):.0%} ask for memory."
+    last, memory = losses.blind - losses.last_token, losses.last_token - losses.all_open
+    return textwrap.fill(
+        f"In long sequences the last token saves {last:.2f} of the {losses.blind:.3f} nat of a blind guess, all open "
+        f"brackets another {memory:.2f}: together {last + memory:.2f}, of which {memory / (last + memory):.0%} ask for "
+        "memory.",
+        100,
     )

@@ -82,7 +82,7 @@ def test_some_pages_of_the_book_and_all_its_texts(environment, tmp_path):
     command = [PYTHON, "-m", "sphinx", "--quiet", "-c", SETTINGS, "-d", tmp_path / "trees", source, tmp_path / "html"]
     made = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    shown = [tmp_path / "html" / name for name in (*(f"{name}.html" for name in names), *texts())]
+    shown = [tmp_path / "html" / name for name in (*(f"{name}.html" for name in (*names, reference.NAME)), *texts())]
     found = problems(*shown, "--search", "matched control", "30_matched_control")
     found += problems(*(executed / f"{name}.html" for name in names))
     assert not found, "\n".join(found)
