@@ -65,7 +65,7 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
     """Whether scores usually spread less over seeds than the baseline's: for more than half of the arms.
 
     Per arm the mean over data sets of log(spread / baseline's spread), with its standard error for normal scores. An
-    arm counts where the 95 % interval lies below 0. The claim fails when for half of the arms the mean is not below 0.
+    arm counts where the 95 % interval lies below 0. The claim fails when for half of the arms it lies above 0.
     """
     ratios = {}
     for rule in rules:
@@ -82,7 +82,8 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
         enough = evidence.cells["table"].isin([rule["table"] for rule in rules]).any()
         return Judgement(NOT_ENOUGH_RUNS if enough else NO_RUNS)
     means, errors, datasets = map(np.array, zip(*ratios.values(), strict=True))
-    shown = int((means + stats.norm.ppf(0.975) * errors < 0).sum())
+    reach = stats.norm.ppf(0.975) * errors
+    shown, shown_larger = int((means + reach < 0).sum()), int((means - reach > 0).sum())
     smaller = int((means < 0).sum())
     detail = (
         f"smaller for {smaller} of {len(means)} arms, shown for {shown}; {np.exp(means.mean()):.2f} of it in the mean"
@@ -90,4 +91,4 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
     detail += over_fewer(datasets.min())
     if shown > len(means) / 2:
         return Judgement(HOLDS, detail)
-    return Judgement(FAILS if smaller <= len(means) / 2 else UNDECIDED, detail)
+    return Judgement(FAILS if shown_larger >= len(means) / 2 else UNDECIDED, detail)

@@ -255,6 +255,7 @@ def test_spreads_are_usually_smaller():
     assert spread(1, 1, 4) == (HOLDS, "smaller for 2 of 3 arms, shown for 2; 0.79 of it in the mean")
     assert spread(1, 1.95, 1.95).word == UNDECIDED
     assert spread(1, 4, 4).word == FAILS
+    assert spread(2.05, 2.05, 2.05).word == UNDECIDED  # larger for all, and shown for none
     assert judge(CLAIMS["cql-smaller-spread-of-best"], PRINTED).word == HOLDS
 
 
