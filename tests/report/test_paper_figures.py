@@ -141,7 +141,9 @@ def test_figure_15_ends_where_cql_ends_pre_training_included():
 def test_figure_15_refuses_other_proportions_and_totals_that_nothing_reaches():
     chart = figure_15(pretraining=50)
     said = "Not the paper's comparison, for pre-training is another share of the fine-tuning updates: CQL+MDP 50% ("
-    assert f"{said}there 10%); CQL+Identity 50%" in chart.caption and set(chart.points.groupby("arm")["updates"].last()) == {100}
+    assert f"{said}there 10%); CQL+Identity 50%" in chart.caption and set(
+        chart.points.groupby("arm")["updates"].last()
+    ) == {100}
     apart = figure_15(pretraining=100)
     assert "Not shifted by the updates of pre-training" in apart.caption and "Cut at" not in apart.caption
     assert (apart.points["updates"].min(), apart.points["updates"].max()) == (10, 100)
