@@ -26,8 +26,8 @@ REASONS = {
     OTHER_BASELINE: "the claim does not set a pre-trained arm against the published baseline",
     OTHER_DATA: "the claim is a size, and these runs are on other data or shorter than the paper's",
     OTHER_MACHINE: "the claim is a wall time on one GPU",
-    NO_TOTALS: "pre-training is another share of these runs than of the paper's, or they are too short: nothing is held "
-    "against each other at equal totals of updates",
+    NO_TOTALS: "at equal totals of updates nothing is compared: pre-training is another share of these runs than "
+    "in the paper, or they are too short",
     NO_RUNS: "a run that the claim needs is not there yet",
     NOT_ENOUGH_RUNS: "fewer than three seeds",
 }
