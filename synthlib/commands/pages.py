@@ -65,7 +65,7 @@ def execute(path: Path, options: argparse.Namespace) -> int:
 def scoreboard(options: argparse.Namespace) -> int:
     """``scoreboard``: each claim of the paper beside what all finished runs say."""
     from synthlib.notebooks import run_notebook
-    from synthlib.report.scoreboard import make_scoreboard, save_scoreboard
+    from synthlib.report.scoreboard import make_scoreboard, other_presets_with_runs, save_scoreboard
 
     board = make_scoreboard(options.preset, options.data, options.logs)
     folder = save_scoreboard(board, options.preset, options.data)
@@ -78,5 +78,7 @@ def scoreboard(options: argparse.Namespace) -> int:
     }
     page = run_notebook(NOTEBOOKS / SCOREBOARD, folder, parameters).with_suffix(".html")
     print(board.text())
+    if others := other_presets_with_runs(options.preset, options.data):
+        print(others)
     print(f"the page: {page}")
     return 0

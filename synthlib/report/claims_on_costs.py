@@ -10,12 +10,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from synthlib.report.claims_on_scores import Rule, over_fewer
+from synthlib.report.claims_on_scores import Rule
 from synthlib.report.claims_on_sizes import pairs_with_enough
 from synthlib.report.comparisons import ratio
 from synthlib.report.cost_stages import MEDIUM_EXPERT, stages
 from synthlib.report.evidence import AUTHORS, OWN, PRINT, Evidence
-from synthlib.report.judgements import NO_CQL, NOT_LOGGED, NOT_PRINTED, OTHER_MACHINE, Judgement
+from synthlib.report.judgements import NO_CQL, NOT_LOGGED, NOT_PRINTED, OTHER_MACHINE, Judgement, over_fewer
 from synthlib.report.recorded_times import CRITICS, PAPER_UPDATES, comparable, share_of_arms
 from synthlib.report.verdicts import FAILS, HOLDS, UNDECIDED, strictest
 

@@ -1,7 +1,8 @@
 """Claims on learning curves: scores at equal totals of updates, and where one curve passes another.
 
 The curves are those of an artefact's runs. An arm's total is its fine-tuning updates and those of its pre-training, as
-the paper's figures shift their curves.
+the paper's figures shift their curves. Where pre-training has another share of fine-tuning than in the paper, equal
+totals would answer another question, so nothing is compared.
 """
 
 from collections.abc import Iterable
@@ -37,6 +38,8 @@ def _at_totals(rule: Rule, share: float, evidence: Evidence) -> Judgement:
     arms = [*question["arms"], *question["baselines"]]
     if absent := sorted(set(arms) - set(evaluations["arm"])):
         return Judgement(NO_RUNS, f"of {', '.join(absent)}")
+    if refused := _other_proportions(report, evaluations):
+        return refused
     total = share * evaluations.groupby("arm")["total"].max().min()
     cut = evaluations[evaluations["total"] <= total + 1e-9]
     runs = cut.groupby(RUN)["updates"].size()
@@ -70,6 +73,8 @@ def _overtakes(rule: Rule, arm: str, baseline: str, evidence: Evidence) -> Judge
     (other,) = question["baselines"]
     if absent := sorted({arm, other} - set(evaluations["arm"])):
         return Judgement(NO_RUNS, f"of {', '.join(absent)}")
+    if refused := _other_proportions(report, evaluations):
+        return refused
     ahead = _lead(evaluations, arm, other).dropna()
     if len(ahead) < 2:
         return Judgement(NO_TOTALS)
@@ -82,6 +87,13 @@ def _overtakes(rule: Rule, arm: str, baseline: str, evidence: Evidence) -> Judge
     too_late = first > rule["by"] * evaluations["total"].max()
     detail = f"{arm} stays ahead of {other} from {first:,.0f} updates in all on; {at_end.detail}"
     return Judgement(FAILS if too_late and at_end.word == HOLDS else at_end.word, detail)
+
+
+def _other_proportions(report: Report, evaluations: pd.DataFrame) -> Judgement | None:
+    """A refusal where the arms whose pre-training counts were pre-trained for another share than in the paper."""
+    counted = evaluations.loc[evaluations["total"] > evaluations["updates"], "arm"].unique()
+    said = report.runs.other_proportions({arm: arm for arm in counted})
+    return Judgement(NO_TOTALS, said) if said else None
 
 
 def _lead(evaluations: pd.DataFrame, arm: str, baseline: str) -> pd.Series:

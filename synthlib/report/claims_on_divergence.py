@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from synthlib.report.claims_on_scores import Rule, over_fewer
+from synthlib.report.claims_on_scores import Rule
 from synthlib.report.evidence import AUTHORS, PRINT, Evidence
-from synthlib.report.judgements import NO_CQL, NOT_PRINTED, Judgement
+from synthlib.report.judgements import NO_CQL, NOT_PRINTED, Judgement, over_fewer
 from synthlib.report.q_values import by_run
 from synthlib.report.verdicts import FAILS, HOLDS, MINIMUM_SEEDS, NO_RUNS, UNDECIDED
 

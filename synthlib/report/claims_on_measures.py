@@ -6,9 +6,9 @@ import numpy as np
 from scipy import stats
 
 from synthlib.paper import paper_arms
-from synthlib.report.claims_on_scores import Rule, compared, over_fewer, pairs_of
+from synthlib.report.claims_on_scores import Rule, compared, pairs_of
 from synthlib.report.evidence import Evidence, artefact_of_table
-from synthlib.report.judgements import Judgement
+from synthlib.report.judgements import Judgement, over_fewer
 from synthlib.report.verdicts import FAILS, HOLDS, LEVEL, MINIMUM_SEEDS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED
 
 _SAME_ANSWERS = 0.8  # share of arms that final and best scores must answer alike: "very similar" conclusions
@@ -22,7 +22,7 @@ def judge_agreement(rules: list[Rule], evidence: Evidence) -> Judgement:
     is undecided when no arm is shown to differ. Runs that stand in several tables count once.
     """
     answers: list[tuple[str, int, int]] = []
-    tables, counted = set(), set()
+    tables, counted, datasets = set(), set(), []
     for final, best in (pair for rule in rules for pair in rule["pairs"]):
         artefact = artefact_of_table(final)
         assert artefact is not None and artefact.baseline is not None
@@ -31,6 +31,7 @@ def judge_agreement(rules: list[Rule], evidence: Evidence) -> Judgement:
             if any(row is None for row in rows):
                 continue
             tables.add(final)
+            datasets += [row["datasets"] for row in rows]
             if (runs := tuple(row[name] for row in rows for name in ("mean", "baseline_mean"))) not in counted:
                 counted.add(runs)
                 answers.append((arm, _direction(rows[0]), _direction(rows[1])))
@@ -44,6 +45,7 @@ def judge_agreement(rules: list[Rule], evidence: Evidence) -> Judgement:
         detail += f"; not for {', '.join(others)}"
     wanted = sum(len(rule["pairs"]) for rule in rules)
     detail += "" if len(tables) == wanted else f"; in {len(tables)} of {wanted} pairs of tables"
+    detail += over_fewer(min(datasets))
     if reversed_:
         return Judgement(FAILS, f"{detail}; reversed for {', '.join(reversed_)}")
     if not any(final or best for _, final, best in answers):
@@ -65,7 +67,7 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
     """Whether scores usually spread less over seeds than the baseline's: for more than half of the arms.
 
     Per arm the mean over data sets of log(spread / baseline's spread), with its standard error for normal scores. An
-    arm counts where the 95 % interval lies below 0. The claim fails when for half of the arms the mean is not below 0.
+    arm counts where the 95 % interval lies below 0. The claim fails when for half of the arms it lies above 0.
     """
     ratios = {}
     for rule in rules:
@@ -82,7 +84,8 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
         enough = evidence.cells["table"].isin([rule["table"] for rule in rules]).any()
         return Judgement(NOT_ENOUGH_RUNS if enough else NO_RUNS)
     means, errors, datasets = map(np.array, zip(*ratios.values(), strict=True))
-    shown = int((means + stats.norm.ppf(0.975) * errors < 0).sum())
+    reach = stats.norm.ppf(0.975) * errors
+    shown, shown_larger = int((means + reach < 0).sum()), int((means - reach > 0).sum())
     smaller = int((means < 0).sum())
     detail = (
         f"smaller for {smaller} of {len(means)} arms, shown for {shown}; {np.exp(means.mean()):.2f} of it in the mean"
@@ -90,4 +93,4 @@ def judge_spreads(rules: list[Rule], evidence: Evidence) -> Judgement:
     detail += over_fewer(datasets.min())
     if shown > len(means) / 2:
         return Judgement(HOLDS, detail)
-    return Judgement(FAILS if smaller <= len(means) / 2 else UNDECIDED, detail)
+    return Judgement(FAILS if shown_larger >= len(means) / 2 else UNDECIDED, detail)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from synthlib.report.comparisons import judge_column
 from synthlib.report.evidence import AUTHORS, PRINT, Evidence, artefact_of_table
-from synthlib.report.judgements import NO_CQL, NOT_PRINTED, Judgement
+from synthlib.report.judgements import NO_CQL, NOT_PRINTED, Judgement, over_fewer
 from synthlib.report.verdicts import (
     AMONG_BEST,
     AVERAGE_MARGIN,
@@ -126,11 +126,6 @@ def difference_in_words(row: Any) -> str:
     where = "" if row["is_average"] else f" on {row['dataset']}"
     interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if np.isfinite(row["low"]) else ""
     return f"{row['arm']} - {row['baseline']} {row['difference']:+.1f}{interval}{where} ({row['verdict']})"
-
-
-def over_fewer(datasets: int, wanted: int = len(DATASETS)) -> str:
-    """E.g. ", over 2 of 12 data sets"; empty where there are as many as wanted."""
-    return "" if datasets == wanted else f", over {datasets} of {wanted} data sets"
 
 
 def reason_without_cells(rules: list[Rule], evidence: Evidence) -> Judgement | None:

@@ -6,10 +6,10 @@ and at the paper's length. Elsewhere only its direction is.
 
 import pandas as pd
 
-from synthlib.report.claims_on_scores import Rule, over_fewer, pairs_of
+from synthlib.report.claims_on_scores import Rule, pairs_of
 from synthlib.report.comparisons import compare_averages, ratio, sides
 from synthlib.report.evidence import Evidence
-from synthlib.report.judgements import OTHER_DATA, Judgement
+from synthlib.report.judgements import OTHER_DATA, Judgement, over_fewer
 from synthlib.report.verdicts import FAILS, HOLDS, MINIMUM_SEEDS, NO_RUNS, NOT_ENOUGH_RUNS, UNDECIDED, strictest
 
 

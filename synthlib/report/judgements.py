@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from synthlib.report.verdicts import ANSWERS, FAILS, NO_RUNS, NOT_ENOUGH_RUNS, strictest
+from synthlib.tasks import DATASETS
 
 DRAWN = "only drawn"
 NOT_PRINTED = "not printed"
@@ -25,7 +26,8 @@ REASONS = {
     OTHER_BASELINE: "the claim does not set a pre-trained arm against the published baseline",
     OTHER_DATA: "the claim is a size, and these runs are on other data or shorter than the paper's",
     OTHER_MACHINE: "the claim is a wall time on one GPU",
-    NO_TOTALS: "these runs are too short to be compared at equal totals of updates",
+    NO_TOTALS: "at equal totals of updates nothing is compared: pre-training is another share of these runs than "
+    "in the paper, or they are too short",
     NO_RUNS: "a run that the claim needs is not there yet",
     NOT_ENOUGH_RUNS: "fewer than three seeds",
 }
@@ -37,6 +39,11 @@ class Judgement(NamedTuple):
 
     word: str
     detail: str = ""
+
+
+def over_fewer(datasets: int, wanted: int = len(DATASETS)) -> str:
+    """E.g. ", over 2 of 12 data sets"; empty where there are as many as wanted."""
+    return "" if datasets == wanted else f", over {datasets} of {wanted} data sets"
 
 
 def all_of(parts: Iterable[Judgement]) -> Judgement:

@@ -19,7 +19,6 @@ from synthlib.report.curves import Curves
 from synthlib.report.figures import Drawing, count_in_thousands, finish, panels_in_a_grid
 from synthlib.report.palette import COLOURS, arm_styles
 from synthlib.report.statistics import average_rows, score_cells
-from synthlib.study.params import pretraining_updates
 from synthlib.study.sizes import with_size
 
 if TYPE_CHECKING:
@@ -97,11 +96,12 @@ def _described_curves(options: dict[str, Any], report: Report) -> Curves:
     records = report.runs.records.groupby("arm")["pretraining_updates"].max()
     moved = {name: names[name] for name in options.pop("shift", []) if names[name] in report.artefact.arms}
     last = names.get(options.pop("until", ""))
-    shift = {name: int(records.get(arm, 0)) for name, arm in _labels(moved, report).items()}
+    shift = {name: int(records[arm]) for name, arm in _labels(moved, report).items() if arm in records.index}
     evaluations, names = report.runs.evaluations, _labels(names, report)
     parts = [evaluations[evaluations["arm"] == arm].assign(arm=name) for name, arm in names.items()]
     curves = pd.concat(parts, ignore_index=True)
-    notes = [f"{said}." for arms, said in report.runs.unequal.items() if set(arms) <= set(names.values())]
+    refused = [f"{said}." for arms, said in report.runs.unequal.items() if set(arms) <= set(names.values())]
+    notes = list(refused)
     if apart := _without_common_updates(curves, shift):
         shift, notes = {}, [*notes, apart]
     elif last is not None and (evaluations["arm"] == last).any():
@@ -109,7 +109,8 @@ def _described_curves(options: dict[str, Any], report: Report) -> Curves:
         total = int(totals[curves["arm"].map(names) == last].max())
         curves = curves[totals <= total]
         notes += [f"Cut at equal totals: no curve goes beyond {total:,} updates, pre-training included."]
-        notes += _other_proportions(shift, names, total, report)
+    if not refused and (said := report.runs.other_proportions({name: names[name] for name in shift})):
+        notes += [f"{said}."]
     notes += _not_in_the_paper(names, report)
     printed = report.artefact.is_printed and options.get("over") == "datasets"
     return Curves(curves, list(names), shift=shift, remarks=notes, letters=letters if printed else {}, **options)
@@ -149,23 +150,6 @@ def _without_common_updates(curves: pd.DataFrame, shift: dict[str, int]) -> str:
         f"Not shifted by the updates of pre-training ({moved}): other curves end after {shortest:,}, and none would be "
         "left to compare at equal numbers of updates."
     )
-
-
-def _other_proportions(shift: dict[str, int], names: dict[str, str], total: int, report: Report) -> list[str]:
-    """A sentence that refuses the paper's comparison where pre-training has another share of the total than there."""
-    full = report.runs.paper_updates
-    if full is None:
-        return []
-    found = {}
-    for name, updates in shift.items():
-        here, there = updates / total, pretraining_updates(report.artefact, names[name]) / full
-        if not np.isclose(here, there, rtol=0.01):
-            found[name] = f"{name} {here:.0%} (there {there:.0%})"
-    if not found:
-        return []
-    return [
-        f"Not the paper's comparison, for pre-training has another share of the total: {'; '.join(found.values())}."
-    ]
 
 
 @dataclass(frozen=True)
@@ -265,7 +249,9 @@ class SimilarityBars:
 
     @property
     def caption(self) -> str:
-        note = "PT: after pre-training, RI: random initialisation, FT: after fine-tuning. Lines: 95 %."
+        note = "PT: after pre-training, RI: random initialisation, FT: after fine-tuning."
+        if self.points["low"].notna().any():  # of the authors' runs only the means are public
+            note += " Lines: 95 %."
         if self._needs_decades:
             linear = f"-{_LINEAR_BELOW:g} and {_LINEAR_BELOW:g}"
             note += f" The scale of the features is logarithmic, and linear between {linear}."

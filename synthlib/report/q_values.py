@@ -103,7 +103,8 @@ def finding(report: Report) -> str:
         f"{100 * highest['mean']:.3g} % of Qmax ({highest['arm']}, {highest['dataset']})."
     ]
     for arm, ours in passed.groupby("arm", sort=False):
-        sentences.append(f"{arm}: {len(ours)} runs, the first after {ours['passed'].min():,.0f} updates.")
+        many = f"{len(ours)} runs, the first" if len(ours) > 1 else "1 run,"
+        sentences.append(f"{arm}: {many} after {ours['passed'].min():,.0f} updates.")
     logged = runs.dropna(subset="above_cap")
     if logged.empty:
         sentences.append("How many values exceed the cap was not logged in these runs.")

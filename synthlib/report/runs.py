@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from synthlib.study.params import Artefact
+from synthlib.study.params import Artefact, pretraining_updates
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,31 @@ class Runs:
         if self.by_authors:
             return "authors"
         return "reduced" if self.reduced and self.data == "d4rl" else self.data
+
+    def other_proportions(self, arms: Mapping[str, str]) -> str:
+        """A sentence that refuses the paper's comparison at equal totals; "" where nothing is to be refused.
+
+        ``arms``: {name to show: arm} of arms that have runs. Named are those that were pre-trained for another share of
+        their fine-tuning than in the paper. Shares count as equal when the updates differ by less than one evaluation
+        interval, as totals do (:func:`synthlib.study.sizes.unequal_totals`).
+        """
+        if self.paper_updates is None:
+            return ""
+        interval = np.diff(np.unique([0, *self.evaluations["updates"]])).min()
+        found = []
+        for name, arm in arms.items():
+            here = self.records.loc[self.records["arm"] == arm, "pretraining_updates"].max()
+            updates = self.evaluations.loc[self.evaluations["arm"] == arm, "updates"].max()
+            full = self.artefact.arms[arm].get("length", 1) * self.paper_updates
+            there = pretraining_updates(self.artefact, arm) / full
+            if abs(here - there * updates) >= interval:
+                found.append(f"{name} {here / updates:.0%} (there {there:.0%})")
+        if not found:
+            return ""
+        return (
+            "Not the paper's comparison, for pre-training is another share of the fine-tuning updates: "
+            f"{'; '.join(found)}"
+        )
 
 
 def refuse_mixed_physics(records: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ each arm's matched control in the place of the published baseline. No place is e
 the board says why.
 """
 
+import contextlib
 import html
 import json
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 
 from synthlib.machine.files import write_text
 from synthlib.paper import paper_claims
+from synthlib.paths import store_root
 from synthlib.report.claims import judge
 from synthlib.report.data_page import page_folder
 from synthlib.report.evidence import Evidence, finished, of_authors, printed, with_controls
@@ -29,6 +31,9 @@ from synthlib.report.verdicts import (
     HOLDS,
     MEANINGS,
 )
+from synthlib.runs.store import Store
+from synthlib.study.params import can_train, load_artefact, presets
+from synthlib.study.plan import make_plan
 
 _FILE = "scoreboard.json"
 
@@ -126,6 +131,26 @@ def make_scoreboard(preset: str, data: str, logs: str) -> Board:
     """The published board of all finished runs: ours under ``preset`` on ``data``, the authors' in ``logs``."""
     ours = finished(open_runs("own", preset, data))
     return scoreboard(board_columns(ours, of_authors(logs), f"{preset}, {data}"))
+
+
+def other_presets_with_runs(preset: str, data: str) -> str:
+    """A sentence that names the presets, apart from ``preset``, with finished runs of Tables 1 and 6; "" without any.
+
+    On a fresh clone the published runs are those of other presets than the default one.
+    """
+    store, done = Store(store_root()), {}
+    for other in presets():
+        count = 0
+        for table in ("table1", "table6"):
+            if can_train(other, load_artefact(table).algorithm):
+                with contextlib.suppress(FileNotFoundError):  # data of the user's own that this preset wants
+                    count += sum(store.is_done(cell.job) for cell in make_plan(table, other, data).cells)
+        if count and other != preset:
+            done[other] = count
+    if not done:
+        return ""
+    counted = ", ".join(f"{other} {count}" for other, count in done.items())
+    return f"Other presets with finished runs of Tables 1 and 6: {counted} (make scoreboard PRESET={next(iter(done))})."
 
 
 def save_scoreboard(board: Board, preset: str, data: str = "replica") -> Path:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from synthlib.paper import logged_similarities, paper_claims
 from synthlib.report.comparisons import against_baseline
-from synthlib.report.judgements import NOT_LOGGED, Judgement, all_of
+from synthlib.report.judgements import NOT_LOGGED, Judgement, all_of, over_fewer
 from synthlib.report.paper_figures import cosine_text
 from synthlib.report.report import Report
 from synthlib.report.runs import Runs
@@ -92,7 +92,7 @@ class SimilarityReport(Report):
             for arm, baseline in itertools.product(rule["arms"], rule["baselines"]):
                 of_control = matched and baseline == self.artefact.baseline
                 parts.append(self._answer(rule, arm, str(self.artefact.control_of(arm)) if of_control else baseline))
-        return all_of(parts)
+        return self._with_what_it_rests_on(all_of(parts), rules)
 
     def _answer(self, rule: Rule, arm: str, baseline: str) -> Judgement:
         # "a lower than b" is asked as "b higher than a", the form that claim_answer knows.
@@ -125,7 +125,17 @@ class SimilarityReport(Report):
             for rule in rules
             for first, second in itertools.combinations(rule["arms"], 2)
         ]
-        return all_of(parts)
+        return self._with_what_it_rests_on(all_of(parts), rules)
+
+    def _with_what_it_rests_on(self, found: Judgement, rules: list[Rule]) -> Judgement:
+        """The judgement, and whether averages alone or fewer data sets than the paper's decide it."""
+        if found.word not in (HOLDS, FAILS, UNDECIDED):
+            return found
+        if self.runs.by_authors:
+            return found._replace(detail=f"{found.detail}; averages alone, their spread is not public")
+        arms = {arm for rule in rules for arm in [*rule["arms"], *rule.get("baselines", [])]}
+        runs = self.by_dataset[self.by_dataset["arm"].isin(arms)]
+        return found._replace(detail=found.detail + over_fewer(runs.groupby("arm")["dataset"].nunique().min()))
 
     def _ordered(self, rule: Rule, first: str, second: str) -> Judgement:
         cosines, scores = _chosen(self.by_dataset, rule["of"], rule["between"]), self._final_cells

@@ -17,7 +17,7 @@ from synthlib.study.contents import Section, our_own, sections, title_and_notebo
 from synthlib.study.cost import seconds_of
 from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
-from synthlib.study.params import can_train, load_sections, presets
+from synthlib.study.params import can_train, load_preset, load_sections, presets
 from synthlib.study.plan import Plan, make_plan
 
 _NOTHING = "-"
@@ -96,12 +96,13 @@ class StartPage:
         return f"{progress.done[self.preset]} of {progress.wanted[self.preset]}"
 
     def _larger(self, name: str) -> str:
+        """Of presets with longer runs, or with more runs of equal length: "overnight 39"."""
         if name not in self.progress:
             return _NOTHING
-        progress = self.progress[name]
-        order = list(progress.done)
-        later = order[order.index(self.preset) + 1 :] if self.preset in order else order
-        return ", ".join(f"{preset} {progress.done[preset]}" for preset in later if progress.done[preset]) or _NOTHING
+        progress, algorithm = self.progress[name], find_artefact(name).algorithm
+        sizes = {preset: (load_preset(preset, algorithm)["updates"], n) for preset, n in progress.wanted.items()}
+        larger = [preset for preset, size in sizes.items() if size > sizes.get(self.preset, (0, 0))]
+        return ", ".join(f"{preset} {progress.done[preset]}" for preset in larger if progress.done[preset]) or _NOTHING
 
     def costs(self) -> pd.DataFrame:
         """Core-hours of this machine per artefact and preset, with an empty store; a training is often shared."""

@@ -242,6 +242,12 @@ def test_final_and_best_scores_agree_unless_one_is_reversed():
     assert both([70, 70, 70]) == (HOLDS, "the same answer for 1 of 1 arms")  # the same runs under three names
     flat = evidence(*(column(arm, 60, table, std=9) for table in (2, 19) for arm in ("DT", "1-MC", "2-MC", "5-MC")))
     assert judge(claim, flat).word == UNDECIDED and "none is shown to differ" in judge(claim, flat).detail
+    rows = [
+        column(arm, 70 if arm == "1-MC" else 60, table, datasets=DATASETS[:2])
+        for table in (2, 19)
+        for arm in ("DT", "1-MC")
+    ]
+    assert judge(claim, evidence(*rows)) == (HOLDS, "the same answer for 1 of 1 arms, over 2 of 12 data sets")
 
 
 def test_spreads_are_usually_smaller():
@@ -255,6 +261,7 @@ def test_spreads_are_usually_smaller():
     assert spread(1, 1, 4) == (HOLDS, "smaller for 2 of 3 arms, shown for 2; 0.79 of it in the mean")
     assert spread(1, 1.95, 1.95).word == UNDECIDED
     assert spread(1, 4, 4).word == FAILS
+    assert spread(2.05, 2.05, 2.05).word == UNDECIDED  # larger for all, and shown for none
     assert judge(CLAIMS["cql-smaller-spread-of-best"], PRINTED).word == HOLDS
 
 

@@ -140,11 +140,28 @@ def test_figure_15_ends_where_cql_ends_pre_training_included():
 
 def test_figure_15_refuses_other_proportions_and_totals_that_nothing_reaches():
     chart = figure_15(pretraining=50)
-    said = "Not the paper's comparison, for pre-training has another share of the total: CQL+MDP 50% (there 10%)"
-    assert said in chart.caption and set(chart.points.groupby("arm")["updates"].last()) == {100}
+    said = "Not the paper's comparison, for pre-training is another share of the fine-tuning updates: CQL+MDP 50% ("
+    assert f"{said}there 10%); CQL+Identity 50%" in chart.caption and set(
+        chart.points.groupby("arm")["updates"].last()
+    ) == {100}
     apart = figure_15(pretraining=100)
     assert "Not shifted by the updates of pre-training" in apart.caption and "Cut at" not in apart.caption
     assert (apart.points["updates"].min(), apart.points["updates"].max()) == (10, 100)
+
+
+@pytest.mark.parametrize(("pretraining", "refused"), [(40, False), (49, False), (80, True)])
+def test_every_shifted_figure_refuses_other_proportions(pretraining, refused):
+    """In the paper DT+Synthetic has 20,000 updates before 100,000; here 200 come after, and an evaluation every 10."""
+    made = report("figure1", dict.fromkeys(("DT", "DT+Synthetic"), range(20)), {"DT+Synthetic": pretraining})
+    caption = Report(replace(made.runs, paper_updates=100_000)).chart("figure1").caption
+    assert f"Shifted right by pre-training updates: DT+Synthetic by {pretraining}." in caption
+    assert (f"updates: DT+Synthetic {pretraining / 200:.0%} (there 20%)." in caption) == refused
+
+
+def test_an_arm_without_a_run_is_not_said_to_be_shifted():
+    made = report("figure8", {"DT": range(20), "DT+Synthetic": range(20)}, {"DT+Synthetic": 40})
+    caption = Report(replace(made.runs, paper_updates=100_000)).chart("figure8").caption
+    assert "Shifted right by pre-training updates: DT+Synthetic by 40." in caption
 
 
 def test_scores_at_shares_are_single_evaluations_under_the_panels_names():
@@ -178,6 +195,9 @@ def test_similarity_bars_show_what_there_is():
     (_, _, alone, beside) = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[0].patches]
     assert alone == pytest.approx(0) and beside != pytest.approx(1)
     assert "weights RI vs FT A 0.700" in alt and "features" in alt and "nan" not in alt
+    assert "Lines: 95 %." in alt
+    means_alone = SimilarityBars(averages.assign(low=np.nan, high=np.nan), ["A", "B"])
+    assert "Lines" not in means_alone.caption  # of the authors' runs only the means are public
 
 
 def cosines(features):

@@ -118,5 +118,17 @@ def test_one_diverged_run_is_enough_and_none_in_short_runs_leaves_it_open():
     assert judge(CLAIM, Evidence(OWN, pd.DataFrame(columns=CELL))).word == NO_RUNS
 
 
+def test_one_pair_of_runs_is_judged_and_told():
+    """All that there may be of runs without the cap: one seed of one arm, beside more seeds with it."""
+    with_cap = made_up(arms=("CQL", "CQL, matched", "CQL+MDP"), seeds=5)
+    never, passes = (
+        pd.concat([with_cap, made_up(highest, arms=("CQL, no cap",), seeds=1)]) for highest in (18.0, 500.0)
+    )
+    found = judged(never, reduced=False)
+    assert found.word == UNDECIDED and found.detail.startswith("0 of 1 runs without the cap")
+    assert "with it 0 of 15" in found.detail and "0 of 16 runs" in finding(report(never))
+    assert judged(passes).word == HOLDS and "CQL, no cap: 1 run, after 20 updates." in finding(report(passes))
+
+
 def test_neither_the_print_nor_the_authors_logs_show_it():
     assert judged(made_up(), PRINT).word == "not printed" and judged(made_up(), AUTHORS).word == "no CQL logs"

@@ -9,7 +9,13 @@ from synthlib.paper import paper_claims
 from synthlib.report import scoreboard as module
 from synthlib.report.evidence import CELL, OWN, Evidence, finished, of_authors, printed, with_controls
 from synthlib.report.judgements import REASONS
-from synthlib.report.scoreboard import board_columns, save_scoreboard, saved_scoreboard, scoreboard
+from synthlib.report.scoreboard import (
+    board_columns,
+    other_presets_with_runs,
+    save_scoreboard,
+    saved_scoreboard,
+    scoreboard,
+)
 from synthlib.report.sources import open_runs
 from synthlib.report.verdicts import ANSWERS
 from tests.common import AUTHORS_LOGS
@@ -67,6 +73,14 @@ def test_our_runs_of_nothing_are_no_runs(outputs, monkeypatch):
     columns = board_columns(ours, without, "smoke, replica")
     assert list(columns)[3] == "our runs (smoke, replica)"
     assert [one.matched for one in columns.values()] == [False, False, True, False, True]
+
+
+def test_presets_whose_runs_are_published_are_named(outputs, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(outputs))
+    said = other_presets_with_runs("quick", "replica")
+    assert said.startswith("Other presets with finished runs of Tables 1 and 6: evening ")
+    assert " early 36" in said and "quick" not in said and said.endswith("(make scoreboard PRESET=evening).")
+    assert "evening" not in other_presets_with_runs("evening", "replica")
 
 
 @pytest.mark.slow

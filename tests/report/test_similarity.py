@@ -97,6 +97,7 @@ def test_scores_and_cosines_in_opposite_order_are_asked_pair_by_pair():
     (claim,) = (claim for claim in paper_claims() if claim["id"] == "scores-inverse-to-similarity")
     detail = made.judge_order(claim["order"]).detail
     assert "DT+Identity 0.800 / 21.5 and DT+Mapping 0.820 / 31.5 break the order" in detail
+    assert detail.endswith(", over 2 of 12 data sets")
 
 
 def test_claims_against_dt_are_also_held_against_the_matched_control():

@@ -5,7 +5,7 @@ import pytest
 from synthlib.machine.files import write_text
 from synthlib.report import start_page
 from synthlib.report.data_page import page_folder
-from synthlib.report.start_page import StartPage, what_a_preset_shows
+from synthlib.report.start_page import Progress, StartPage, what_a_preset_shows
 from synthlib.study.contents import our_own, sections
 from synthlib.study.params import presets
 
@@ -46,6 +46,21 @@ def test_a_page_that_is_made_is_linked_and_in_jupyter_every_notebook(page, monke
     assert '<a href="../table6/09_table6_cql_state_space.html">' in page.table(frame)
     monkeypatch.setenv("JPY_SESSION_NAME", "00_start_here.ipynb")
     assert '<a href="09_table6_cql_state_space.ipynb">' in page.table(frame)
+
+
+def test_larger_runs_have_more_updates_whatever_the_order_of_the_presets():
+    """In the file `scouting` and `early` stand behind `evening`: one is as long, the other shorter."""
+    page = StartPage("evening", "replica")
+    of_dt = {"smoke": 2, "evening": 15, "early": 36, "overnight": 39}
+    of_cql = {"smoke": 8, "evening": 20, "scouting": 16, "overnight": 20}
+    page.progress = {"dt_start": Progress(of_dt, of_dt, {}), "cql_start": Progress(of_cql, of_cql, {})}
+    larger = page.own_questions().set_index("command")["larger runs that are there"]
+    assert larger["make reproduce-dt_start"] == "overnight 39"  # as long, and on one data set more
+    assert larger["make reproduce-cql_start"] == "overnight 20"
+    page.preset = "early"
+    larger = page.own_questions().set_index("command")["larger runs that are there"]
+    assert larger["make reproduce-dt_start"] == "evening 15, overnight 39"
+    assert larger["make reproduce-cql_start"].startswith("smoke 8, ")  # no run of CQL has this size
 
 
 def test_data_that_a_preset_needs_and_that_are_not_there_leave_the_preset_out(page, two_tiers):
