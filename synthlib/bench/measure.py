@@ -150,7 +150,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "command": "make bench-avx2" if AVX2 else "make bench" if chosen() == CPU else "make bench DEVICE=cuda",
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "products": "oneDNN" if ONEDNN else "MKL",
+        "products": "oneDNN" if ONEDNN else "MKL" if chosen() == CPU else "the GPU's library",
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),

@@ -20,7 +20,7 @@ def summary(rows: pd.DataFrame) -> str:
     ours = rows.iloc[0]
     reference = rows[rows["is_reference"]].iloc[0]
     others = ", ".join(f"{row.ratio:.3g}x {row.contestant}" for row in rows.iloc[1:].itertuples())
-    floor = f", {ours['of_floor']:.2f} of MKL's limit" if np.isfinite(ours["of_floor"]) else ""
+    floor = f", {ours['of_floor']:.2f} of the limit of torch's products" if np.isfinite(ours["of_floor"]) else ""
     goal = f"; must {_goal(reference, 'must')}, aim {_goal(reference, 'aim')}: {reference['verdict']}"
     return f"{ours['line']}: {_rate(ours)}; faster than: {others}{floor}{goal if reference['verdict'] else ''}"
 

@@ -88,7 +88,10 @@ def largest_difference(one, other):
 
 
 @pytest.mark.device
-@pytest.mark.parametrize(("objective", "updates"), [("next_token", 200), ("mapping", 20)])
+@pytest.mark.parametrize(
+    ("objective", "updates"),
+    [pytest.param("next_token", 200, marks=pytest.mark.slow), ("next_token", 20), ("mapping", 20)],
+)
 def test_a_column_is_its_pretrainings_one_by_one(objective, updates):
     together, sums = advanced(KEYS, updates, objective=objective)
     for place, key in enumerate(KEYS):

@@ -11,7 +11,6 @@ from synthlib.report.beside_corl import corl_table, why_corl
 from synthlib.report.beside_paper import beside_paper
 from synthlib.report.findings import in_one_sentence
 from synthlib.report.guesses import compared, compared_with_runs, first_and_last_gain
-from synthlib.report.objections import answers, objections
 from synthlib.report.opening import in_words, what_it_takes
 from synthlib.report.pipeline import pipeline
 from synthlib.report.plain_table import plain_table
@@ -96,13 +95,6 @@ def test_a_guess_is_held_against_the_interval_of_an_answer():
     table = compared({"spread": 5.0, "few runs": 1.0}, answers)
     assert table.loc["spread"].tolist() == ["5.0", "1.2 [0.5, 4.0]", "too high"]
     assert table.loc["few runs"].tolist() == ["1", "these runs cannot say", ""]
-
-
-def test_the_answers_on_the_page_of_objections_are_in_its_words():
-    share, left, gain = answers()
-    words = " ".join(one.answer for one in objections())
-    assert f"{share:.0f}% of DT's gain is" in words and f", {left:.1f} without" in words
-    assert f"{gain:.1f} on the other" in words
 
 
 def test_the_finding_names_every_arm_and_the_size_of_the_runs(table6):

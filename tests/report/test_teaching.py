@@ -10,7 +10,7 @@ from synthlib.generators.markov_chain import ChainConfig
 from synthlib.paper import paper_table
 from synthlib.paths import NOTEBOOKS
 from synthlib.report.ladder import published_cells, rungs
-from synthlib.report.objections import objections, said_by_runs
+from synthlib.report.objections import answers, objections, said_by_runs
 from synthlib.study.pages import page_names
 from synthlib.study.params import artefact_names
 
@@ -50,13 +50,17 @@ def test_each_meeting_lasts_sixty_minutes_without_a_gap():
 
 def test_objections_are_answered_from_the_published_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
-    answers = {one.question: one for one in objections()}
-    assert all((NOTEBOOKS / one.page).exists() for one in answers.values())
-    switches = answers["Is it the switches of fine-tuning?"].answer
+    found = {one.question: one for one in objections()}
+    assert all((NOTEBOOKS / one.page).exists() for one in found.values())
+    switches = found["Is it the switches of fine-tuning?"].answer
     assert switches.startswith("46% of DT's gain is.") and "3.2 [2.0, 4.3]" in switches
-    shared = answers["Is it the one initialisation that all seeds of a pre-trained CQL share?"].answer
+    shared = found["Is it the one initialisation that all seeds of a pre-trained CQL share?"].answer
     assert "S=100 against CQL, matched: higher (+" in shared and "halfcheetah-medium" in shared
-    assert "29.6 points on the 2 data sets" in answers["Would a stronger CQL gain as well?"].answer
+    assert "29.6 points on the 2 data sets" in found["Would a stronger CQL gain as well?"].answer
+    share, left, gain = answers()
+    words = " ".join(one.answer for one in found.values())
+    assert f"{share:.0f}% of DT's gain is" in words and f", {left:.1f} without" in words
+    assert f"{gain:.1f} on the other" in words
 
 
 def test_without_runs_an_objection_says_what_would_answer_it(tmp_path, monkeypatch):

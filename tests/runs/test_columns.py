@@ -111,6 +111,7 @@ def test_arms_and_seeds_of_one_shape_are_alike(made, random_hopper_data):
         assert training(other).alike(other) != alike[0], arm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", KINDS, indirect=True)
 def test_a_column_evaluates_as_its_runs_do_and_resumes_to_the_same_files(made, outputs, monkeypatch):
     kind, jobs, weights = made

@@ -84,8 +84,8 @@ def test_a_description_may_name_only_its_own_arms(spoil):
     [
         ("table5", {"1k": 10, "10k": 100, "20k": 200, "40k": 400, "60k": 600, "80k": 800}),
         ("table8", {"1K": 20, "10K": 200, "40K": 800, "100K": 2_000, "500K": 10_000, "1M": 20_000}),
-        ("table26", {"DT+20K more": 100, "DT+80K more": 400}),
-        ("table28", {"CQL+100K more": 100}),
+        pytest.param("table26", {"DT+20K more": 100, "DT+80K more": 400}, marks=pytest.mark.slow),
+        pytest.param("table28", {"CQL+100K more": 100}, marks=pytest.mark.slow),
     ],
 )
 def test_columns_that_are_named_by_a_size_say_what_was_run(name, arms, report):
@@ -118,16 +118,23 @@ def test_figures_with_panels_say_what_was_run_too(report):
     assert "Pre-training updates: 10K (here 200) " in alt
 
 
-def test_curves_that_would_have_no_updates_in_common_are_not_shifted_and_the_figure_says_why(report):
-    for home, name in (("table7", "figure2"), ("table7", "figure5"), ("table7", "figure6"), ("table29", "figure15")):
-        figure, alt = report(home).figure(name)
-        starts = {line.get_xdata()[0] for axis in figure.axes for line in axis.get_lines()}
-        assert starts == {100}  # all of them begin at the first evaluation
-        said = "Not shifted by the updates of pre-training (CQL+MDP 2,000, CQL+"
-        why = "2,000): other curves end after 600"
-        for text in (alt, " ".join(figure._supxlabel.get_text().split())):
-            assert said in text and why in text and "Cut at equal totals" not in text
-        assert figure.axes[0].get_xlabel() == "fine-tuning updates"
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        ("table7", "figure2"),
+        *(pytest.param("table7", name, marks=pytest.mark.slow) for name in ("figure5", "figure6")),
+        pytest.param("table29", "figure15", marks=pytest.mark.slow),
+    ],
+)
+def test_curves_that_would_have_no_updates_in_common_are_not_shifted_and_the_figure_says_why(home, name, report):
+    figure, alt = report(home).figure(name)
+    starts = {line.get_xdata()[0] for axis in figure.axes for line in axis.get_lines()}
+    assert starts == {100}  # all of them begin at the first evaluation
+    said = "Not shifted by the updates of pre-training (CQL+MDP 2,000, CQL+"
+    why = "2,000): other curves end after 600"
+    for text in (alt, " ".join(figure._supxlabel.get_text().split())):
+        assert said in text and why in text and "Cut at equal totals" not in text
+    assert figure.axes[0].get_xlabel() == "fine-tuning updates"
 
 
 def test_figure_8_shows_what_there_is_and_refuses_the_comparison(report):
