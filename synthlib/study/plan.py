@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from synthlib.offline.identity import data_identity
 from synthlib.runs.job import Algorithm, Job
@@ -37,7 +38,7 @@ class Selection:
     arms: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     seeds: int | tuple[int, ...] = ()
-    """The first so many of the algorithm's seeds, or these."""
+    """The first so many seeds, those that the preset lists before the algorithm's others; or these."""
 
     @property
     def suffix(self) -> str:
@@ -56,7 +57,7 @@ class Selection:
         if isinstance(self.seeds, int):
             if not 1 <= self.seeds <= len(trained.seeds):
                 raise ParameterError(f"SEEDS: {self.seeds} is not a number from 1 to {len(trained.seeds)}")
-            chosen["seeds"] = self.seeds
+            chosen["seeds"] = _first(self.seeds, settings["seeds"], chosen["datasets"], trained.seeds)
         elif self.seeds:
             if unknown_seeds := [seed for seed in self.seeds if seed not in trained.seeds]:
                 known = ", ".join(map(str, trained.seeds))
@@ -65,6 +66,15 @@ class Selection:
         elif isinstance(settings["seeds"], dict) and (absent := set(chosen["datasets"]) - set(settings["seeds"])):
             raise ParameterError(f"the preset has no number of seeds for {sorted(absent)[0]}: give SEEDS as well")
         return chosen
+
+
+def _first(count: int, seeds: Any, datasets: Iterable[str], known: Sequence[int]) -> Any:
+    """The first ``count`` of a preset's ``seeds``, so that a part of a table has runs of the whole table."""
+    if isinstance(seeds, dict):
+        return {name: _first(count, seeds.get(name), (), known) for name in datasets}
+    if isinstance(seeds, list):
+        return [*seeds, *(seed for seed in known if seed not in seeds)][:count]
+    return count
 
 
 EVERYTHING = Selection()

@@ -26,6 +26,12 @@ def test_a_part_has_these_arms_data_sets_and_seeds():
     assert [c.job.key for c in part] == [shared["S=10", 666]]  # the same run of the store
 
 
+def test_a_number_of_seeds_counts_those_that_the_preset_lists_first():
+    listed = (666, 1024, 2048, 4069, 0)
+    for count, seeds in ((1, listed[:1]), (5, listed), (6, (*listed, 42))):
+        assert {seed for *_, seed in cells(Selection(("CQL",), seeds=count), "evening")} == set(seeds)
+
+
 def test_a_part_has_a_folder_of_its_own():
     folders = {
         open_runs("own", "smoke", selection=one).folder("table6").name
