@@ -14,8 +14,8 @@ _NO_RUNS_OF_CQL = {PRINT: NOT_PRINTED, AUTHORS: NO_CQL}
 def judge_divergence(rules: list[Rule], evidence: Evidence) -> Judgement:
     """Whether some run of the arms ``without`` the cap diverged: its mean Q lay above Qmax at some time.
 
-    "May diverge" holds with one such run. Without any it fails only for runs of the paper's length with enough seeds;
-    shorter runs leave it undecided. The runs of the arms ``with`` the cap are counted beside.
+    "May diverge" holds with one such run. Without any it fails only for runs of the paper's length with enough seeds
+    of all these arms; fewer or shorter runs leave it undecided. The runs of the arms ``with`` the cap are counted beside.
     """
     (rule,) = rules
     if evidence.source in _NO_RUNS_OF_CQL:
@@ -38,6 +38,7 @@ def judge_divergence(rules: list[Rule], evidence: Evidence) -> Judgement:
     detail += over_fewer(without["dataset"].nunique())
     if len(passed):
         return Judgement(HOLDS, detail)
+    is_whole = set(without["arm"]) == set(rule["without"])
     seeds = int(np.min(without.groupby(["arm", "dataset"]).size()))
-    long_enough = not report.runs.reduced and seeds >= MINIMUM_SEEDS
+    long_enough = not report.runs.reduced and is_whole and seeds >= MINIMUM_SEEDS
     return Judgement(FAILS if long_enough else UNDECIDED, detail)

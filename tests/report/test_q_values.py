@@ -114,6 +114,7 @@ def test_one_diverged_run_is_enough_and_none_in_short_runs_leaves_it_open():
     assert short.detail.endswith("over 1 of 12 data sets")
     assert judged(made_up(), reduced=False).word == FAILS
     assert judged(made_up(seeds=2), reduced=False).word == UNDECIDED
+    assert judged(made_up(arms=("CQL", *WITHOUT[:2])), reduced=False).word == UNDECIDED
     assert judged(made_up(arms=("CQL",))).word == NO_RUNS
     assert judge(CLAIM, Evidence(OWN, pd.DataFrame(columns=CELL))).word == NO_RUNS
 
