@@ -12,7 +12,7 @@
 There is no pickle in it, and nothing is unpickled from it. A training gets into a store only when all its files have
 their checksums and its configuration has the key that it goes by. ``hf://user/name`` is a repository of models on the
 hub, ``hf://datasets/user/name`` one of data sets; for these ``huggingface_hub`` moves the files, with the user's own
-login. (Tested is the local folder: the hub itself was out of reach where this was written.)
+login. (Tested with a small server of the hub's protocol: the hub itself was out of reach where this was written.)
 """
 
 import re
@@ -38,6 +38,7 @@ from synthlib.runs.transfer import Imported, take_in
 
 CARD, MANIFEST = "README.md", "manifest.json"
 _REMOTE = "hf://"
+_OTHERS = "{} has files of something else; name another place with HUB="
 _MODEL = "model.safetensors"
 _TRAINING = re.compile(r"trainings/([a-z0-9_]+)/([0-9a-f]{16})/(.+)")
 _ALLOWED = re.compile(
@@ -72,7 +73,7 @@ def push(fill: Callable[[Path], str], what: dict[str, str], hub: str) -> str:
     """Put what ``fill`` writes into a new folder on the ``hub``; returns where it is.
 
     ``fill`` returns the text of the card. ``what`` says in the manifest what the files are: ``kind`` is runs or data.
-    Raises Failed where a local hub has something else, and ValueError for an address that is none.
+    Raises Failed where the hub has something else, and ValueError for an address that is none.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -81,7 +82,7 @@ def push(fill: Callable[[Path], str], what: dict[str, str], hub: str) -> str:
         write_json(folder / MANIFEST, {"what": what, "files": sums})
         (folder / CARD).write_text(card, encoding="utf-8")
         if hub.startswith(_REMOTE):
-            return _upload(folder, hub)
+            return _upload(folder, what, hub)
         return str(_copy_into(folder, what, absolute(hub)))
 
 
@@ -198,13 +199,9 @@ def _copy_into(folder: Path, what: dict[str, str], hub: Path) -> Path:
     """Copy everything into a local hub, the manifest last; older files of the same table go."""
     older: Iterable[str] = ()
     if (hub / MANIFEST).exists():
-        manifest = read_json(hub / MANIFEST)
-        if manifest["what"] != what:
-            there = ", ".join(manifest["what"].values())
-            raise Failed(f"{hub} has something else ({there}); name another folder with HUB=")
-        older = manifest["files"]
+        older = _check_same(hub / MANIFEST, what, hub)
     elif hub.is_dir() and any(hub.iterdir()):
-        raise Failed(f"{hub} has files of something else; name another folder with HUB=")
+        raise Failed(_OTHERS.format(hub))
     names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
     for name in sorted(names, key=lambda name: name == MANIFEST):
         _copy(folder / name, hub / name)
@@ -212,6 +209,15 @@ def _copy_into(folder: Path, what: dict[str, str], hub: Path) -> Path:
         if name not in names and _ALLOWED.fullmatch(name):
             (hub / name).unlink(missing_ok=True)
     return hub
+
+
+def _check_same(manifest: Path, what: dict[str, str], hub: Path | str) -> Iterable[str]:
+    """The files of an earlier push, whose manifest lies on the ``hub``. Raises Failed where it was something else."""
+    found = read_json(manifest)
+    if found["what"] != what:
+        raise Failed(f"{hub} has something else ({', '.join(found['what'].values())}); name another place with HUB=")
+    files: dict[str, str] = found["files"]
+    return files
 
 
 def _sha256(path: Path) -> str:
@@ -233,21 +239,35 @@ def _repository(hub: str) -> dict[str, Any]:
     return {"repo_id": name, "repo_type": kind}
 
 
-def _upload(folder: Path, hub: str) -> str:
+def _upload(folder: Path, what: dict[str, str], hub: str) -> str:
+    """Upload everything to a repository of the hub, in place of an earlier push of the same."""
     from huggingface_hub import HfApi
 
     where, api = _repository(hub), HfApi()
     try:
-        api.create_repo(**where, exist_ok=True)
-        return str(api.upload_folder(**where, folder_path=folder, commit_message="Push what synthlib trained"))
+        page = api.create_repo(**where, exist_ok=True)
+        there = {*api.list_repo_files(**where)} - {".gitattributes"}  # the hub itself makes that one
+        with tempfile.TemporaryDirectory() as name:
+            if MANIFEST in there:
+                _check_same(Path(api.hf_hub_download(**where, filename=MANIFEST, local_dir=name)), what, hub)
+            elif there:
+                raise Failed(_OTHERS.format(hub))
+        older = ["trainings/*", "data/*"]  # of these go those that are not uploaded again
+        message = "Push what synthlib trained"
+        api.upload_folder(**where, folder_path=folder, delete_patterns=older, commit_message=message)
+    except Failed:
+        raise
     except Exception as error:  # its errors are those of several packages: of the hub, of HTTP, of the network
-        raise Failed(f"{hub} did not take it: {error}. Log in with `hf auth login`, or push to a folder") from error
+        said = " ".join(str(error).split())
+        raise Failed(f"{hub} did not take it: {said} Log in with `hf auth login`, or push to a folder.") from error
+    return str(page)
 
 
 def _download(hub: str, folder: Path) -> Path:
     from huggingface_hub import snapshot_download
 
+    where = _repository(hub)
     try:
-        return Path(snapshot_download(**_repository(hub), local_dir=folder))
+        return Path(snapshot_download(**where, local_dir=folder))
     except Exception as error:
-        raise Failed(f"{hub} could not be fetched: {error}") from error
+        raise Failed(f"{hub} could not be fetched: {' '.join(str(error).split())}") from error

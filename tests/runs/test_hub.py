@@ -112,7 +112,7 @@ def test_pushing_again_replaces_and_another_table_is_refused(dt, tmp_path):
     assert not (tmp_path / "hub" / "trainings" / "dt" / job.key / "training.json").exists()
     empty = Store(tmp_path / "empty")
     assert len(pull(tmp_path / "hub", empty)[0].new) == 1
-    with pytest.raises(Failed, match=r"has something else \(runs, smoke, mine\); name another folder with HUB="):
+    with pytest.raises(Failed, match=r"has something else \(runs, smoke, mine\); name another place with HUB="):
         pushed(tmp_path / "hub", store, job, what=WHAT | {"table": "yours"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").write_text("mine")
