@@ -57,6 +57,14 @@ def own_params() -> Path | None:
     return from_environment("SYNTHLIB_PARAMS")
 
 
+def description_of(name: str) -> str:
+    """What a message calls the file that describes a table: params/NAME.yaml, or the user's own file."""
+    folder = own_params()
+    if folder is None or not (path := folder / f"{name}.yaml").is_file():
+        return f"params/{name}.yaml"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def store_root() -> Path:
     return outputs() / "store"
 

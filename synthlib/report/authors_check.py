@@ -6,13 +6,13 @@ from synthlib.report.authors_logs import log_labels
 from synthlib.report.report import Report
 from synthlib.report.sources import runs_of_authors
 from synthlib.report.verdicts import EQUAL
-from synthlib.study.params import Artefact, artefact_names, load_artefact, says_its_paper_table
+from synthlib.study.catalogue import printed_artefacts
+from synthlib.study.params import Artefact, load_artefact
 
 
 def authors_artefacts() -> list[Artefact]:
     """The tables of the paper for which the authors' logs have the runs, in order."""
-    artefacts = [load_artefact(name) for name in artefact_names() if says_its_paper_table(name)]
-    return [artefact for artefact in artefacts if artefact.algorithm == "dt" and artefact.paper_table is not None]
+    return [artefact for artefact in printed_artefacts() if artefact.algorithm == "dt" and artefact.paper_table is not None]
 
 
 def check(logs: pd.DataFrame) -> pd.DataFrame:

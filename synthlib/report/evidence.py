@@ -20,7 +20,8 @@ from synthlib.report.recorded_times import recorded
 from synthlib.report.report import Report
 from synthlib.report.sources import AnyRuns, AuthorsRuns, open_runs
 from synthlib.runs.store import Store
-from synthlib.study.params import Artefact, artefact_names, load_artefact
+from synthlib.study.catalogue import printed_artefacts
+from synthlib.study.params import Artefact, load_artefact
 
 CELL = ["table", "arm", "dataset", "mean", "std", "n"]
 PRINT, AUTHORS, OWN = "print", "authors", "own"
@@ -78,8 +79,7 @@ def artefact_of_table(number: int) -> Artefact | None:
 
 @cache  # reading all descriptions takes half a second
 def _artefacts_by_table() -> dict[int, Artefact]:
-    artefacts = map(load_artefact, artefact_names())
-    return {artefact.paper_table: artefact for artefact in artefacts if artefact.paper_table is not None}
+    return {artefact.paper_table: artefact for artefact in printed_artefacts() if artefact.paper_table is not None}
 
 
 def printed() -> Evidence:

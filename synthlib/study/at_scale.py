@@ -16,8 +16,9 @@ import pandas as pd
 
 from synthlib.paths import ROOT
 from synthlib.runs.job import Job
-from synthlib.study.algorithms import ALGORITHMS, training
-from synthlib.study.params import artefacts_of, load_preset
+from synthlib.study.algorithms import training
+from synthlib.study.catalogue import printed_artefacts
+from synthlib.study.params import load_preset
 from synthlib.study.plan import distinct_jobs, make_plan
 
 CORES, GPUS = (16, 256, 4096), (1, 8, 64)
@@ -54,12 +55,7 @@ class Grid:
 
 def grid(preset: str = "paper") -> Grid:
     """The grid of everything that the paper prints, under ``preset``. Needs no data."""
-    plans = [
-        make_plan(artefact.name, preset, source=None)
-        for name in ALGORITHMS
-        for artefact in artefacts_of(name)
-        if artefact.is_printed
-    ]
+    plans = [make_plan(artefact.name, preset, source=None) for artefact in printed_artefacts()]
     jobs = distinct_jobs(cell.job for plan in plans for cell in plan.cells)
     bench = pd.read_csv(BENCH).query("contestant == 'ours'").set_index("line")["seconds"]
     tokens = math.prod(load_preset(preset, "dt")[f"pretraining_{name}"] for name in ("batch_size", "sequence_length"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from synthlib.paths import description_of
 from synthlib.runs.settings import (
     SHARE,
     Setting,
@@ -105,8 +106,8 @@ class _UniqueKeys(SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a file of params/. Raises ParameterError when the file does not hold one, with the line."""
-    where = f"params/{path.name}"
+    """The mapping in the description of a table. Raises ParameterError when the file does not hold one, with the line."""
+    where = description_of(path.stem)
     written = path.read_text(encoding="utf-8")
     try:
         found = parsed(written, _UniqueKeys)

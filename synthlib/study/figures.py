@@ -8,8 +8,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from synthlib.paths import description_of
+from synthlib.study.catalogue import figures_named_in
 from synthlib.study.checks import arms_shown
-from synthlib.study.params import Artefact, ParameterError, artefact_names, figures_named_in, load_artefact
+from synthlib.study.params import Artefact, ParameterError, artefact_names, load_artefact
 
 _FIGURES = 17  # in the paper
 
@@ -37,7 +39,7 @@ def find_artefact(name: str) -> Artefact:
     if len(homes) == 1:
         return _part(load_artefact(homes[0]), name)
     if homes:
-        files = " and ".join(f"params/{home}.yaml" for home in homes)
+        files = " and ".join(map(description_of, homes))
         raise ParameterError(f"{name} is drawn by {files}: give one of the two figures another name")
     if re.fullmatch(r"figure\d+", name):
         raise ParameterError(

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synthlib.paths import NOTEBOOKS, PARAMS, ROOT, absolute, own_params
+from synthlib.paths import NOTEBOOKS, PARAMS, ROOT, absolute, description_of, own_params
 from synthlib.runs.settings import integer, list_of
 from synthlib.study.algorithms import ALGORITHMS, algorithm
 from synthlib.study.checks import (
@@ -118,7 +118,7 @@ def _files() -> dict[str, Path]:
         return files
     if not folder.is_dir():
         raise ParameterError(f"SYNTHLIB_PARAMS: there is no folder {folder}")
-    own = {path.stem: path for path in folder.glob("*.yaml") if path.stem != "presets"}
+    own = {path.stem: path for path in folder.glob("[!.]*.yaml") if path.stem != "presets"}
     if taken := sorted(own.keys() & files.keys()):
         raise ParameterError(f"{own[taken[0]]}: there is a {taken[0]} in params/ already; choose another name")
     return files | own
@@ -138,7 +138,7 @@ def load_artefact(name: str) -> Artefact:
     """
     if name not in artefact_names():
         raise ParameterError(f"no table called {name!r}; there are: {', '.join(artefact_names())}")
-    where = f"params/{name}.yaml"
+    where = description_of(name)
     fields = {"notebook": ANY_TABLE} | _read_description(name)
     check(fields, ARTEFACT | OPTIONAL, where, ARTEFACT)
     try:
@@ -199,7 +199,7 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
     fields = read_yaml(_files()[name])
     if "like" not in fields:
         return fields
-    parent, where = fields.pop("like"), f"params/{name}.yaml"
+    parent, where = fields.pop("like"), description_of(name)
     if parent not in artefact_names():
         raise ParameterError(f"{where}: like must be one of {', '.join(artefact_names())}, not {parent!r}")
     if parent in (name, *children):
@@ -217,21 +217,22 @@ def _read_description(name: str, children: tuple[str, ...] = ()) -> dict[str, An
     return taken | fields
 
 
-def figures_named_in(name: str) -> list[str]:
-    """Names of the figures in ``params/<name>.yaml`` itself, without those that it takes over with ``like``."""
-    figures = read_yaml(_files()[name]).get("figures")
-    return list(figures) if isinstance(figures, dict) else []
+def is_own_table(name: str) -> bool:
+    """Whether the description ``name`` lies in the user's own folder."""
+    return _files()[name].parent != PARAMS
 
 
-def says_its_paper_table(name: str) -> bool:
-    """Whether ``params/<name>.yaml`` names a table of the paper itself, and does not take it over with ``like``."""
-    return read_yaml(_files()[name]).get("paper_table") is not None
+def written_in(name: str) -> dict[str, Any]:
+    """What stands in the description ``name`` itself, without what it takes over with ``like``.
 
-
-def artefacts_of(algorithm: str) -> list[Artefact]:
-    """All artefacts of one algorithm, in the paper's order."""
-    artefacts = map(load_artefact, artefact_names())
-    return [artefact for artefact in artefacts if artefact.algorithm == algorithm]
+    It is {} for a file of the user's own folder that holds no mapping: only a command that names such a file minds it.
+    """
+    try:
+        return read_yaml(_files()[name])
+    except ParameterError:
+        if is_own_table(name):
+            return {}
+        raise
 
 
 def pretraining_updates(artefact: Artefact, arm: str) -> int:
@@ -272,7 +273,8 @@ def load_sections(name: str) -> dict[str, Settings]:
 
 def _own_algorithms() -> set[str]:
     """Names of the algorithms outside of this package that some description in params/ names."""
-    named = {str(_read_description(name).get("algorithm")) for name in artefact_names()} - set(ALGORITHMS)
+    written = [written_in(name).get("algorithm") for name in artefact_names()]
+    named = {name for name in written if isinstance(name, str)} - set(ALGORITHMS)
     return {algorithm(name).name for name in named}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from synthlib.offline.identity import data_identity
+from synthlib.paths import description_of
 from synthlib.runs.job import Algorithm, Job
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, FINAL_EVALUATIONS
@@ -169,7 +170,7 @@ def _cell(
     trained: Algorithm, artefact: Artefact, arm: str, dataset: str, seed: int, settings: Settings, source: str | None
 ) -> Cell:
     """The cell of ``arm`` x ``dataset`` x ``seed``; ParameterError when the arm's settings contradict each other."""
-    where, arm_settings = f"params/{artefact.name}.yaml, arm {arm!r}", artefact.arms[arm]
+    where, arm_settings = f"{description_of(artefact.name)}, arm {arm!r}", artefact.arms[arm]
     own = {name: value for name, value in arm_settings.items() if name not in ARM}
     every = settings["evaluate_every"]
     # Rounded up to a multiple of ``every``: a longer arm must stay longer in a small preset.

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from synthlib.errors import Failed
 from synthlib.machine.switches import keeps_policies
 from synthlib.offline.download import to_be_fetched
 from synthlib.offline.identity import check_data
@@ -13,9 +14,10 @@ from synthlib.runs.policies import keep_policies, said_of
 from synthlib.runs.store import Store
 from synthlib.study import memory
 from synthlib.study.algorithms import describe, training
+from synthlib.study.catalogue import artefacts_of
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
-from synthlib.study.params import artefacts_of, left_out, load_preset
+from synthlib.study.params import is_own_table, left_out, load_preset
 from synthlib.study.plan import Plan, Selection, distinct_jobs, make_plan
 
 
@@ -123,7 +125,12 @@ def _other_artefacts(plan: Plan) -> dict[str, tuple[str, set[str]]]:
         # The user's own data sets, or a part of the table, need not be where the others look for theirs.
         common = tuple(name for name in other.datasets or preset["datasets"] if name in ours)
         if other.name != plan.artefact.name and common:
-            jobs = make_plan(other.name, plan.preset, plan.source, selection=Selection(datasets=common)).jobs()
+            try:
+                jobs = make_plan(other.name, plan.preset, plan.source, selection=Selection(datasets=common)).jobs()
+            except (ValueError, OSError, Failed):
+                if is_own_table(other.name):  # not finished: what is wrong is said where it is asked for
+                    continue
+                raise
             found[other.name] = other.notebook, {job.key for job in jobs}
     return found
 

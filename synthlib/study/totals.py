@@ -8,8 +8,9 @@ import pandas as pd
 from synthlib.paths import outputs
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import ALGORITHMS, algorithm, training
+from synthlib.study.catalogue import artefacts_of, printed_artefacts
 from synthlib.study.cost import seconds_of
-from synthlib.study.params import artefacts_of, can_train, presets
+from synthlib.study.params import can_train, presets
 from synthlib.study.plan import Plan, distinct_jobs, make_plan
 
 
@@ -82,7 +83,13 @@ def paper_jobs(preset: str = "paper") -> list[Job]:
 
 
 def _printed_plans(preset: str) -> list[Plan]:
-    return [plan for name in ALGORITHMS for plan in _counted_plans(name, preset) if plan.artefact.is_printed]
+    printed = printed_artefacts()
+    return [
+        make_plan(artefact.name, preset, source=None)
+        for name in ALGORITHMS
+        for artefact in printed
+        if artefact.algorithm == name
+    ]
 
 
 def _counted_plans(algorithm_name: str, preset: str) -> list[Plan]:

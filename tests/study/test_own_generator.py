@@ -8,8 +8,11 @@ import pytest
 
 from synthlib.paths import ROOT
 from synthlib.study import params
+from synthlib.study.catalogue import artefacts_of, printed_artefacts
+from synthlib.study.figures import find_artefact
 from synthlib.study.params import ParameterError, artefact_names, load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.summary import PlanSummary
 from tests.common import OWN_GENERATORS
 
 CODE = OWN_GENERATORS.replace("vocabulary=2", "vocabulary=100")  # as many words as the chain's states
@@ -87,7 +90,7 @@ def test_edited_code_makes_new_runs_and_leaves_those_of_others(folder):
     [
         (
             '{generator: "my_data:coin", parameters: {bais: 0.7}}',
-            "params/mine_dt.yaml, arm 'Mine': my_data:coin has no parameter 'bais'; it has: vocabulary, bias",
+            "/own/mine_dt.yaml, arm 'Mine': my_data:coin has no parameter 'bais'; it has: vocabulary, bias",
         ),
         ("{parameters: {bias: 0.7}}", "parameters are those of a generator: name it with generator: my_module:name"),
         ('{generator: "my_data:coin", chain: {states: 9}}', "an arm has a chain or a generator, not both"),
@@ -121,6 +124,28 @@ def test_a_folder_that_is_not_there_and_a_name_that_is_taken_are_refused(folder,
     monkeypatch.setenv("SYNTHLIB_PARAMS", str(folder / "no"))
     with pytest.raises(ParameterError, match="SYNTHLIB_PARAMS: there is no folder"):
         artefact_names()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["- a list\n", "no: [table\n", "reference_returns: [0, 40]\n", "like: table1\narms: {Mine: {width: 3}}\n"]
+    + ['like: table1\ntitle: Mine\narms: {Mine: {generator: "not_there:yet"}}\nbaseline: null\ncontrol: null\n'],
+)
+def test_another_file_of_the_folder_that_is_no_right_table_stops_only_what_names_it(text, folder):
+    (folder / "other.yaml").write_text(text)
+    (folder / ".hidden.yaml").write_text(text)
+    assert "mine_dt: My own data" in str(PlanSummary(make_plan("mine_dt", "smoke", "replica"), 1))
+    assert find_artefact("figure5").name == "figure5" and len(printed_artefacts()) > 20
+    assert {"mine_dt", "table1"} <= {artefact.name for artefact in artefacts_of("dt")}
+    with pytest.raises(ParameterError, match=r"own/other\.yaml"):
+        make_plan("other", "smoke", "replica")
+
+
+def test_a_message_names_the_file_as_it_lies_where_the_command_is_typed(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "mine_dt.yaml").write_text("like: dt_star\n")
+    with pytest.raises(ParameterError, match=r"^mine_dt\.yaml: like must be one of"):
+        load_artefact("mine_dt")
 
 
 @pytest.mark.slow

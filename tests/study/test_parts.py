@@ -74,6 +74,9 @@ def test_more_arms_are_added_to_a_printed_table_and_the_authors_check_stays(own_
     assert list(mine.arms) == [*printed.arms, "Mine"] and mine.paper_table == 1 and mine.notebook == ANY_TABLE
     assert load_artefact("table1").arms == printed.arms
     assert [artefact.name for artefact in authors_artefacts()] == before
+    evidence._artefacts_by_table.cache_clear()
+    assert evidence.artefact_of_table(1).name == "table1"  # claims are judged by the paper's own arms
+    evidence._artefacts_by_table.cache_clear()
     for text, said in (
         (
             "like: table1\narms: {}\nmore_arms: {}\n",
