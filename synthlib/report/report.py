@@ -9,6 +9,7 @@ the files from :mod:`synthlib.report.files`.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,23 @@ class Report:
         improvement_low, improvement_high`` and ``seeds``: how many seeds per arm and data set would find a true
         difference of the margin in the average with 80 % power, spreads as observed (NaN: too few runs to say).
         """
+        return self._comparisons_of(self._compared)
+
+    def compared(self, pairs: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+        """Comparisons as text like :meth:`comparison_table`, of other pairs: {arm: the arms that it is compared with}.
+
+        They are what a description declares beside the comparisons of all tables. Arms without runs are left out.
+        """
+        there = set(self.cells["arm"])
+        others = dict.fromkeys(other for arm, named in pairs.items() for other in named if {arm, other} <= there)
+        compared = {other: [arm for arm in pairs if arm in there and other in pairs[arm]] for other in others}
+        return comparison_text(self._labelled(self._comparisons_of(compared)), self._margin)
+
+    def _comparisons_of(self, compared: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+        """:attr:`comparisons` of {baseline: the arms that are compared with it}."""
         cells = self.cells[~self.cells["is_average"]]
         frames = []
-        for baseline, arms in self._compared.items():
+        for baseline, arms in compared.items():
             table = against_baseline(cells, baseline, arms, self._margin.cell, self._margin.average)
             for arm in table.loc[table["is_average"], "arm"]:
                 rows = (table["arm"] == arm) & table["is_average"]

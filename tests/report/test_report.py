@@ -115,6 +115,15 @@ def test_comparisons_have_both_baselines_and_the_seeds_that_a_comparison_needs()
     assert backwards == pytest.approx(1 - average.loc["CQL, matched", "CQL"]["improvement"])
 
 
+def test_pairs_that_a_description_declares_are_compared_by_the_same_rule():
+    report = Report(made_up_runs(datasets=DATASETS[:3]))
+    table = report.compared({"S=1000": ["S=100", "CQL", "nowhere"], "nobody": ["CQL"]})
+    assert list(table.index) == [("S=1000", "against S=100"), ("S=1000", "against CQL")]
+    known = report.comparison_table().loc[("S=1000", "against CQL")]
+    assert table.loc[("S=1000", "against CQL")].equals(known)
+    assert report.compared({"nobody": ["CQL"]}).empty
+
+
 def test_a_lower_loss_is_an_improvement():
     artefact = replace(load_artefact("matched_control"), metric="loss")
     logs = small_logs(sorted(set(log_labels(artefact).values())))

@@ -3,6 +3,7 @@
 import pytest
 
 from synthlib.__main__ import main
+from synthlib.report import evidence
 from synthlib.report.authors_check import authors_artefacts
 from synthlib.report.sources import open_runs
 from synthlib.study.params import ANY_TABLE, ParameterError, load_artefact
