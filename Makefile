@@ -238,7 +238,7 @@ test-book: book $(VENV)/developers
 	SYNTHLIB_BROWSER=1 $(BIN)/python -m pytest tests/book
 
 export: $(VENV)/installed
-	@$(BIN)/python -m synthlib.runs.trackers --format $(call quoted,FORMAT) --to $(call quoted,TO)
+	@$(SYNTHLIB) export --format $(call quoted,FORMAT) --to $(call quoted,TO)
 
 pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor

@@ -17,6 +17,7 @@ _COMMANDS = {
     "publish": store.publish,
     "export-runs": store.export_runs,
     "import-runs": store.import_runs,
+    "export": store.export,
     "push": hub.push,
     "push-data": hub.push_data,
     "pull": hub.pull,

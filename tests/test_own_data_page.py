@@ -17,7 +17,7 @@ PAGES = {
     ),
     "OWN_RUNS.md": (
         {"make_gpt2.py", "my_gpt2", "foreign.yaml", "my_robots.py", "record.py", "carts.yaml", "data"}
-        | {"shared", "shared_data", "there", "elsewhere"},
+        | {"shared", "shared_data", "there", "elsewhere", "tables"},
         "store/cql/*/policy_40.pt",
     ),
 }

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         ("publish", "copy a table's finished runs into outputs/records, which belongs to the repository"),
         ("export-runs", "write a table's finished runs to one file, with checksums"),
         ("import-runs", "put the runs of such a file into the store here"),
+        ("export", "all trainings as tables, or for a tracker: csv, parquet, tensorboard, wandb"),
         ("push", "finished trainings, policies and their card to a folder or to the Hugging Face hub"),
         ("push-data", "data sets and their card to such a place"),
         ("pull", "take trainings or data sets from such a place"),
@@ -57,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--only", default="all", choices=("all", "weights"), help="pre-trained weights alone")
         if name == "pull":
             command.add_argument("--to", default="", metavar="FOLDER", help="where data sets go")
+        if name == "export":
+            command.add_argument("--format", default="csv", help="csv, parquet, tensorboard or wandb (default: csv)")
+            command.add_argument("--to", default="", metavar="FOLDER", help="default: export/ in the outputs folder")
         if name in ("run", "reproduce"):
             command.add_argument("--stacked", action="store_true", help="runs of one shape at once, as always on a GPU")
         if name == "run":

@@ -46,6 +46,16 @@ def import_runs(options: argparse.Namespace) -> int:
     return 0
 
 
+def export(options: argparse.Namespace) -> int:
+    """``export``: all trainings of the store and of the records as tables, or for a tracker."""
+    from synthlib.paths import outputs
+    from synthlib.runs.trackers import export
+
+    folder = absolute(options.to) if options.to else outputs() / "export"
+    print(f"{export(options.format, folder)} trainings as {options.format} in {folder}")
+    return 0
+
+
 def check_authors(options: argparse.Namespace) -> int:
     """``check-authors``: the paper's DT tables from the authors' runs; 1 where a digit differs."""
     from synthlib.report.authors_check import check, summary

@@ -12,7 +12,9 @@ from synthlib.study.params import Artefact, load_artefact
 
 def authors_artefacts() -> list[Artefact]:
     """The tables of the paper for which the authors' logs have the runs, in order."""
-    return [artefact for artefact in printed_artefacts() if artefact.algorithm == "dt" and artefact.paper_table is not None]
+    return [
+        artefact for artefact in printed_artefacts() if artefact.algorithm == "dt" and artefact.paper_table is not None
+    ]
 
 
 def check(logs: pd.DataFrame) -> pd.DataFrame:

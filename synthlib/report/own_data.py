@@ -54,7 +54,10 @@ def _sample(data: Generated, given: tuple[int, ...]) -> np.ndarray | IndexTransi
 
 
 def pictures(plan: Plan) -> Iterator[tuple[str, Drawing]]:
-    """(name of a file, drawing) for the arms with a generator: tokens as heat maps, transitions as clouds."""
+    """(name of a file, drawing) for the arms with a generator.
+
+    Tokens and numbers of states are shown as heat maps, transitions of vectors as clouds.
+    """
     of_plan = samples(plan)
     tokens = {arm: (data, one) for arm, (data, one) in of_plan.items() if isinstance(one, np.ndarray)}
     if tokens:
@@ -62,6 +65,8 @@ def pictures(plan: Plan) -> Iterator[tuple[str, Drawing]]:
     vectors = {arm: one for arm, (_, one) in of_plan.items() if isinstance(one, VectorTransitions)}
     if vectors:
         yield "own_transitions", transition_clouds(vectors)
+    if numbers := {arm: one for arm, (_, one) in of_plan.items() if isinstance(one, IndexTransitions)}:
+        yield "own_states", state_maps(numbers)
 
 
 def information_table(plan: Plan) -> pd.DataFrame:
@@ -73,8 +78,7 @@ def information_table(plan: Plan) -> pd.DataFrame:
         elif isinstance(one, VectorTransitions):
             rows[arm] = {"explained by its nearest neighbours": explained_share(one)}
         else:
-            pairs = one.observations * (one.actions.max() + 1) + one.actions
-            rows[arm] = {"mutual information of pair and next state": _shared(pairs, one.next_observations)}
+            rows[arm] = {"mutual information of pair and next state": pair_information(one)}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -93,10 +97,15 @@ def token_information(tokens: np.ndarray, vocabulary: int) -> dict[str, float]:
     }
 
 
+def pair_information(data: IndexTransitions) -> float:
+    """What the pair of state and action says about the next state, in nats, from the sample."""
+    return _shared(data.observations * (data.actions.max() + 1) + data.actions, data.next_observations)
+
+
 def _shared(first: np.ndarray, second: np.ndarray) -> float:
     """Mutual information of two columns of numbers (n,), in nats, less its bias, and never below 0."""
-    width = int(second.max()) + 1
-    counts = [np.unique(column, return_counts=True)[1] for column in (first, second, first * width + second)]
+    both = first.astype(np.int64) * (int(second.max()) + 1) + second  # of 50,000 words, too many for 32 bits
+    counts = [np.unique(column, return_counts=True)[1] for column in (first, second, both)]
     parts = [float(entropy(count / len(first))) + (len(count) - 1) / (2 * len(first)) for count in counts]
     return max(0.0, parts[0] + parts[1] - parts[2])
 
@@ -121,17 +130,43 @@ def token_maps(samples: dict[str, tuple[Generated, np.ndarray]]) -> Drawing:
     maps, words = {}, []
     for arm, (data, tokens) in samples.items():
         vocabulary = data.parameters["vocabulary"]
-        pairs = np.bincount(tokens[:, :-1].ravel() * vocabulary + tokens[:, 1:].ravel(), minlength=vocabulary**2)
-        counts = pairs.reshape(vocabulary, vocabulary)
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) * vocabulary
         shared = token_information(tokens, vocabulary)["mutual information"]
-        maps[f"{arm}\n{shared:.3f} nat between neighbours"] = shares[:_SHOWN, :_SHOWN]
+        title = f"{arm}\n{shared:.3f} nat between neighbours"
+        maps[title] = _following(tokens[:, :-1].ravel(), tokens[:, 1:].ravel(), vocabulary)
         words.append(f"{arm}: {shared:.3f}")
     note = (
         "How often a token follows another in a sample, as a multiple of 1/V, on a logarithmic scale from 0.1 to 100."
     )
     figure = heat_maps(maps, TIMES_UNIFORM, "times 1/V", ("next token", "token"), note)
     return figure, f"Heat maps of which token follows which. {note} Nats between neighbours: {'; '.join(words)}."
+
+
+def state_maps(samples: dict[str, IndexTransitions]) -> Drawing:
+    """How often each state follows each, whatever the action, as a multiple of 1/S: a panel per arm."""
+    maps, words = {}, []
+    for arm, one in samples.items():
+        states = int(max(one.observations.max(), one.next_observations.max())) + 1
+        shared = pair_information(one)
+        title = f"{arm}\n{shared:.3f} nat of pair and next state"
+        maps[title] = _following(one.observations, one.next_observations, states)
+        words.append(f"{arm}: {shared:.3f}")
+    note = (
+        "How often a state follows another in a sample, as a multiple of 1/S, on a logarithmic scale from 0.1 to 100."
+    )
+    figure = heat_maps(maps, TIMES_UNIFORM, "times 1/S", ("next state", "state"), note)
+    return figure, f"Heat maps of which state follows which. {note} Nats of pair and next state: {'; '.join(words)}."
+
+
+def _following(first: np.ndarray, second: np.ndarray, values: int) -> np.ndarray:
+    """How often each value of ``second`` stands beside each of ``first``, as a multiple of 1/values.
+
+    Of the first 200 values at most: a table of all would not fit the memory where there are many.
+    """
+    shown = min(values, _SHOWN)
+    of_first = np.bincount(first, minlength=values)[:shown, None]
+    seen = (first < shown) & (second < shown)
+    counts = np.bincount(first[seen].astype(np.int64) * shown + second[seen], minlength=shown**2)
+    return counts.reshape(shown, shown) / np.maximum(of_first, 1) * values
 
 
 def transition_clouds(samples: dict[str, VectorTransitions]) -> Drawing:

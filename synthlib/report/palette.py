@@ -40,6 +40,7 @@ _ROLES = {
     "DT+Wiki": _style(_GREEN, "X", ":"),
     **_along("--", ("S10", "S=10"), ("S1000", "S=1000"), ("S10000", "S=10000"), ("S100000", "S=100000")),
     **_along("--", ("0 nat",), ("0.04 nat",), ("0.5 nat",), ("2 nat",), ("4 nat",)),
+    **_along("-.", ("noise 0.1",), ("noise 1",), ("noise 3",)),
     **_along("-.", ("tau=0.01",), ("tau=0.1",), ("tau=10",), ("tau=100",)),
     **_along(":", ("1k", "1K"), ("10k", "10K"), ("40k", "40K"), ("60k", "500K"), ("80k", "1M")),
     **_along("-", ("2-MC", "DT+20K more", "CQL+100K more", "CQL, twice as long"), ("5-MC", "DT+80K more")),
@@ -54,11 +55,10 @@ _ROLES = {
     "S=100, permuted": _style(_RED, "v", "--"),
     "S=100, norms only": _style(_VIOLET, "^", "-."),
 }
+_FREE = [_DARK, _WINE, _SKY, _BROWN, _VIOLET, _RED, _GREEN, _ORANGE]  # not those of baseline, control and default
 _SPARE = [
     _style(colour, *told)
-    for colour, told in zip(
-        itertools.cycle(reversed(COLOURS)), itertools.product("ph8d*<>^vXPs", _DASHES), strict=False
-    )
+    for colour, told in zip(itertools.cycle(_FREE), itertools.product("ph8d*<>^vXPs", _DASHES), strict=False)
 ]
 
 

@@ -1,6 +1,6 @@
 """All trainings of a store for other tools: tables as CSV or Parquet, TensorBoard, Weights & Biases offline.
 
-    python -m synthlib.runs.trackers --format csv --to folder      (make export FORMAT=csv TO=folder)
+    synthlib export --format csv --to folder      (make export FORMAT=csv TO=folder)
 
 csv, parquet    runs: one row per training, with its whole configuration; curves: one row per training, number of
                 updates and name of a value (evaluations and losses)
@@ -10,7 +10,6 @@ wandb           one offline run per training, for `wandb sync`
 Only csv needs no package besides those that are installed. The others are no requirement of this project.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ import pandas as pd
 
 from synthlib.errors import Failed
 from synthlib.machine.files import read_json, write_text
-from synthlib.paths import RECORDS, absolute, outputs, store_root
+from synthlib.paths import RECORDS, store_root
 from synthlib.runs.store import spent_in, updates_in
 
 _FILES = ("evaluations.csv", "losses.csv")
@@ -173,23 +172,3 @@ def export(wanted: str, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     FORMATS[wanted](runs, folder)
     return len(runs)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m synthlib.runs.trackers", description=__doc__.split("\n")[0])
-    parser.add_argument("--format", default="csv", help=f"one of: {', '.join(FORMATS)} (default: csv)")
-    parser.add_argument("--to", default="", metavar="FOLDER", help="default: export/ in the outputs folder")
-    options = parser.parse_args(arguments)
-    folder = absolute(options.to) if options.to else outputs() / "export"
-    try:
-        number = export(options.format, folder)
-    except (ValueError, OSError, Failed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{number} trainings as {options.format} in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -106,7 +106,7 @@ class _UniqueKeys(SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in the description of a table. Raises ParameterError when the file does not hold one, with the line."""
+    """The mapping in the description of a table. Raises ParameterError, with the line, where there is none."""
     where = description_of(path.stem)
     written = path.read_text(encoding="utf-8")
     try:

@@ -1,4 +1,4 @@
-"""`make push-` and `make pull` with HUB=hf://..., by the real huggingface_hub through a server of the hub's protocol."""
+"""`make push-` and `make pull` with HUB=hf://...: the real huggingface_hub and a server of the hub's protocol."""
 
 import os
 import subprocess

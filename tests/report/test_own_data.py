@@ -7,6 +7,8 @@ import pytest
 
 from synthlib.generators.checked import VectorTransitions
 from synthlib.generators.dial_chain import dial_chain
+from synthlib.generators.mdp import IndexTransitions
+from synthlib.generators.registry import Generated
 from synthlib.generators.smooth_dynamics import smooth_dynamics
 from synthlib.report import dial_page, own_data, smooth_page
 from synthlib.study.plan import make_plan
@@ -25,6 +27,30 @@ def test_frequencies_that_differ_are_told_from_what_neighbours_share():
     found = own_data.token_information(tokens, 2)
     entropy = -(0.1 * math.log(0.1) + 0.9 * math.log(0.9))
     assert found["knows frequencies"] == pytest.approx(entropy, abs=0.01) and found["mutual information"] < 0.001
+
+
+def test_a_large_vocabulary_is_drawn_by_its_first_tokens_and_counted_whole():
+    words, data = 60_000, Generated("mine:words", {"vocabulary": 60_000}, {}, 0, 100)
+    tokens = np.random.default_rng(0).integers(words, size=(100, 1)).repeat(20, axis=1).astype(np.int32)
+    tokens[0] = 7
+    assert own_data.token_information(tokens, words)["mutual information"] > 3  # a token follows itself
+    figure, _ = own_data.token_maps({"mine": (data, tokens)})
+    shown = np.asarray(figure.axes[0].images[0].get_array() if figure.axes[0].images else 0)
+    assert shown.size in (1, 200 * 200)
+    following = own_data._following(tokens[:, :-1].ravel(), tokens[:, 1:].ravel(), words)
+    assert following[7, 7] == words and following.shape == (200, 200)
+
+
+def test_numbers_of_states_are_shown_as_a_map():
+    draw = np.random.default_rng(0)
+    now, action = draw.integers(5, size=5000), draw.integers(2, size=5000)
+    ring = IndexTransitions(now, action, (now + action) % 5)
+    figure, words = own_data.state_maps({"ring": ring})
+    assert own_data.pair_information(ring) == pytest.approx(math.log(5), abs=0.01)
+    assert "Nats of pair and next state: ring: 1.609" in words and len(figure.axes) == 2
+    following = own_data._following(ring.observations, ring.next_observations, 5)
+    expected = 2.5 * (np.eye(5) + np.roll(np.eye(5), 1, axis=1))
+    assert following == pytest.approx(expected, abs=0.15)
 
 
 def test_noise_alone_is_not_explained():

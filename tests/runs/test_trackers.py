@@ -6,6 +6,7 @@ import sys
 import pandas as pd
 import pytest
 
+from synthlib.__main__ import main
 from synthlib.paths import RECORDS
 from synthlib.runs import trackers
 from synthlib.runs.store import Store
@@ -23,7 +24,7 @@ def store(outputs):
 
 
 def test_all_runs_are_one_table_and_their_curves_another(store, outputs, capsys):
-    assert trackers.main(["--format", "csv"]) == 0
+    assert main(["export", "--format", "csv"]) == 0
     published = len([*RECORDS.glob("*/*/progress.json")])
     assert f"{published + 1} trainings as csv in {outputs / 'export'}" in capsys.readouterr().out
     runs = pd.read_csv(outputs / "export" / "runs.csv").set_index("key")
@@ -49,7 +50,7 @@ def test_a_published_run_has_the_score_that_its_rows_give():
 )
 def test_a_package_that_is_missing_is_a_sentence(wanted, package, store, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
-    assert trackers.main(["--format", wanted]) == 1
+    assert main(["export", "--format", wanted]) == 1
     said = capsys.readouterr().err
     assert f"error: FORMAT={wanted} needs the package {package}, which is no requirement of this project" in said
     assert "take FORMAT=csv" in said
@@ -67,8 +68,8 @@ def test_what_is_written_can_be_read_where_the_package_is_there(wanted, store, t
 
 
 def test_an_unknown_format_and_an_empty_store_are_sentences(outputs, tmp_path, monkeypatch, capsys):
-    assert trackers.main(["--format", "xlsx"]) == 1
+    assert main(["export", "--format", "xlsx"]) == 1
     assert "unknown format 'xlsx'; known: csv, parquet, tensorboard, wandb" in capsys.readouterr().err
     monkeypatch.setattr(trackers, "trainings", lambda root: iter(()))
-    assert trackers.main([]) == 1
+    assert main(["export"]) == 1
     assert "there is no training in" in capsys.readouterr().err

@@ -128,8 +128,13 @@ def test_a_folder_that_is_not_there_and_a_name_that_is_taken_are_refused(folder,
 
 @pytest.mark.parametrize(
     "text",
-    ["- a list\n", "no: [table\n", "reference_returns: [0, 40]\n", "like: table1\narms: {Mine: {width: 3}}\n"]
-    + ['like: table1\ntitle: Mine\narms: {Mine: {generator: "not_there:yet"}}\nbaseline: null\ncontrol: null\n'],
+    [
+        "- a list\n",
+        "no: [table\n",
+        "reference_returns: [0, 40]\n",
+        "like: table1\narms: {Mine: {width: 3}}\n",
+        'like: table1\ntitle: Mine\narms: {Mine: {generator: "not_there:yet"}}\nbaseline: null\ncontrol: null\n',
+    ],
 )
 def test_another_file_of_the_folder_that_is_no_right_table_stops_only_what_names_it(text, folder):
     (folder / "other.yaml").write_text(text)
