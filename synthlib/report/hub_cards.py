@@ -63,17 +63,28 @@ def card_of_runs(plan: Plan, report: Report | None, jobs: Sequence[Job], folders
             "",
             "## Use",
             "",
-            "`make pull HUB=...` of the companion puts all of it into its store, and `make show-` prints the table. A "
-            "GPT-2 is read by transformers as well, and a folder with one is an arm (`weights: folder`):",
+            "`make pull HUB=...` of the companion puts all of it into its store, and `make show-` prints the table.",
             "",
-            "```python",
-            "from transformers import GPT2Model",
-            "",
-            'GPT2Model.from_pretrained("user/name", subfolder="trainings/gpt2_pretraining/<key>/<updates>")',
-            "```",
-            "",
+            *_use_of_gpt2(jobs, folders),
         ]
     )
+
+
+def _use_of_gpt2(jobs: Sequence[Job], folders: Sequence[Path]) -> list[str]:
+    """How to read the first GPT-2 among the trainings; nothing where there is none."""
+    kept = [folder / str(max(job.keep)) for job, folder in zip(jobs, folders, strict=True) if training(job).huggingface]
+    if not kept:
+        return []
+    return [
+        "A GPT-2 is read by transformers as well, and a folder with one is an arm (`weights: folder`):",
+        "",
+        "```python",
+        "from transformers import GPT2Model",
+        "",
+        f'GPT2Model.from_pretrained("user/name", subfolder="{kept[0].as_posix()}")',
+        "```",
+        "",
+    ]
 
 
 def card_of_data(names: Iterable[str], source: str, licence: str) -> str:

@@ -1,10 +1,13 @@
 """What `make push-` and `make pull` say and write: the card in the hub's format, and the same table elsewhere."""
 
+from pathlib import Path
+
 import torch
 import yaml
 
 from synthlib.__main__ import main
 from synthlib.paths import store_root
+from synthlib.report.hub_cards import card_of_runs
 from synthlib.runs.store import Store
 from synthlib.study.plan import Selection, make_plan
 
@@ -59,11 +62,18 @@ def test_the_table_is_equal_at_the_other_end_and_the_card_says_it(outputs, tmp_p
     assert "| hopper-medium-expert | CQL | 35.0 | [-92.1, 162.1] | 2 |" in words
     for said in ("preset: `smoke`; 40 updates", "data: replica; hopper-medium-expert (SHA-256 ", "not comparable"):
         assert said in words
-    assert "CQL: cql on hopper-medium-expert, seed 42" in words
+    assert "CQL: cql on hopper-medium-expert, seed 42" in words and "GPT" not in words
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path / "elsewhere"))
     assert main(["pull", "--hub", str(tmp_path / "hub")]) == 0
     assert "5 trainings pulled into" in capsys.readouterr().out
     assert shown(capsys) == here
+
+
+def test_the_card_of_a_gpt2_says_where_it_is(outputs):
+    plan = make_plan("table1", "smoke", "replica", ["DT+Synthetic"])
+    (job, *_) = [job for job in plan.jobs() if job.kind == "gpt2_pretraining"]
+    folder = Path("trainings", job.kind, job.key)
+    assert f'subfolder="{folder}/{job.updates}"' in card_of_runs(plan, None, [job], [folder], "mit")
 
 
 def test_what_is_missing_is_a_sentence(outputs, tmp_path, capsys):
