@@ -15,7 +15,8 @@ def judge_divergence(rules: list[Rule], evidence: Evidence) -> Judgement:
     """Whether some run of the arms ``without`` the cap diverged: its mean Q lay above Qmax at some time.
 
     "May diverge" holds with one such run. Without any it fails only for runs of the paper's length with enough seeds
-    of all these arms; fewer or shorter runs leave it undecided. The runs of the arms ``with`` the cap are counted beside.
+    of all these arms; fewer or shorter runs leave it undecided. The runs of the arms ``with`` the cap are counted
+    beside.
     """
     (rule,) = rules
     if evidence.source in _NO_RUNS_OF_CQL:
