@@ -57,9 +57,10 @@ def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, 
 
 
 def test_some_data_sets_can_be_fetched_and_none_named_are_all():
-    assert "--data 'd4rl' -- 'hopper-medium ant-medium'" in make(
-        "-n", "data", "DATA=d4rl", "DATASETS=hopper-medium ant-medium"
-    ).stdout
+    assert (
+        "--data 'd4rl' -- 'hopper-medium ant-medium'"
+        in make("-n", "data", "DATA=d4rl", "DATASETS=hopper-medium ant-medium").stdout
+    )
     assert make("-n", "data").stdout.rstrip().endswith("--data 'replica' -- ''")
 
 
