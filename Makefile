@@ -116,7 +116,7 @@ help:
 	@echo "make test               the whole test suite (test-quick: the part without pages and long runs)"
 	@echo "make test-slurm         trainings through a real Slurm of one node (packages slurm-wlm and munge, as root)"
 	@echo "make attack             power cuts, kills, full disks and flipped bits: what the store loses (a table of zeros)"
-	@echo "make data DATA=d4rl     fetch and check the official files"
+	@echo "make data DATA=d4rl     fetch and check the official files (DATASETS=: some of them), or those of DATA=path:DIR"
 	@echo "make replica SIZE=n     roll out replica data of n transitions a tier (ENVIRONMENTS=hopper: one)"
 	@echo "make behaviour-policies train the behaviour policies of the replica data again (hours)"
 	@echo "make crosscheck-d4rl    compare with the real d4rl and gym in an environment of their own"
@@ -244,7 +244,7 @@ pretraining-floor: $(VENV)/installed
 	@$(BIN)/python -m synthlib.study.pretraining_floor
 
 data: $(VENV)/installed
-	@$(BIN)/python -m synthlib.offline.download --data $(call quoted,DATA)
+	@$(BIN)/python -m synthlib.offline.download --data $(call quoted,DATA) -- $(call quoted,DATASETS)
 
 replica: $(VENV)/installed
 	@$(BIN)/python -m synthlib.replica collect --size $(SIZE) $(if $(ENVIRONMENTS),--environments $(ENVIRONMENTS))

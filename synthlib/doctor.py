@@ -22,12 +22,12 @@ from synthlib.offline.datasets import ADAPTED, cql_data, load, trajectories
 from synthlib.offline.download import missing_files, to_be_fetched
 from synthlib.offline.environments import make_environment
 from synthlib.offline.replay_check import physics_findings
-from synthlib.offline.sources import find_files
+from synthlib.offline.sources import data_sets_there, unnamed_files
 from synthlib.paths import NOTEBOOKS, ROOT, data_cache, outputs, store_root
 from synthlib.runs.repair import verify
 from synthlib.runs.store import Store
 from synthlib.study.params import load_artefact, load_preset
-from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS
+from synthlib.tasks import ENVIRONMENTS, in_data_order
 
 _LEAST_FREE_GB = 1
 _TABLE = "table6"
@@ -139,7 +139,7 @@ def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
     try:
         needed = load_preset(preset, load_artefact(_TABLE).algorithm)["datasets"]
         fetched = missing_files(needed, data)
-        read = [name for name in D4RL_DATASETS if _is_there(name, data) or name in set(needed) - set(fetched)]
+        read = in_data_order({*data_sets_there(data), *needed} - set(fetched))
     except ValueError as error:  # no such folder, no such preset
         yield "data", str(error), True
         return
@@ -157,20 +157,17 @@ def _data(data: str, preset: str) -> Iterator[tuple[str, str, bool]]:
         for file, facts in dataset.metadata.items():
             yield from (("data", f"{file}: {change}", False) for change in facts.get(ADAPTED, ()))
     if sound:
-        yield "data", f"{len(sound)} data sets of {data} were read and can be trained on", False
+        count, were = f"{len(sound)} data set{'s' * (len(sound) > 1)}", "were" if len(sound) > 1 else "was"
+        yield "data", f"{count} of {data} {were} read and can be trained on", False
         yield "masses", _masses(sound, data), False
+    if unread := unnamed_files(data):
+        wanted = "hopper_medium.hdf5, or hopper_own.hdf5 for data of your own"
+        yield "data", f"not read, for want of a name such as {wanted}: {', '.join(unread)}", False
 
 
 def _masses(names: list[str], data: str) -> str:
     """Which body masses the data were made with: recorded steps of each robot are replayed."""
     return "\n           ".join(physics_findings(names, data, _REPLAYED))
-
-
-def _is_there(name: str, data: str) -> bool:
-    try:
-        return bool(find_files(name, data))
-    except FileNotFoundError:
-        return False
 
 
 def _command(data: str, preset: str) -> str:

@@ -1,5 +1,6 @@
 """The doctor reads the data that were asked for as the trainings would, and ends with the command to type."""
 
+import numpy as np
 import pytest
 
 from synthlib.doctor import examine
@@ -46,6 +47,18 @@ def test_every_file_is_read_also_one_that_the_command_does_not_need(tmp_path, ca
         line for line in lines if line.startswith(f"  PROBLEM  data: {path} (") and "it is damaged" in line
     ]
     assert lines[-1].endswith("then: make reproduce-table6 DATA='path:my data' PRESET=smoke")
+
+
+def test_data_of_the_users_own_are_read_too_and_a_name_that_is_none_is_told(tmp_path, capsys):
+    toy_file(tmp_path / "hopper_medium_expert-v2.hdf5")
+    toy_file(tmp_path / "hopper-own-second_v1.h5", rewards=np.full(30, np.nan, np.float32))
+    toy_file(tmp_path / "Hopper_medium.hdf5")
+    assert examine(f"path:{tmp_path}", "smoke") == 1
+    lines = lines_of(capsys)
+    (problem,) = (line for line in lines if "PROBLEM" in line)
+    assert problem.startswith(f"  PROBLEM  data: {tmp_path}/hopper-own-second_v1.h5: rewards hold NaN")
+    assert f"  ok       data: 1 data set of path:{tmp_path} was read and can be trained on" in lines
+    assert [line for line in lines if "Hopper" in line][-1].endswith("for data of your own: Hopper_medium.hdf5")
 
 
 def test_a_folder_that_is_not_there_is_one_line(capsys):

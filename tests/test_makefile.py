@@ -56,6 +56,14 @@ def test_any_text_reaches_the_command_as_it_was_typed(target, option, variable, 
     assert words[words.index(option) + 1] == TEXT
 
 
+def test_some_data_sets_can_be_fetched_and_none_named_are_all():
+    assert (
+        "--data 'd4rl' -- 'hopper-medium ant-medium'"
+        in make("-n", "data", "DATA=d4rl", "DATASETS=hopper-medium ant-medium").stdout
+    )
+    assert make("-n", "data").stdout.rstrip().endswith("--data 'replica' -- ''")
+
+
 def test_one_seed_to_watch_is_a_list_of_one():
     assert "--seeds '42'';'" in make("-n", "watch-table6", "SEED=42").stdout
     assert "--seeds '3'" in make("-n", "watch-table6", "SEEDS=3").stdout

@@ -7,6 +7,7 @@ SHA-256 are those that :mod:`synthlib.offline.official` lists, so that any serve
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from synthlib.machine.download import DownloadError, fetch
 from synthlib.offline.datasets import load
 from synthlib.offline.hdf5 import sha256_of
 from synthlib.offline.official import file_name, gigabytes, official_file
-from synthlib.offline.sources import DataSource, checksum, parse_source
+from synthlib.offline.sources import DataSource, checksum, data_sets_there, parse_source
 from synthlib.paths import data_cache
 from synthlib.tasks import DATASETS
 
@@ -89,12 +90,15 @@ def download(name: str, path: Path, folders: Sequence[str] | None = None, **opti
 def main() -> None:
     """Command line of ``python -m synthlib.offline.download``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; default: the paper's twelve")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAMES", help="data sets; default: the paper's twelve, or all that are in DIR"
+    )
     parser.add_argument("--data", default="d4rl", help="replica, d4rl or path:DIR")
     arguments = parser.parse_args()
-    names = arguments.names or DATASETS
     try:
         data = parse_source(arguments.data)
+        there = data_sets_there(data) if data.kind == "path" else ()
+        names = re.findall(r"[^\s;,]+", " ".join(arguments.names)) or there or DATASETS
         if wanted := to_be_fetched(names, data):
             print(wanted, flush=True)
         prepare(names, data, data_cache())

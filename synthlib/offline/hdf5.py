@@ -2,7 +2,8 @@
 
 A file holds its arrays itself: what a link, a virtual data set or external storage fetches from other files is
 refused, because the file's checksum would not cover it. Attributes and ``metadata/*`` only describe the data: what
-cannot be read there is left out. :mod:`synthlib.offline.arrays` checks the arrays.
+cannot be read there is left out, unless HDF5 would never come back from it (:mod:`synthlib.offline.heaps`).
+:mod:`synthlib.offline.arrays` checks the arrays.
 """
 
 import errno
@@ -22,12 +23,14 @@ import numpy as np
 from synthlib.machine.files import write_atomically
 from synthlib.offline.arrays import OPTIONAL, REQUIRED, check_arrays, with_final_observations
 from synthlib.offline.arrays import DataFileError as DataFileError
+from synthlib.offline.heaps import check_heaps
 
 # The embedded files have this array instead of next_observations: the last next observation of each episode. Every
 # other next observation is the next row.
 FINAL = "infos/final_next_observations"
 PHYSICS_STATES = ("infos/qpos", "infos/qvel")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NUMBERS = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)  # HDF5's types whose values lie in no heap
 _FORBIDDEN = "{} may not be read by this user; ask its owner for the right to read it"
 _OF_THE_MACHINE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN)
 
@@ -190,6 +193,8 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
     with _unless_damaged():
         for key in file.attrs:
             with _unless_damaged():
+                if not isinstance(file.attrs.get_id(key).get_type(), _NUMBERS):
+                    check_heaps(file.filename)
                 found[_printable(key)] = _plain(file.attrs[key])
     with _unless_damaged():
         group = _own_member(file, "metadata")
@@ -197,6 +202,8 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
             with _unless_damaged():
                 item = _own_member(group, key)
                 if isinstance(item, h5py.Dataset) and item.size == 1:
+                    if not isinstance(item.id.get_type(), _NUMBERS):
+                        check_heaps(file.filename)
                     found[_printable(key)] = _plain(item[()])
     return found
 

@@ -67,7 +67,7 @@ def replay_steps(steps: Steps, environment: str, masses: str = "d4rl") -> Replay
 
     env = unwrapped_environment(environment, masses)
     errors = []
-    with _silent_mujoco():
+    with _silently():
         for row in steps.chosen:
             mujoco.mj_resetData(env.model, env.data)
             if steps.continues[row]:
@@ -91,12 +91,13 @@ def _set_state(env: "MujocoEnv", steps: Steps, row: int) -> None:
 
 
 @contextmanager
-def _silent_mujoco() -> Iterator[None]:
-    """Numbers that are no physics state make MuJoCo warn; here the error of the step says the same."""
+def _silently() -> Iterator[None]:
+    """Numbers that are no physics state make MuJoCo and NumPy warn; here the error of the step says the same."""
     import mujoco
 
     mujoco.set_mju_user_warning(lambda message: None)
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     finally:
         mujoco.set_mju_user_warning(None)

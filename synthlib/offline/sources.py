@@ -19,11 +19,13 @@ from synthlib.offline.hdf5 import DataFileError
 from synthlib.offline.official import file_name, official_checksum
 from synthlib.paths import absolute, from_environment
 from synthlib.robots import check_returns
-from synthlib.tasks import parse_name
+from synthlib.tasks import D4RL_DATASETS, ENVIRONMENTS, in_data_order, parse_name
 
 REPLICA_FOLDER = Path(__file__).parents[1] / "data"
 MANIFEST = "manifest.json"  # the SHA-256 of each file of the replica: {"files": {name: {"sha256": ...}}}
 DIGITS = 8  # of a checksum, where it is shown to a person
+_ENDING = r"(?:[-_]v\d+)?\.(?:hdf5|h5)"
+_OWN_FILE = re.compile(rf"({'|'.join(ENVIRONMENTS)})[-_](own(?:[-_][a-z0-9]+)*?){_ENDING}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,37 @@ def files_with_facts(name: str, data: str | DataSource) -> tuple[Path, ...]:
     """The files of a data set, and the small file beside them that has its reference returns, if there is one."""
     facts = _facts_file(name, parse_source(data))
     return (*find_files(name, data), *([facts] if facts is not None else []))
+
+
+def data_sets_there(data: str | DataSource) -> list[str]:
+    """The data sets that a data source has, in the order of tables: D4RL's names, then those of the user's own.
+
+    A name with several files, or with a damaged one, is among them: loading it is an error. Data of a robot of the
+    user's own are not, since the file's name does not say whose robot it is. Raises ValueError for an unknown source.
+    """
+    data = parse_source(data)
+    own = (_OWN_FILE.fullmatch(path.name) for path in data.folder.iterdir()) if data.kind == "path" else ()
+    names = {f"{found[1]}-{found[2].replace('_', '-')}" for found in own if found}
+    return [name for name in in_data_order({*D4RL_DATASETS, *names}) if _is_there(name, data)]
+
+
+def unnamed_files(data: str | DataSource) -> list[str]:
+    """Names of the HDF5 files in a folder of the user's own that no data set in :func:`data_sets_there` has."""
+    data = parse_source(data)
+    if data.kind != "path":
+        return []
+    patterns = [_file_pattern(name) for name in data_sets_there(data)]
+    files = (path.name for path in data.folder.iterdir() if path.suffix in (".hdf5", ".h5"))
+    return sorted(name for name in files if not any(pattern.fullmatch(name) for pattern in patterns))
+
+
+def _is_there(name: str, data: DataSource) -> bool:
+    try:
+        return bool(find_files(name, data))
+    except FileNotFoundError:
+        return False
+    except ValueError:  # several files
+        return True
 
 
 def reference_returns(name: str, data: str | DataSource | None) -> tuple[float, float] | None:
@@ -142,9 +175,8 @@ def _file_of(name: str, data: DataSource) -> Path | None:
     if version:
         path = data.folder / f"{stem}-{version}.hdf5"
         return path if path.is_file() else None
-    # Other projects write hyphens for underscores, leave the version out, or use .h5.
-    pattern = re.compile(re.escape(stem).replace("_", "[-_]") + r"([-_]v\d+)?\.(hdf5|h5)$")
-    found = sorted(path for path in data.folder.iterdir() if pattern.match(path.name) and path.is_file())
+    pattern = _file_pattern(name)
+    found = sorted(path for path in data.folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
     chosen = [path for path in found if "v2." in path.name] or found
     if len(chosen) > 1:
         raise ValueError(
@@ -152,6 +184,11 @@ def _file_of(name: str, data: DataSource) -> Path | None:
             f"{', '.join(path.name for path in chosen)}; leave one of them in the folder"
         )
     return chosen[0] if chosen else None
+
+
+def _file_pattern(name: str) -> re.Pattern[str]:
+    """What a file of the user's own may be called: others write hyphens for underscores, no version, or .h5."""
+    return re.compile(re.escape(_stem(name)).replace("_", "[-_]") + _ENDING)
 
 
 def _stem(name: str) -> str:

@@ -17,10 +17,17 @@ from matplotlib.figure import Figure
 from synthlib.machine.files import write_json, write_text
 from synthlib.offline.cards import D4RL_SIZES, card, card_markdown, episode_returns
 from synthlib.offline.datasets import load
-from synthlib.offline.sources import checksum, find_files, folder_suffix, parse_source
+from synthlib.offline.sources import (
+    checksum,
+    data_sets_there,
+    find_files,
+    folder_suffix,
+    parse_source,
+    reference_returns,
+)
 from synthlib.paths import data_cache, outputs
 from synthlib.study.params import load_sections
-from synthlib.tasks import ENVIRONMENTS, normalised_score
+from synthlib.tasks import DATASETS, ENVIRONMENTS, environment_of, normalised_score, parse_name
 
 TIERS = ("medium", "medium-replay", "medium-expert")
 BINS = 40
@@ -62,17 +69,21 @@ def page_folder(notebook: str, preset: str, source: str) -> Path:
 
 
 def find(source: str) -> tuple[list[str], dict[str, str]]:
-    """(names of the data sets that are there, {name: why it is missing} for the others), environment by environment.
+    """(names of the data sets that are there, {name: why it is missing} for the paper's others), robot by robot.
 
+    Besides the paper's, files that were fetched or supplied are there: an expert's, say, or data of the user's own.
     Raises FileNotFoundError when there is no data set at all. A damaged file counts as there; loading it is an error.
     """
+    there = [] if parse_source(source).kind == "replica" else data_sets_there(source)
     present, missing = [], {}
-    for name in (f"{environment}-{tier}" for environment in ENVIRONMENTS for tier in TIERS):
-        try:
-            find_files(name, source)
-            present.append(name)
-        except FileNotFoundError as error:
-            missing[name] = str(error)
+    for environment in ENVIRONMENTS:
+        for name in (f"{environment}-{tier}" for tier in TIERS):
+            try:
+                find_files(name, source)
+                present.append(name)
+            except FileNotFoundError as error:
+                missing[name] = str(error)
+        present += [name for name in there if environment_of(name) == environment and name not in DATASETS]
     if not present:
         raise FileNotFoundError(f"none of the data sets is there: {next(iter(missing.values()))}")
     return present, missing
@@ -80,7 +91,11 @@ def find(source: str) -> tuple[list[str], dict[str, str]]:
 
 def availability(present: Sequence[str], missing: dict[str, str]) -> str:
     """Sentences on what :func:`find` found. Only the first missing data set is given its reason."""
-    sentence = f"{len(present)} of {len(present) + len(missing)} data sets are there."
+    others = [name for name in present if name not in DATASETS]
+    papers = len(present) - len(others)
+    sentence = f"{papers} of {papers + len(missing)} data sets are there."
+    if others:
+        sentence += f" Others, which the paper has not: {', '.join(others)}."
     if not missing:
         return sentence
     return f"{sentence}\nMissing: {', '.join(missing)}.\n{next(iter(missing.values()))}."
@@ -124,16 +139,19 @@ def foldable(cards: dict[str, Card]) -> str:
 def return_histograms(names: Sequence[str], source: str) -> Drawing:
     """(figure, alt text): histograms of normalised returns, a row per environment, a column per tier."""
     environments = [environment for environment in ENVIRONMENTS if any(n.startswith(environment) for n in names)]
-    size = (10, 1.9 * len(environments) + 0.6)
-    figure, grid = plt.subplots(len(environments), 3, figsize=size, sharex="row", squeeze=False, layout="constrained")
+    tiers = [*TIERS, *dict.fromkeys(tier for name in names if (tier := parse_name(name)[1]) not in TIERS)]
+    rows, columns = len(environments), len(tiers)
+    size = (10 * columns / len(TIERS), 1.9 * rows + 0.6)
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex="row", squeeze=False, layout="constrained")
     words = []
     for environment, row in zip(environments, grid, strict=True):
         scores = {}
-        for tier in (tier for tier in TIERS if f"{environment}-{tier}" in names):
-            data = load(f"{environment}-{tier}", source, data_cache())
-            scores[tier] = normalised_score(environment, episode_returns(data))
+        for tier in (tier for tier in tiers if f"{environment}-{tier}" in names):
+            name = f"{environment}-{tier}"
+            returns = episode_returns(load(name, source, data_cache()))
+            scores[tier] = normalised_score(environment, returns, reference_returns(name, source))
         edges = np.histogram_bin_edges(np.concatenate(list(scores.values())), BINS)
-        for axis, tier in zip(row, TIERS, strict=True):
+        for axis, tier in zip(row, tiers, strict=True):
             axis.set_title(f"{environment}, {tier}", fontsize=10)
             if tier not in scores:
                 axis.text(0.5, 0.5, "not there", transform=axis.transAxes, ha="center", color=GREY)

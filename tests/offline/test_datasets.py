@@ -14,6 +14,7 @@ from synthlib.offline.datasets import (
 )
 from synthlib.offline.hdf5 import DataFileError, sha256_of
 from synthlib.offline.official import OFFICIAL_FILES, OfficialFile, file_name
+from synthlib.offline.sources import data_sets_there, find_files, unnamed_files
 from synthlib.tasks import DATASETS, normalised_score
 from tests.common import golden, needs_root, succeeds_for_another_user, toy_file, umask
 
@@ -292,6 +293,20 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"make data DATA=d4rl"):
         load("ant-medium-replay", "d4rl")
+
+
+def test_what_a_folder_has_is_known_by_the_names_of_its_files(tmp_path, monkeypatch):
+    for name in ("ant-own-v2.hdf5", "hopper_medium-v1.h5", "hopper-expert.hdf5", "walker2d_own_from-lab.h5", "ant.h5"):
+        toy_file(tmp_path / name)
+    there = ["hopper-medium-expert", "hopper-medium", "hopper-expert", "ant-own", "walker2d-own-from-lab"]
+    assert data_sets_there(f"path:{tmp_path}") == there, "the first is joined of the next two"
+    assert all(find_files(name, f"path:{tmp_path}") for name in there)
+    assert unnamed_files(f"path:{tmp_path}") == ["ant.h5"]
+    toy_file(tmp_path / "hopper_medium-v0.h5")
+    assert data_sets_there(f"path:{tmp_path}") == there, "loading it says that it has two files"
+    assert len(data_sets_there("replica")) == 16 and unnamed_files("replica") == []
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "not_yet"))
+    assert data_sets_there("d4rl") == []
 
 
 def test_two_files_for_one_name_are_refused_unless_one_is_v2(tmp_path):

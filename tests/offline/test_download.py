@@ -438,6 +438,10 @@ def test_the_command_says_what_was_checked(folder, content, tmp_path, outputs, m
     (folder / FILE).write_bytes(content)
     assert run(NAME) == f"1 data set ready in {folder}: D4RL's by their SHA-256\n"
     assert run(NAME, "--data", f"path:{folder}").endswith(": each read and checked\n")
+    toy_file(folder / "hopper_own.h5")
+    assert run("--data", f"path:{folder}") == f"2 data sets ready in {folder}: each read and checked\n"
+    assert run("--data", "replica", "--", f" hopper-expert;{NAME}, ").startswith("2 data sets ready")
+    assert run("--data", "replica", "--", "").startswith("12 data sets ready")
     assert run("hopper-expert", NAME, "--data", "replica").endswith(": as in its manifest\n")
     (folder / FILE).write_bytes(content[:-1000])
     with pytest.raises(SystemExit, match="cannot be read as HDF5"):

@@ -203,6 +203,25 @@ def test_a_compact_file_whose_final_observations_do_not_fit_is_refused(path, row
         assert "holds 4 final next observations, but 2 rows end an episode" in refusal(path)
 
 
+@pytest.mark.parametrize("place", ["attribute", "scalar"])
+def test_a_block_of_zeros_among_the_texts_is_refused_and_not_read_for_ever(path, place):
+    with h5py.File(path, "a") as file:
+        if place == "attribute":
+            file.attrs["body_masses"] = "d4rl"
+        else:
+            file["metadata/body_masses"] = "d4rl"
+    assert read_metadata(path)["body_masses"] == "d4rl"
+    whole = path.read_bytes()
+    heap = whole.index(b"GCOL")
+    path.write_bytes(whole[: heap + 64] + bytes(512) + whole[heap + 576 :])  # in the free space, which nobody reads
+    assert read_metadata(path)["body_masses"] == "d4rl"
+    path.write_bytes(whole[: heap + 32] + bytes(512) + whole[heap + 544 :])
+    assert f"it holds an impossible heap at byte {heap:,}" in refusal(path)
+    size = b"\xf0" + 7 * b"\xff"
+    path.write_bytes(whole[: heap + 24] + size + whole[heap + 32 :])
+    assert f"it holds an impossible heap at byte {heap:,}" in refusal(path)
+
+
 def test_what_only_describes_the_data_never_decides(path, tmp_path):
     with h5py.File(path, "a") as file:
         file.attrs["names"] = np.array([b"Hopper-v2", b"Hopper-v3"])

@@ -149,9 +149,12 @@ def test_what_cannot_be_replayed_is_refused_with_the_file_and_the_reason(tmp_pat
     assert str(path) in str(caught.value)
 
 
-def test_states_that_no_robot_can_have_fit_nothing_and_leave_no_log(tmp_path, monkeypatch, capfd):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("environment", "widths"), [("halfcheetah", (17, 6)), ("ant", (27, 8))])
+def test_states_that_no_robot_can_have_fit_nothing_and_nobody_warns(environment, widths, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)  # MuJoCo would write its log into the working directory
-    path = tmp_path / "halfcheetah_medium-v2.hdf5"
-    toy_file(path, widths=(17, 6), observations=np.full((30, 17), 1e30), timeouts=None)
-    assert fitting(median_errors(path, "halfcheetah", count=10)) == []
+    path = tmp_path / f"{environment}_medium-v2.hdf5"
+    changes = {"observations": np.full((30, widths[0]), 1e30), "actions": np.full((30, widths[1]), 1e200)}
+    toy_file(path, widths=widths, timeouts=None, **changes)
+    assert fitting(median_errors(path, environment, count=10)) == []
     assert list(tmp_path.iterdir()) == [path] and capfd.readouterr() == ("", "")

@@ -19,19 +19,21 @@ def _own_cache(outputs):
 
 def test_what_is_there_and_what_is_not(two_tiers, tmp_path):
     present, missing = find(two_tiers)
-    assert present == ["hopper-medium", "hopper-medium-expert"]
-    assert set(present) | set(missing) == set(DATASETS) and len(missing) == 10
+    assert present == ["hopper-medium", "hopper-medium-expert", "hopper-expert"]
+    assert {*present[:2], *missing} == set(DATASETS) and len(missing) == 10
     text = data_page.availability(present, missing)
-    assert text.startswith("2 of 12 data sets are there.\nMissing: halfcheetah-medium, ")
+    first = "2 of 12 data sets are there. Others, which the paper has not: hopper-expert."
+    assert text.startswith(f"{first}\nMissing: halfcheetah-medium, ")
     assert "no halfcheetah_medium-v2.hdf5" in text
-    assert data_page.availability(present, {}) == "2 of 2 data sets are there."
+    assert data_page.availability(present[:2], {}) == "2 of 2 data sets are there."
+    assert set(find("replica")[0]) == set(DATASETS), "the experts are parts of others"
     with pytest.raises(FileNotFoundError, match=r"none of the data sets is there.*no HDF5 file"):
         find(f"path:{tmp_path}")
 
 
 def test_the_table_counts_what_is_in_the_files(two_tiers):
     table = summary(cards_of(*_names(two_tiers)))
-    assert list(table.index) == ["hopper-medium", "hopper-medium-expert"]
+    assert list(table.index) == ["hopper-medium", "hopper-medium-expert", "hopper-expert"]
     counts = table["episodes"].astype(int)
     assert counts["hopper-medium-expert"] == counts["hopper-medium"] + 3
     assert set(table["ended by itself"]) == {"100%"}
@@ -53,7 +55,8 @@ def test_a_file_without_timeouts_is_cut_at_the_time_limit(tmp_path):
 def test_histograms_name_the_tier_that_is_missing(two_tiers):
     figure, alt = data_page.return_histograms(*_names(two_tiers))
     shares = [sum(patch.get_height() for patch in axis.patches) for axis in figure.axes]
-    assert shares == pytest.approx([100, 0, 100])
+    assert shares == pytest.approx([100, 0, 100, 100])
+    assert figure.axes[3].get_title() == "hopper, expert"
     assert [text.get_text() for text in figure.axes[1].texts] == ["not there"]
     assert "hopper-medium-expert" in alt and "replay" not in alt
     plt.close(figure)
