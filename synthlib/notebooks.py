@@ -20,7 +20,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from synthlib.errors import Failed
-from synthlib.machine.files import write_text
+from synthlib.machine.files import naming_a_full_disk, write_text
 from synthlib.paths import ROOT, settled_variables
 from synthlib.web.page import single_page
 
@@ -78,7 +78,7 @@ def run_notebook(path: str | Path, folder: str | Path, parameters: dict[str, Any
     check_parameters(path, parameters)
     folder.mkdir(parents=True, exist_ok=True)
     executed = folder / path.name
-    with _kernel_of_this_interpreter():
+    with _kernel_of_this_interpreter(), naming_a_full_disk(executed):
         try:
             papermill.execute_notebook(
                 str(path),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".*.partial"  # pattern of the temporary names; a killed process may leave such files and folders behind
+SET_ASIDE = ".damaged"  # ending of the names of damaged files and folders that were replaced
 ABANDONED_SECONDS = 3600  # nothing takes so long to write; a temporary name of this age belongs to a killed process
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE_BYTES = 1 << 16
@@ -55,10 +56,11 @@ def write_atomically(
         raise
 
 
-def make_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) -> None:
+def make_folder(path: str | os.PathLike[str], fill: Callable[[Path], object], replace: bool = False) -> None:
     """Call ``fill(temporary_folder)``, then rename that folder to ``path``; the folders above are made if need be.
 
-    When another process makes ``path`` in the meantime, its folder stays. Raises the errors of ``fill``, after removing
+    When another process makes ``path`` in the meantime, its folder stays; with ``replace``, the new folder takes the
+    place of an older one, which is whole until then. Raises the errors of ``fill``, after removing
     the temporary folder. What killed processes have left of this folder is removed as well.
     """
     path = Path(path)
@@ -70,10 +72,13 @@ def make_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) ->
         fill(temporary)
         for made in (*temporary.rglob("*"), temporary):
             sync(made)
+        older = set_aside(path) if replace and path.exists() else None
         temporary.rename(path)
         sync(path.parent)
+        if older is not None:
+            remove(older)
     except Exception as error:
-        if isinstance(error, OSError) and path.is_dir():
+        if isinstance(error, OSError) and path.is_dir() and not replace:
             return
         if _means_a_full_disk(error, temporary / "probe"):
             raise no_space(path) from error
@@ -111,7 +116,7 @@ def sync(path: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder, so that it can be made again and still be looked at; returns the new path."""
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = path.with_name(f"{path.name}{SET_ASIDE}")
     if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside, ignore_errors=True)
     os.replace(path, aside)

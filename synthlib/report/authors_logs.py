@@ -27,6 +27,7 @@ from synthlib.tasks import DATASETS, parse_name
 
 REPOSITORY = "https://github.com/Victor-wang-902/rl_pretrain"
 BRANCH = "table_generator"
+_LONGEST = 1800  # seconds, for each step of the fetching
 RUNS_FOLDER = Path("code/checkpoints_current")
 COLUMNS = ("arm", "dataset", "seed", "updates", "return", "score", "train_loss", "train_seconds")
 
@@ -269,9 +270,11 @@ def download_logs(folder: Path, repository: str = REPOSITORY) -> Path:
     print(f"fetching the authors' logs from {repository}, once, into {folder}")
     for step in steps:
         try:
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            done = subprocess.run(step, capture_output=True, text=True, check=False, timeout=_LONGEST)
         except FileNotFoundError as error:
             raise OSError("git is not installed, and without it the authors' logs cannot be fetched") from error
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"{repository} did not come in {_LONGEST} s. Name a clone or a CSV with LOGS=path") from error
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise OSError(f"{repository} cannot be fetched: {reason}. Name a clone or a CSV with LOGS=path")

@@ -16,6 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from synthlib.machine.files import write_atomically, write_text
 from synthlib.report.palette import COLOURS, arm_styles
 from synthlib.report.statistics import by_task, performance_profile
 
@@ -127,11 +128,15 @@ def verdict_board(words: pd.DataFrame) -> Drawing:
 
 def save_figure(figure: Figure, alt: str, stem: Path) -> None:
     """Write ``stem``.png and ``stem``.svg, both carrying ``alt``, and ``stem``.alt.txt; then close the figure."""
-    figure.savefig(stem.with_suffix(".png"), dpi=150, metadata={"Description": alt})
-    figure.set_layout_engine("none")  # found once, kept for the second file
-    figure.savefig(stem.with_suffix(".svg"), metadata={"Description": alt, "Date": None})
-    stem.with_suffix(".alt.txt").write_text(alt + "\n")
-    plt.close(figure)
+    facts: dict[str, Any] = {"Description": alt}
+    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    try:
+        write_atomically(png, lambda path: figure.savefig(path, format="png", dpi=150, metadata=facts))
+        figure.set_layout_engine("none")  # found once, kept for the second file
+        write_atomically(svg, lambda path: figure.savefig(path, format="svg", metadata=facts | {"Date": None}))
+        write_text(stem.with_suffix(".alt.txt"), alt + "\n")
+    finally:
+        plt.close(figure)
 
 
 def count_in_thousands(axis: Axes) -> None:

@@ -16,7 +16,9 @@ from synthlib.dt.model import DTConfig
 from synthlib.machine.files import read_json
 from synthlib.report.comparisons import ratio
 from synthlib.report.verdicts import MINIMUM_SEEDS
-from synthlib.runs.store import Store, spent_in, updates_in
+from synthlib.runs.progress import read_or_say
+from synthlib.runs.session import known_environment
+from synthlib.runs.store import Store, folders_in, spent_in, updates_in
 from synthlib.tasks import environment_of
 
 GPT2, DT, CRITICS, CQL = "GPT-2 pre-training", "DT fine-tuning", "critic pre-training", "CQL fine-tuning"
@@ -36,9 +38,9 @@ def recorded(store: Store) -> pd.DataFrame:
     """
     folders: dict[tuple[str, str], Path] = {}
     for root in (store.root, store.records):
-        for path in sorted(root.glob("*/*/config.json")):
-            if updates_in(path.parent):
-                folders.setdefault((path.parent.parent.name, path.parent.name), path.parent)
+        for folder in folders_in(root):
+            if updates_in(folder) and isinstance(read_or_say(folder / "config.json"), dict):
+                folders.setdefault((folder.parent.name, folder.name), folder)
     columns = ["stage", "size", "arm", "environment", "is_papers_size", "key", "updates", *SECONDS, "evaluations"]
     rows = [_row(folder) for (kind, _), folder in folders.items() if kind in _DESCRIBED]
     return pd.DataFrame(rows, columns=[*columns, "machine"])
@@ -47,7 +49,7 @@ def recorded(store: Store) -> pd.DataFrame:
 def _row(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json")
     row = _DESCRIBED[config["kind"]](config) | {"key": folder.name, "updates": updates_in(folder)}
-    row["machine"] = _machine(read_json(folder / "environment.json"))
+    row["machine"] = _machine(known_environment(folder))
     updates, spent = spent_in(folder) or (0, None)
     if spent is not None and updates and spent.wall_seconds > 0:
         row |= {
@@ -63,6 +65,7 @@ def _machine(environment: dict[str, Any]) -> str:
     names = [
         place["processor"] if place.get("device", "cpu") == "cpu" else f"{place['device']} ({place['processor']})"
         for place in places
+        if "processor" in place
     ]
     return "; ".join(dict.fromkeys(names))
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from synthlib.machine.files import make_folder, read_json, set_aside, write_json
+from synthlib.machine.files import make_folder, write_json
 from synthlib.runs.job import Job
 from synthlib.runs.progress import NAME as PROGRESS
 from synthlib.runs.progress import ROWS, facts_of_file, facts_of_text, read_progress, sealed, weights_name
-from synthlib.runs.session import with_place
+from synthlib.runs.session import describe_configuration, known_environment, with_place
 from synthlib.runs.store import Store, updates_in
 
-_ROWS = ("config.json", *ROWS, PROGRESS)
+_ROWS = (*ROWS, PROGRESS)
 
 
 class HasJobs(Protocol):
@@ -36,21 +36,23 @@ def publish(plan: HasJobs, store: Store) -> list[Path]:
 
 def _copy(job: Job, store: Store) -> Path:
     folder, record = store.folder(job), store.record(job)
-    older = set_aside(record) if record.exists() else None
-    make_folder(record, lambda made: fill_record(made, job, folder, older))
-    if older is not None:
-        shutil.rmtree(older)
+    older = record if record.exists() else None
+    make_folder(record, lambda made: fill_record(made, job, folder, older), replace=True)
     return record
 
 
 def fill_record(made: Path, job: Job, folder: Path, older: Path | None) -> None:
-    """Fill the folder ``made`` with what a record has of a job's ``folder``, and of an ``older`` record of the job."""
+    """Fill the folder ``made`` with what a record has of a job's ``folder``, and of an ``older`` record of the job.
+
+    The configuration is the job's own, so that a damaged config.json does not travel.
+    """
+    describe_configuration(made, job)
     for name in (*_ROWS, *map(weights_name, job.keep)):
         if (folder / name).exists():
             shutil.copyfile(folder / name, made / name)
-    place = _nameless(read_json(folder / "environment.json"))
+    place = _nameless(known_environment(folder))
     if older is not None:
-        before, place_before = [*older.glob(weights_name("*"))], read_json(older / "environment.json")
+        before, place_before = [*older.glob(weights_name("*"))], known_environment(older)
         if (updates_in(older) or 0) >= (updates_in(folder) or 0):
             before += [older / name for name in _ROWS if (older / name).exists()]
             place = with_place(place_before, place)

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from synthlib.machine import locks
 from synthlib.machine.cached import SUMS, damage_in_folder, damage_in_npz
-from synthlib.machine.files import PARTIAL, abandoned, may_not_write, read_json, remove, set_aside
+from synthlib.machine.files import PARTIAL, SET_ASIDE, abandoned, may_not_write, read_json, remove, set_aside
 from synthlib.machine.locks import is_claimed, try_claim
 from synthlib.runs.job import Job
 from synthlib.runs.progress import NAME, is_whole, misfits, read_progress
 from synthlib.runs.session import CHECKPOINT
-from synthlib.runs.store import Store
+from synthlib.runs.store import Store, folders_in
 
 _JSON = ("config.json", "environment.json", "FAILED.json")
 
@@ -46,7 +46,7 @@ class Verified(NamedTuple):
 def verify(store: Store, cache: Path) -> Verified:
     """Look at every file of ``store``, of its records and of the folder ``cache``, and repair what can be repaired."""
     findings: list[Finding] = []
-    folders = [folder for root in (store.root, store.records) for folder in _folders(root)]
+    folders = [folder for root in (store.root, store.records) for folder in folders_in(root)]
     busy = older = 0
     for folder in folders:
         if is_claimed(folder):
@@ -58,6 +58,7 @@ def verify(store: Store, cache: Path) -> Verified:
     for root in (store.root, store.records):
         for kind in _subfolders(root):
             findings += [_removed(path, "left by a killed process") for path in abandoned(kind)]
+            findings += _set_aside_before(kind)
     findings += _cache_findings(cache)
     return Verified(len(folders), busy, older, findings)
 
@@ -66,15 +67,9 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.is_dir()) if folder.is_dir() else []
 
 
-def _folders(root: Path) -> list[Path]:
-    """The folders of trainings under ``root``."""
-    hidden = (".", "..")
-    return [
-        folder
-        for kind in _subfolders(root)
-        for folder in _subfolders(kind)
-        if not folder.name.startswith(hidden) and not folder.name.endswith(".damaged")
-    ]
+def _set_aside_before(folder: Path) -> list[Finding]:
+    done = "delete it when you need it no more"
+    return [Finding(path, "was set aside before", done) for path in sorted(folder.glob(f"*{SET_ASIDE}"))]
 
 
 def _folder_findings(folder: Path) -> Iterator[Finding]:
@@ -92,9 +87,7 @@ def _folder_findings(folder: Path) -> Iterator[Finding]:
         names.discard(locks.NAME)
     if locks.TAKEOVER in names and locks.NAME not in names:
         yield _removed(folder / locks.TAKEOVER, "left by a killed process")
-    yield from (
-        Finding(path, "was set aside before", "delete it when you need it no more") for path in folder.glob("*.damaged")
-    )
+    yield from _set_aside_before(folder)
     damaged = dict(_damage(folder))
     for path, what in damaged.items():
         yield _set_aside(folder, path, what)
@@ -138,8 +131,10 @@ def _cache_findings(cache: Path) -> Iterator[Finding]:
     for folder in _subfolders(cache):
         for path in abandoned(folder):
             yield _removed(path, "left by a killed process")
+    for folder in (cache, *_subfolders(cache)):
+        yield from _set_aside_before(folder)
     for folder in _subfolders(cache / "datasets"):
-        if folder.name.startswith(".") or folder.name.endswith(".damaged"):
+        if folder.name.startswith(".") or folder.name.endswith(SET_ASIDE):
             continue
         if not (folder / SUMS).exists():
             yield _removed(folder, "is from before checksums were kept, and is made again when it is needed")

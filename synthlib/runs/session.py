@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from synthlib.machine.description import describe_environment
-from synthlib.machine.files import set_aside, write_atomically, write_json, write_text
+from synthlib.machine.files import Permission, set_aside, write_atomically, write_json, write_text
 from synthlib.machine.locks import Claim, ClaimLost
 from synthlib.runs.job import Job
 from synthlib.runs.progress import (
@@ -36,6 +36,7 @@ from synthlib.runs.progress import (
 from synthlib.runs.stopwatch import Spent, Stopwatch, spent_from
 
 CHECKPOINT = "checkpoint.pt"
+DESCRIPTIONS = ("config.json", "environment.json")
 
 
 def load_saved(path: Path) -> Any:
@@ -44,12 +45,32 @@ def load_saved(path: Path) -> Any:
 
 
 def describe_job(folder: Path, job: Job, claim: Claim | None = None) -> None:
-    """Write what is known of a job before it is trained, where it is missing."""
+    """Write what is known of a job before it is trained, where it is missing.
+
+    Where a training has begun, its machine is not known any more: then its environment.json says nothing.
+    """
     permitted = claim.held if claim else contextlib.nullcontext
     if not (folder / "config.json").exists():
-        write_json(folder / "config.json", {"kind": job.kind, **job.config}, permitted)
+        describe_configuration(folder, job, permitted)
     if not (folder / "environment.json").exists():
-        write_json(folder / "environment.json", describe_environment(), permitted)
+        has_begun = read_progress(folder) is not None
+        write_json(folder / "environment.json", {} if has_begun else describe_environment(), permitted)
+
+
+def describe_configuration(folder: Path, job: Job, permitted: Permission = contextlib.nullcontext) -> None:
+    """Write config.json: what the job's key is the hash of."""
+    write_json(folder / "config.json", {"kind": job.kind, **job.config}, permitted)
+
+
+def is_described(folder: Path) -> bool:
+    """Whether config.json and environment.json are there and can be read; damaged ones are named."""
+    return all(isinstance(read_or_say(folder / name), dict) for name in DESCRIPTIONS)
+
+
+def known_environment(folder: Path) -> dict[str, Any]:
+    """What environment.json says; nothing where it is missing or damaged, which is said."""
+    known = read_or_say(folder / "environment.json")
+    return known if isinstance(known, dict) else {}
 
 
 class Session:
@@ -87,11 +108,7 @@ class Session:
         progress = read_progress(self.folder)
         if progress is None and (self.folder / NAME).exists():
             self._set_aside(self.folder / NAME, "is damaged", "it is made again")
-        for name in ("config.json", "environment.json"):
-            path = self.folder / name
-            if path.exists() and read_or_say(path) is None:
-                self._set_aside(path, "is damaged", "it is made again")
-        describe_job(self.folder, self.job, self._claim)
+        self.mend_descriptions()
         if progress is None:
             self.must_save = True
             return
@@ -99,6 +116,14 @@ class Session:
             self.must_save = self.must_save or path.name in ROWS
             if path.exists():
                 self._set_aside(path, "does not have the checksum of progress.json", "it is made again")
+
+    def mend_descriptions(self) -> None:
+        """Write what describes the job where it is missing, or damaged: then it is set aside."""
+        for name in DESCRIPTIONS:
+            path = self.folder / name
+            if path.exists() and not isinstance(read_or_say(path), dict):
+                self._set_aside(path, "is damaged", "it is made again")
+        describe_job(self.folder, self.job, self._claim)
 
     def _set_aside(self, path: Path, what: str, then: str) -> None:
         with self._claim.held():
@@ -163,6 +188,7 @@ class Session:
         Before the body runs, this machine is added to environment.json, with ``facts`` on how the training is made.
         """
         try:
+            self.mend_descriptions()
             _note_where(self.folder, self._claim, facts or {})
             yield self
             with self._claim.held():
@@ -185,8 +211,8 @@ def _note_where(folder: Path, claim: Claim, facts: Mapping[str, str]) -> None:
 
     What the file says of a training of which nothing is saved yet does not count.
     """
-    first, here = read_or_say(folder / "environment.json"), {**describe_environment(), **facts}
-    begun = isinstance(first, dict) and read_progress(folder) is not None
+    first, here = known_environment(folder), {**describe_environment(), **facts}
+    begun = read_progress(folder) is not None
     together = with_place(first, here) if begun else here
     if together != first:
         write_json(folder / "environment.json", together, claim.held)

@@ -24,6 +24,7 @@ Trainings that were published with the repository have the same layout under ``o
 They count as done and are read like any other training, but a longer job starts from the beginning.
 """
 
+import contextlib
 import errno
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from typing import Any
 import pandas as pd
 
 from synthlib.errors import Failed
-from synthlib.machine.files import PARTIAL, make_folder, remove
+from synthlib.machine.files import PARTIAL, SET_ASIDE, make_folder, remove
 from synthlib.machine.locks import Holder, holder, is_claimed, try_claim
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
@@ -45,7 +46,7 @@ from synthlib.runs.progress import (
     weights_fit,
     weights_name,
 )
-from synthlib.runs.session import CHECKPOINT, Session, describe_job, load_saved
+from synthlib.runs.session import CHECKPOINT, Session, describe_job, is_described, load_saved
 from synthlib.runs.stopwatch import Spent, spent_from
 
 
@@ -144,15 +145,7 @@ class Store:
         return spent_in(self._finished(job) or self.folder(job))
 
     def _rows(self, job: Job, name: str) -> pd.DataFrame:
-        folder = self._finished(job) or self.folder(job)
-        path, progress = folder / name, read_progress(folder)
-        if not path.exists() or progress is None:
-            return pd.DataFrame({"updates": []})
-        if not rows_fit(folder, name, progress):
-            say_damaged(path)
-            return pd.DataFrame({"updates": []})
-        rows = pd.read_csv(path)
-        return rows[rows["updates"] <= job.updates]
+        return rows_in(self._finished(job) or self.folder(job), name, job.updates)
 
     def open(self, job: Job) -> "Session | None":
         """A :class:`Session` that may train this job, or None while another process holds the lock.
@@ -173,6 +166,38 @@ class Store:
         for partial in folder.glob(PARTIAL):
             remove(partial)
         return Session(folder, job, claim)
+
+    def mend_description(self, job: Job) -> None:
+        """Write config.json and environment.json of a job in its own folder where they are missing or damaged.
+
+        A job that is done is opened no more, so nothing else would.
+        """
+        folder = self.folder(job)
+        if not folder.exists() or is_described(folder):
+            return
+        with contextlib.suppress(OSError):  # in somebody else's store, for instance; the numbers do not need them
+            if (session := self.open(job)) is not None:
+                try:
+                    session.mend_descriptions()
+                finally:
+                    session.release()
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The folders of all trainings under ``root``, without those half made or set aside."""
+    names = [path for path in sorted(root.glob("*/*")) if path.is_dir()]
+    return [path for path in names if not path.name.startswith(".") and not path.name.endswith(SET_ASIDE)]
+
+
+def rows_in(folder: Path, name: str, updates: int) -> pd.DataFrame:
+    """The rows of a CSV file up to ``updates``; none, with the column updates, where the file is missing or damaged."""
+    path, progress = folder / name, read_progress(folder)
+    if path.exists() and progress is not None:
+        if rows_fit(folder, name, progress):
+            rows = pd.read_csv(path)
+            return rows[rows["updates"] <= updates]
+        say_damaged(path)
+    return pd.DataFrame({"updates": []})
 
 
 def updates_in(folder: Path) -> int | None:

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from synthlib.errors import Failed
-from synthlib.machine.files import read_json, write_text
+from synthlib.machine.files import write_text
 from synthlib.paths import RECORDS, store_root
-from synthlib.runs.store import spent_in, updates_in
+from synthlib.runs.progress import ROWS, read_or_say
+from synthlib.runs.store import folders_in, rows_in, spent_in, updates_in
 
-_FILES = ("evaluations.csv", "losses.csv")
 _FINAL = 4  # evaluations, whose mean is a final score
 
 
@@ -58,29 +58,29 @@ class Exported(NamedTuple):
 
 
 def trainings(store: Path, records: Path = RECORDS) -> Iterator[Exported]:
-    """Every training that has begun, the store's first; a published one that is in the store too is not repeated."""
+    """Every training that has begun, the store's first; a published one that is in the store too is not repeated.
+
+    What is damaged is named on the error stream and left out.
+    """
     seen: set[tuple[str, str]] = set()
     for where, root in (("store", store), ("records", records)):
-        for path in sorted(root.glob("*/*/config.json")):
-            folder = path.parent
+        for folder in folders_in(root):
             name = folder.parent.name, folder.name
-            updates = updates_in(folder)
-            if updates is None or name in seen:
+            updates, config = updates_in(folder), read_or_say(folder / "config.json")
+            if updates is None or not isinstance(config, dict) or name in seen:
                 continue
             seen.add(name)
-            config = {key: value for key, value in read_json(path).items() if key != "kind"}
+            config.pop("kind", None)
             spent = spent_in(folder)
             seconds = None if spent is None else spent[1].wall_seconds
-            yield Exported(*name, where, updates, config, _curves(folder), seconds)
+            yield Exported(*name, where, updates, config, _curves(folder, updates), seconds)
 
 
-def _curves(folder: Path) -> pd.DataFrame:
+def _curves(folder: Path, updates: int) -> pd.DataFrame:
     """Evaluations and losses of a training as one long table: updates, name, value."""
-    parts = []
-    for name in _FILES:
-        path = folder / name
-        if path.exists() and path.stat().st_size > 2:
-            parts.append(pd.read_csv(path).melt(id_vars="updates", var_name="name"))
+    parts = [
+        rows.melt(id_vars="updates", var_name="name") for name in ROWS if len(rows := rows_in(folder, name, updates))
+    ]
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"updates": [], "name": [], "value": []})
     return found.dropna(subset="value")
 

@@ -90,7 +90,12 @@ def run_jobs(
     began = time.time()
     deadline = began + 3600 * options.hours
     ours = shard_of(jobs, *options.shard)
-    wanted = [job for job in ours if not store.is_done(job)]
+    wanted = []
+    for job in ours:
+        if store.is_done(job):
+            store.mend_description(job)
+        else:
+            wanted.append(job)
     if not wanted:
         return
     if not may_train():

@@ -14,8 +14,8 @@ import getpass
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthlib.machine.files import make_parents, read_json, write_json
@@ -24,6 +24,7 @@ from synthlib.paths import outputs
 
 ENGINES = ("slurm", "local")  # of submitit
 _PATIENCE = 60  # seconds, for an answer of the queue
+_PASSING = ("", "None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")  # of Slurm's reasons
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class QueuedJob:
     """As the queue names it: ``812`` or ``812_3``."""
     keys: tuple[str, ...]
     folder: Path
+    reason: str = ""
+    """Why Slurm has not started it, in its own word; "None" where it runs."""
 
     @property
     def log(self) -> Path:
@@ -81,7 +84,23 @@ def queued() -> dict[str, QueuedJob]:
     jobs = list(submitted())
     waiting = _numbers_in_squeue() if any(job.engine == "slurm" for job in jobs) else {}
     alive = [job for job in jobs if (job.number in waiting if job.engine == "slurm" else _is_at_work(job.number))]
-    return {key: job for job in alive for key in job.keys}
+    known = [replace(job, reason=waiting.get(job.number, "")) for job in alive]
+    return {key: job for job in known for key in job.keys}
+
+
+def why_not_started(jobs: Iterable[QueuedJob]) -> dict[str, str]:
+    """{reason of Slurm: a line on the jobs that it keeps waiting}, without the reasons that pass by themselves."""
+    kept: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.reason not in _PASSING:
+            kept.setdefault(job.reason, []).append(job.number)
+    return {reason: _kept_waiting(reason, list(dict.fromkeys(numbers))) for reason, numbers in kept.items()}
+
+
+def _kept_waiting(reason: str, numbers: list[str]) -> str:
+    todo = f"; `scontrol release {numbers[0]}` lets it start" if "held" in reason.lower() else ""
+    others = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+    return f"Slurm keeps job {numbers[0]}{others} waiting: {reason}{todo}"
 
 
 def last_job_of() -> dict[str, QueuedJob]:
@@ -98,16 +117,16 @@ def _is_at_work(number: str) -> bool:
 
 
 def _numbers_in_squeue() -> dict[str, str]:
-    """{number of a job of this user: its state}, arrays job by job. Raises QueueSilent."""
+    """{number of a job of this user: why it waits, "None" where it runs}, arrays job by job. Raises QueueSilent."""
     if shutil.which("squeue") is None:
         raise QueueSilent("there is no squeue on this machine: ask from the login node")
     user = os.environ.get("USER") or getpass.getuser()
-    command = ["squeue", "--noheader", "--array", f"--user={user}", "--format=%i %T"]
+    command = ["squeue", "--noheader", "--array", f"--user={user}", "--format=%i %r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise QueueSilent(f"squeue has not answered for {_PATIENCE} s") from error
     if done.returncode:
         raise QueueSilent(f"squeue does not answer: {done.stderr.strip()}")
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return {line[0]: line[1] for line in lines if len(line) == 2}
+    lines = [line.strip().partition(" ") for line in done.stdout.splitlines()]
+    return {number: reason.strip() for number, _, reason in lines if number}

@@ -12,7 +12,7 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe
 from synthlib.study.cluster import Request
 from synthlib.study.cost import seconds_of
-from synthlib.study.job_queue import QueuedJob, QueueSilent, queued
+from synthlib.study.job_queue import QueuedJob, QueueSilent, queued, why_not_started
 from synthlib.study.submission import silent_ends
 
 _MEANING = {
@@ -41,6 +41,8 @@ def status(request: Request) -> str:
         if counts[state]:
             lines.append(f"  {state:<8} {counts[state]:>5}" + (f"  {meaning}" if meaning else ""))
     lines += [remark] if remark else []
+    waits = [waiting[key] for key, state in states.items() if state == "queued"]
+    lines += [f"  {line}" for line in why_not_started(waits).values()]
     left = [job for job in jobs if states[job.key] != "done"]
     if left:
         hours = sum(seconds_left(left, jobs, store)) / 3600

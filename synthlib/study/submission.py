@@ -27,7 +27,7 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import describe, training
 from synthlib.study.cluster import QueueOptions, Request, Train
 from synthlib.study.engine import raise_if_unfinished
-from synthlib.study.job_queue import QueueSilent, folder_of, last_job_of, note_submission, queued
+from synthlib.study.job_queue import QueueSilent, folder_of, last_job_of, note_submission, queued, why_not_started
 from synthlib.study.work import stacks_of
 
 _SIGNAL_SECONDS = 120  # before the time limit; Slurm may be a minute early, and an evaluation may have to end
@@ -80,11 +80,13 @@ def watch(request: Request, look: float = _LOOK_SECONDS, ask: float = _ASK_SECON
     """Return when all trainings are done, with a progress bar.
 
     The store is looked at every ``look`` seconds or less often, the queue is asked every ``ask`` seconds. Raises
-    JobsFailed when neither has more of them to come. Ctrl-C ends the watching; the jobs stay in the queue.
+    JobsFailed when neither has more of them to come. Where Slurm does not start a job by itself, its reason is
+    printed. Ctrl-C ends the watching; the jobs stay in the queue.
     """
     store = Store(store_root())
     jobs = request.jobs()
     left, gone, next_question = [job for job in jobs if not store.is_done(job)], 0, 0.0
+    told: set[str] = set()
     form = "{percentage:3.0f} %|{bar}| {elapsed} watched{postfix}"
     with tqdm(total=len(jobs), bar_format=form, mininterval=0.5 if sys.stderr.isatty() else 30) as bar:
         while left:
@@ -101,6 +103,10 @@ def watch(request: Request, look: float = _LOOK_SECONDS, ask: float = _ASK_SECON
                     bar.write(f"{silent}; the store is watched on", file=sys.stderr)
                 else:
                     gone = 0 if any(job.key in waiting for job in left) else gone + 1
+                    kept = why_not_started(waiting[job.key] for job in left if job.key in waiting)
+                    for reason in kept.keys() - told:  # each reason once
+                        bar.write(kept[reason], file=sys.stderr)
+                    told |= kept.keys()
             if gone > 1:  # twice in a row: a shared disk may show for some seconds what was
                 break
             if left:

@@ -21,7 +21,9 @@ def attacks(folder, scale=1.0):
         made.mkdir()
         return made
 
-    if power_cuts.is_possible():
+    if not power_cuts.is_possible():
+        print("power cuts are left out: only root may mount an image of a disk (ext4)", file=sys.stderr)
+    else:
         yield "power cuts", lambda: power_cuts.attack(new("cuts"), tries(80))
         yield "power cuts without fsync", lambda: power_cuts.attack(new("cuts_without"), tries(20), sync=False)
     yield "stopped writers", lambda: processes.stopped_writers(new("stopped"), tries(60))
@@ -32,7 +34,9 @@ def attacks(folder, scale=1.0):
             f"bit flips, {kind}",
             lambda number=number, kind=kind: disks.bit_flips(new(f"flips{number}"), tries(80), kind),
         )
-    if disks.may_mount():
+    if not disks.may_mount():
+        print("full disks are left out: only root may mount a small disk", file=sys.stderr)
+    else:
         yield "full disks", lambda: disks.full_disks(new("full"), tries(40))
 
 
@@ -59,6 +63,9 @@ def main():
             bad = bad or not result.is_clean
             for note in result.notes[:3]:
                 print(note, file=sys.stderr)
+    if len(lines) == 2:
+        print(f"no attack has {options.only!r} in its name", file=sys.stderr)
+        return 1
     seconds = time.monotonic() - began
     where = (
         f"Linux {platform.release()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}"

@@ -1,5 +1,6 @@
 """The importer on small files in the authors' format, and what their columns mean where the logs are at hand."""
 
+import socket
 import subprocess
 from dataclasses import replace
 
@@ -221,6 +222,14 @@ def test_a_download_fetches_the_run_tables_only_and_once(tmp_path):
     with pytest.raises(OSError, match=r"file:///nowhere cannot be fetched: .*Name a clone or a CSV with LOGS=path"):
         download_logs(tmp_path / "other", repository="file:///nowhere")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_server_that_never_answers_is_not_waited_for_forever(tmp_path, monkeypatch):
+    silent = socket.create_server(("127.0.0.1", 0))  # it takes the connection and says nothing
+    monkeypatch.setattr("synthlib.report.authors_logs._LONGEST", 1)
+    with silent, pytest.raises(OSError, match=r"did not come in 1 s. Name a clone or a CSV with LOGS=path"):
+        download_logs(tmp_path / "logs", repository=f"git://127.0.0.1:{silent.getsockname()[1]}/logs")
+    assert not (tmp_path / "logs").exists()
 
 
 # --- the authors' runs

@@ -35,6 +35,16 @@ def test_every_training_is_listed_and_older_ones_are_not_recorded(store):
     assert coverage(times) == "4 of 5 trainings have their time; of the other 1 it is not recorded."
 
 
+def test_a_damaged_description_is_named_and_stops_nothing(store, capsys):
+    folders = sorted(path.parent for path in store.root.glob("cql/*/config.json"))
+    (folders[0] / "environment.json").write_text('{"host')
+    (folders[1] / "config.json").write_text("")
+    times = recorded(store).set_index("key")
+    said = capsys.readouterr().err
+    assert times.loc[folders[0].name, "machine"] == "" and str(folders[0] / "environment.json") in said
+    assert folders[1].name not in times.index and str(folders[1] / "config.json") in said
+
+
 def test_only_an_update_of_the_papers_size_is_scaled_to_the_paper(store):
     times = recorded(store).set_index("stage")
     assert times.loc[CQL, "is_papers_size"].all() and times.loc[CRITICS, "is_papers_size"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from synthlib.machine.files import read_json
+from synthlib.runs import publish as publishing
 from synthlib.runs import session as sessions
 from synthlib.runs.publish import publish
 from synthlib.runs.store import Store
@@ -87,6 +88,20 @@ def test_publishing_takes_nothing_away(published, tmp_path):
     session.release()
     publish(Plan(job(5, keep=(2,))), other)
     assert clone.is_done(job(10, keep=(2, 4, 10))) and list(clone.evaluations(job(10))["score"]) == [1.0, 2.0]
+
+
+def test_a_publication_that_breaks_off_leaves_the_older_record_whole(published, monkeypatch):
+    made, clone = published
+    save(made, job(20, keep=(10,)), 20, [*ROWS, {"updates": 20, "score": 4.0}])
+
+    def full(*_):
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(publishing, "write_json", full)
+    with pytest.raises(OSError, match="no space left"):
+        publish(Plan(job(20, keep=(10,))), made)
+    assert clone.is_done(job(10, keep=(10,))) and not clone.is_done(job(20))
+    assert [path.name for path in made.record(job()).parent.iterdir()] == [job().key]
 
 
 def test_what_another_machine_adds_to_a_record_leaves_its_rows_and_is_noted(published, tmp_path, monkeypatch):

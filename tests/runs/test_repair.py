@@ -12,6 +12,7 @@ from synthlib.machine.cached import kept_arrays, mapped_arrays
 from synthlib.machine.locks import try_claim
 from synthlib.runs.repair import verify
 from synthlib.runs.store import Store
+from synthlib.study.engine import run_jobs
 from tests.attacks.toys import run_job
 from tests.common import needs_root, succeeds_for_another_user
 from tests.machine.test_cached import make, make_mapped
@@ -101,6 +102,34 @@ def test_a_folder_without_a_name_is_told(copied, tmp_path):  # noqa: F811
     (store.folder(jobs[0]) / "config.json").unlink()
     (finding,) = verify(store, tmp_path / "cache").findings
     assert "nothing says which training it is" in finding.what and "run its table again" in finding.done
+
+
+@pytest.mark.parametrize("content", ["", '{"a', "[]", None])
+def test_a_finished_training_gets_its_descriptions_back_when_its_table_is_run_again(content, copied, tmp_path):  # noqa: F811
+    store, jobs = copied
+    folder = store.folder(jobs[1])
+    config = (folder / "config.json").read_bytes()
+    for name in ("config.json", "environment.json"):
+        (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    assert [finding.path for finding in verify(store, tmp_path / "cache").findings if finding.is_damage]
+    run_jobs(jobs, store, workers=1)
+    assert (folder / "config.json").read_bytes() == config
+    assert json.loads((folder / "environment.json").read_text()) == {}, "where it was made is not known any more"
+    assert not [finding for finding in verify(store, tmp_path / "cache").findings if finding.is_damage]
+    assert not list(folder.glob("claim.json")) + list(folder.glob(".*"))
+
+
+def test_what_was_set_aside_is_listed_wherever_it_lies(copied, tmp_path):  # noqa: F811
+    store, jobs = copied
+    cache = tmp_path / "cache"
+    places = [cache / "a.json", cache / "mdp" / "a.npz", cache / "datasets" / "a", store.records / "toy" / "a"]
+    places += [store.folder(jobs[0]), store.folder(jobs[1]) / "losses.csv"]
+    aside = {path.with_name(f"{path.name}.damaged") for path in places}
+    for path in aside:
+        path.mkdir(parents=True)
+    found = verify(store, cache)
+    assert found.trainings == 2 and {finding.path for finding in found.findings} == aside
+    assert {finding.what for finding in found.findings} == {"was set aside before"}
 
 
 @needs_root

@@ -38,6 +38,24 @@ def test_all_runs_are_one_table_and_their_curves_another(store, outputs, capsys)
     assert set(runs["where"]) == {"store", "records"} and len(runs) == len(set(runs.index)) == published + 1
 
 
+@pytest.mark.parametrize("name", ["evaluations.csv", "config.json", "progress.json"])
+def test_what_is_damaged_is_named_and_no_other_answer(name, store, outputs, capsys):
+    path = next(store.glob("cql/*/evaluations.csv")).with_name(name)
+    path.write_bytes(path.read_bytes()[:-12])  # of the rows, the last one is missing
+    runs = {run.key: run for run in trackers.trainings(store, outputs / "records")}
+    assert f"{path} is damaged" in capsys.readouterr().err
+    if name == "evaluations.csv":
+        assert runs[path.parent.name].row()["last_score"] is None
+    else:
+        assert not runs
+
+
+def test_what_was_set_aside_is_no_training(store, outputs):
+    folder = next(store.glob("cql/*/evaluations.csv")).parent
+    folder.rename(folder.with_name(f"{folder.name}.damaged"))
+    assert not list(trackers.trainings(store, outputs / "records"))
+
+
 def test_a_published_run_has_the_score_that_its_rows_give():
     by_key = {run.key: run for run in trackers.trainings(RECORDS, RECORDS)}
     folder = next(path.parent for path in sorted(RECORDS.glob("cql/*/evaluations.csv")))

@@ -6,6 +6,7 @@ import tarfile
 import pytest
 
 from synthlib.errors import Failed
+from synthlib.machine.files import read_json
 from synthlib.runs.store import Store
 from synthlib.runs.transfer import export_runs, import_runs
 from tests.attacks.toys import plan, pretraining_job, run_job
@@ -31,6 +32,18 @@ def test_finished_runs_travel_without_checkpoints_and_without_the_name_of_the_ma
     assert_equal(store, there, jobs)
     assert not list(there.root.rglob("checkpoint.pt")) and "host" not in path.read_text(errors="replace")
     assert [len(part) for part in import_runs(path, there)] == [0, 2, 0]
+
+
+def test_a_damaged_description_does_not_travel(copied, tmp_path):  # noqa: F811
+    store, jobs = copied
+    (store.folder(jobs[0]) / "config.json").write_text('{"a')
+    (store.folder(jobs[0]) / "environment.json").write_text("")
+    (store.folder(jobs[1]) / "environment.json").unlink()
+    assert export_runs(jobs, store, tmp_path / "runs.tar") == 2
+    there = other(tmp_path)
+    assert [len(part) for part in import_runs(tmp_path / "runs.tar", there)] == [2, 0, 0]
+    assert_equal(store, there, jobs)
+    assert read_json(there.folder(jobs[0]) / "config.json") == {"kind": jobs[0].kind, **jobs[0].config}
 
 
 def test_what_was_started_here_is_left_alone(exported, tmp_path):

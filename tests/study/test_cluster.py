@@ -94,7 +94,7 @@ def test_arrays_are_no_larger_than_slurm_takes_and_runs_come_after_pretrainings(
 
     monkeypatch.setattr(submission._Queue, "_submit", note)
     monkeypatch.setattr(submission, "_largest_array", lambda: 3)
-    monkeypatch.setattr(job_queue, "_numbers_in_squeue", lambda: {"100_0": "RUNNING"})
+    monkeypatch.setattr(job_queue, "_numbers_in_squeue", lambda: {"100_0": "None"})
     both = request(("CQL", "S=10"), seeds=4)
     assert submit(both, QueueOptions("slurm")) == 9
     assert made == [(1, []), (3, []), (1, []), (3, ["100_0"]), (1, ["100_0"])], "CQL needs no pre-training"
@@ -103,6 +103,22 @@ def test_arrays_are_no_larger_than_slurm_takes_and_runs_come_after_pretrainings(
     assert submit(both, QueueOptions("slurm", parallel=2, per_job=2)) == 4
     assert "1 are in the queue already, 8 are submitted now" in capsys.readouterr().out
     assert made == [(2, []), (2, ["100_0", "600_0", "600_1"])], "two at a time: one array after the other"
+
+
+def test_a_job_that_slurm_does_not_start_by_itself_is_told_with_the_reason(tiny, monkeypatch):
+    wanted = request(("CQL",), seeds=4)
+    keys = [job.key for job in wanted.jobs()]
+    note_submission("slurm", "tiny", {f"9_{number}": [key] for number, key in enumerate(keys)})
+    reasons = {
+        "9_0": "launch failed requeued held",
+        "9_1": "Priority",
+        "9_2": "QOSGrpCpuLimit",
+        "9_3": "QOSGrpCpuLimit",
+    }
+    monkeypatch.setattr(job_queue, "_numbers_in_squeue", lambda: reasons)
+    said = status(wanted)
+    assert "  Slurm keeps job 9_0 waiting: launch failed requeued held; `scontrol release 9_0` lets it start\n" in said
+    assert "  Slurm keeps job 9_2 and 1 more waiting: QOSGrpCpuLimit\n" in said and "Priority" not in said
 
 
 def test_where_there_is_no_slurm_it_is_said_in_words(tiny, monkeypatch):

@@ -4,6 +4,8 @@ import json
 
 from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
+from synthlib.runs.repair import verify
+from synthlib.runs.store import Store
 from synthlib.study.params import artefact_names, can_train, load_artefact, presets
 from synthlib.study.plan import make_plan
 
@@ -30,6 +32,12 @@ def test_a_records_key_is_the_hash_of_its_configuration():
         config = json.loads((folder / "config.json").read_text())
         kind = config.pop("kind")
         assert (kind, Job(kind, config, updates=0).key) == (folder.parent.name, folder.name)
+
+
+def test_every_file_of_a_record_has_its_checksum(tmp_path):
+    """Else a record that was cut in copying would be shown as another answer."""
+    found = verify(Store(tmp_path, RECORDS), tmp_path)
+    assert (found.trainings, found.without_checksums, found.findings) == (len(RECORDED), 0, [])
 
 
 def test_a_plan_of_today_asks_for_every_record():
