@@ -18,6 +18,9 @@ GOLDEN = golden("cql_update")
 CASES = ("n3_default_init", "n10_general", "n3_general", "n3_safe_q", "n3_full_size")
 AGENTS = (CQL, FastCQL)
 NOT_IN_THE_REFERENCE = {"largest_target_q", "above_cap"}
+# A GPU adds up the rows of a minibatch in another order, and Adam enlarges what that changes where a gradient is nearly
+# zero. Of all weights on an H100 the furthest was 7.3e-6 off after five updates, which may move a weight by 1.5e-3.
+LARGEST_DIFFERENCE = 5e-6 if chosen() == CPU else 2e-5
 
 GOLDEN_NETWORKS = {"policy": "policy", "qf1": "q1", "qf2": "q2", "target_qf1": "target_q1", "target_qf2": "target_q2"}
 
@@ -81,7 +84,7 @@ def test_golden_losses_and_weights(case, kind):
         if update + 1 in (1, 5):
             weights = agent.state_dict()["weights"]
             for name, expected in golden.weights(f"after{update + 1}").items():
-                assert float((weights[name] - expected).abs().max()) <= 5e-6, (name, update)
+                assert float((weights[name] - expected).abs().max()) <= LARGEST_DIFFERENCE, (name, update)
 
 
 @pytest.mark.parametrize("case", CASES)
