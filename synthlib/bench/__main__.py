@@ -24,11 +24,11 @@ from synthlib.paths import outputs
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the lines that the command line selects; returns the exit status."""
     options = _parser().parse_args(arguments)
-    asked = [line for line in lines() if options.only in (None, line.name)]
-    if not asked and options.only != cores.NAME:
-        names = ", ".join([*(line.name for line in lines()), cores.NAME])
-        print(f"error: no line called {options.only!r}; there are: {names}", file=sys.stderr)
+    known = {line.name: line for line in lines()}
+    if unknown := [name for name in options.only if name not in (*known, cores.NAME)]:
+        print(f"error: no line called {unknown[0]!r}; there are: {', '.join([*known, cores.NAME])}", file=sys.stderr)
         return 1
+    asked = [line for name, line in known.items() if not options.only or name in options.only]
     prepare_process()
     about = machine() | {"left_out": peers.left_out(chosen())}
     for sentence in about["left_out"]:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured.append(measure(line, *((0, 1) if options.quick else ())))
         print(page.summary(measured[-1]), flush=True)
     together = None
-    if options.only in (None, cores.NAME) and chosen() == CPU:
+    if (not options.only or cores.NAME in options.only) and chosen() == CPU:
         together = cores.measure_apart(seconds=1 if options.quick else 8)
         print(page.cores_summary(together))
     folder = options.folder or (None if options.only or options.quick else default_folder())
@@ -62,7 +62,7 @@ def default_folder() -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="synthlib.bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", metavar="NAME", help="one line only")
+    parser.add_argument("--only", metavar="NAME", nargs="+", default=[], help="these lines only")
     parser.add_argument("--quick", action="store_true", help="one turn each: does it run? the numbers mean little")
     parser.add_argument("--folder", type=Path, help="where to write (default: outputs/bench, for a complete run only)")
     return parser
