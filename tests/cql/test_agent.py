@@ -18,9 +18,12 @@ GOLDEN = golden("cql_update")
 CASES = ("n3_default_init", "n10_general", "n3_general", "n3_safe_q", "n3_full_size")
 AGENTS = (CQL, FastCQL)
 NOT_IN_THE_REFERENCE = {"largest_target_q", "above_cap"}
-# A GPU adds up the rows of a minibatch in another order, and Adam enlarges what that changes where a gradient is nearly
-# zero. Of all weights on an H100 the furthest was 7.3e-6 off after five updates, which may move a weight by 1.5e-3.
-LARGEST_DIFFERENCE = 5e-6 if chosen() == CPU else 2e-5
+# In n3_full_size a hidden unit of q2 is so near to zero in one row that the last bit of a product decides whether its
+# ReLU lets a gradient pass. A processor adds up as the reference did. A GPU adds up in another order, so there the
+# weights of one unit in each layer may be up to five steps of Adam away. (With initial weights that differ in their last
+# bit, a processor too gets one bias of 256 and 80 of 71,424 weights elsewhere, in some of the trials.)
+OF_ONE_UNIT = 0 if chosen() == CPU else 1 / 256
+FIVE_STEPS = 5 * CQLConfig.critic_learning_rate
 
 GOLDEN_NETWORKS = {"policy": "policy", "qf1": "q1", "qf2": "q2", "target_qf1": "target_q1", "target_qf2": "target_q2"}
 
@@ -84,7 +87,9 @@ def test_golden_losses_and_weights(case, kind):
         if update + 1 in (1, 5):
             weights = agent.state_dict()["weights"]
             for name, expected in golden.weights(f"after{update + 1}").items():
-                assert float((weights[name] - expected).abs().max()) <= LARGEST_DIFFERENCE, (name, update)
+                difference = (weights[name] - expected).abs()
+                assert float((difference > 5e-6).float().mean()) <= OF_ONE_UNIT, (name, update)
+                assert float(difference.max()) <= FIVE_STEPS, (name, update)
 
 
 @pytest.mark.parametrize("case", CASES)
