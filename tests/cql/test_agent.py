@@ -20,8 +20,8 @@ AGENTS = (CQL, FastCQL)
 NOT_IN_THE_REFERENCE = {"largest_target_q", "above_cap"}
 # In n3_full_size a hidden unit of q2 is so near to zero in one row that the last bit of a product decides whether its
 # ReLU lets a gradient pass. A processor adds up as the reference did. A GPU adds up in another order, so there the
-# weights of one unit in each layer may be up to five steps of Adam away. (With initial weights that differ in their last
-# bit, a processor too gets one bias of 256 and 80 of 71,424 weights elsewhere, in some of the trials.)
+# weights of one unit in each layer may be up to five steps of Adam away. (With initial weights that differ in their
+# last bit, a processor too gets one bias of 256 and 80 of 71,424 weights elsewhere, in some of the trials.)
 OF_ONE_UNIT = 0 if chosen() == CPU else 1 / 256
 FIVE_STEPS = 5 * CQLConfig.critic_learning_rate
 
