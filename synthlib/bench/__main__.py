@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = [line for name, line in known.items() if not options.only or name in options.only]
     prepare_process()
     about = machine() | {"left_out": peers.left_out(chosen())}
+    part = (["--only", *options.only] if options.only else []) + (["--quick"] if options.quick else [])
+    if part:
+        where = f"SYNTHLIB_DEVICE={chosen()} " if chosen() != CPU else ""
+        about["command"] = f"{where}python -m synthlib.bench {' '.join(part)}"
     for sentence in about["left_out"]:
         print(sentence)
     if chosen() != CPU:

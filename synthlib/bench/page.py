@@ -60,6 +60,12 @@ def write(folder: Path, rows: pd.DataFrame, machine: dict[str, Any], cores: dict
     write_text(folder / "bench.md", page(rows, machine, cores, description))
 
 
+def _turns(rows: pd.DataFrame) -> str:
+    if rows["turns"].max() == 1:
+        return "one turn each (`--quick`), so nothing is known of their spread"
+    return "the median over turns; the quartiles in brackets"
+
+
 def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | None, description: str) -> str:
     """The page in Markdown: the table, the machine on which it was measured, and how to read it."""
     lines = [
@@ -72,7 +78,7 @@ def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | No
         "",
         f"![{description}](bench.png)",
         "",
-        "Times faster than each peer, the median over turns; the quartiles in brackets. *Limit*: the least time that "
+        f"Times faster than each peer, {_turns(rows)}. *Limit*: the least time that "
         "the necessary matrix products take at the rate of torch's own product, over our time; above 1 where ours "
         "are quicker than torch's. Contestants called a limit do only a part of the work, which no version can do "
         "without.",
@@ -84,8 +90,8 @@ def page(rows: pd.DataFrame, machine: dict[str, Any], cores: dict[str, Any] | No
         ours = of_line.iloc[0]
         reference = of_line[of_line["is_reference"]].iloc[0]
         peers = "<br>".join(
-            f"{'**' if row.is_reference else ''}{row.ratio:.3g}x{'**' if row.is_reference else ''} {row.contestant} "
-            f"({row.ratio_low:.3g} to {row.ratio_high:.3g})"
+            f"{'**' if row.is_reference else ''}{row.ratio:.3g}x{'**' if row.is_reference else ''} {row.contestant}"
+            + (f" ({row.ratio_low:.3g} to {row.ratio_high:.3g})" if row.turns > 1 else "")
             for row in of_line.iloc[1:].itertuples()
         )
         floor = f"{ours['of_floor']:.2f}" if np.isfinite(ours["of_floor"]) else ""
@@ -128,9 +134,11 @@ def picture(rows: pd.DataFrame) -> tuple[Figure, str]:
     axis.set_yticks(places, [f"{row.title} / {row.contestant}" for row in peers.itertuples()], fontsize=7)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
-    axis.set_xlabel("times faster than this peer; goals are for the blue bars")
+    with_goals = bool(peers[["must", "aim"]].notna().any(axis=None))
+    axis.set_xlabel("times faster than this peer" + ("; goals are for the blue bars" if with_goals else ""))
     axis.margins(y=0.01)
-    axis.legend(loc="lower right", fontsize=8)
+    if with_goals:
+        axis.legend(loc="lower right", fontsize=8)
     judged = peers[marked]
     words = [f"{row.title}: {row.ratio:.3g} times faster ({row.verdict or 'no goal'})" for row in judged.itertuples()]
     return figure, textwrap.shorten("Bars of how many times faster ours is. " + "; ".join(words) + ".", 2000)
@@ -141,4 +149,5 @@ def _rate(ours: pd.Series) -> str:
     seconds = ours["seconds"]
     if seconds >= 1e-3:
         return f"{seconds * 1e3:.3g} ms per {ours['unit']}"
-    return f"{1 / seconds:,.0f} {ours['unit']}s per second"
+    first, *rest = ours["unit"].split(" ")  # "update of one run" in the plural: updates of one run
+    return f"{1 / seconds:,.0f} {' '.join([first + 's', *rest])} per second"

@@ -5,7 +5,6 @@ belongs to the repository as well (settings/ladder.png); ``python -m synthlib.bo
 """
 
 import html
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from synthlib.report.figures import save_figure
 from synthlib.report.files import short
 from synthlib.report.ladder import RUNGS, ladder, published_cells, rungs
 from synthlib.report.paired import paired_effects
+from synthlib.report.pretraining_spread import effect
 from synthlib.report.report import Report
 from synthlib.report.scoreboard import saved_scoreboard
 from synthlib.report.sources import open_runs
@@ -33,7 +33,7 @@ def front_page(folder: Path) -> str:
     authors = open_runs("authors").report("matched_control")
     cql = open_runs("own", PRESET).report("cql_start")
     start = open_runs("own", START_PRESET).report("dt_start")
-    again = open_runs("own", PRESET).report("dt_pretraining_seeds")
+    again = [open_runs("own", PRESET).report(f"{name}_pretraining_seeds") for name in ("dt", "cql")]
     figure, words = ladder(rungs(published_cells()))
     save_figure(figure, words, folder / "ladder")
     board = saved_scoreboard(outputs() / PRESET / "scoreboard")
@@ -47,7 +47,7 @@ def front_page(folder: Path) -> str:
             "",
             "## The finding",
             "",
-            *(f"{number}. {sentence}" for number, sentence in enumerate(finding(authors, cql, start, again), 1)),
+            *(f"{number}. {sentence}" for number, sentence in enumerate(finding(authors, cql, start, *again), 1)),
             "",
             "Numbers in brackets are 95 % intervals over fine-tuning seeds, n is the number of seeds, and a point is a "
             "hundredth of an expert's score.",
@@ -78,11 +78,11 @@ def front_page(folder: Path) -> str:
     )
 
 
-def finding(authors: Report, cql: Report, start: Report, again: Report) -> list[str]:
+def finding(authors: Report, cql: Report, start: Report, dt_again: Report, cql_again: Report) -> list[str]:
     """Five sentences, written from the numbers.
 
-    ``authors``: the matched control of the authors' runs; ``cql`` and ``start``: how CQL and DT start; ``again``: early
-    losses of DT from two pre-trainings.
+    ``authors``: the matched control of the authors' runs; ``cql`` and ``start``: how CQL and DT start; ``dt_again`` and
+    ``cql_again``: early losses of DT and scores of CQL from several pre-trainings.
     """
     mean = authors.averages.set_index("arm")["mean"]
     n = f"n = {_seeds(authors, RUNGS)} on each of {authors.scores['dataset'].nunique()} data sets"
@@ -97,9 +97,11 @@ def finding(authors: Report, cql: Report, start: Report, again: Report) -> list[
     mdp, iid = _difference(cql, "S=100", "CQL, matched"), _difference(cql, "CQL+IID", "CQL, matched")
     data, updates = cql.scores["dataset"].iloc[0], int(cql.scores["updates"].max())
     beginning = paired_effects(start, {"DT+Synthetic": [CONTROL]}).reset_index().iloc[0]
-    pairs = (("DT+Synthetic", CONTROL), ("DT+Synthetic, seed 1", f"{CONTROL}, seed 1"))
-    early = int(again.runs.evaluations["updates"].max())
-    losses = " and ".join(_interval(_difference(again, *pair)) for pair in pairs)
+    early = int(dt_again.runs.evaluations["updates"].max())
+    losses, scores = (
+        effect(*compared).rename({"mean": "difference"})
+        for compared in ((dt_again, "DT+Synthetic", CONTROL), (cql_again, "S=100", "CQL, matched"))
+    )
     return [
         f"In the authors' own runs ({n}), pre-training the Decision Transformer on a random Markov chain raises the "
         f"mean score from {mean['DT']:.1f} to {mean['DT+Synthetic']:.1f}: {_interval(chain)} points.",
@@ -114,9 +116,10 @@ def finding(authors: Report, cql: Report, start: Report, again: Report) -> list[
         f"runs), of CQL by {_interval(mdp)} with a random MDP and {_interval(iid)} with IID data after {updates:,} of "
         f"{cql.runs.paper_updates or 0:,} updates ({data}, n = {_seeds(cql, cql.artefact.arms)}); how the curves end "
         "is not known yet.",
-        "One pre-training stands behind each of these scores, and no interval says what another would give; in our own "
-        "runs two pre-trainings of the Decision Transformer changed its training loss alike, by "
-        f"{losses} per cent of DT's (after {early:,} updates, n = {_seeds(again, itertools.chain(*pairs))}).",
+        "One pre-training stands behind each of these scores, and no interval of theirs says what another would give. "
+        f"Over {scores['n']:.0f} pre-trainings of CQL's critics the difference is {_interval(scores)} points; over "
+        f"{losses['n']:.0f} of the Decision Transformer, that of its training loss is {_interval(losses)} per cent of "
+        f"DT's after {early:,} updates.",
     ]
 
 

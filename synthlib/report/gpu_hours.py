@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from synthlib.machine.files import read_json
-from synthlib.paths import outputs
+from synthlib.paths import ROOT, outputs
 from synthlib.report.cost_stages import CHAIN_20K, CQL, CRITICS, WIKIPEDIA, Stage
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import training
@@ -39,10 +39,14 @@ class Rate(NamedTuple):
 
 
 def rates(folder: Path | None = None) -> dict[str, Rate]:
-    """{kind of training: rate}, from the bench of a card in ``folder`` (default: outputs/bench-cuda), else assumed."""
+    """{kind of training: rate}, from the bench of a card in ``folder``, else assumed.
+
+    The default is the user's own outputs/bench-cuda, and without one the repository's.
+    """
     assumed = Rate(ASSUMED_SHARE * H100_LIMIT, f"assumed, {ASSUMED_SHARE:.0%} of an H100's float32 limit")
     found = dict.fromkeys(COLUMNS, assumed)
-    folder = folder or outputs() / "bench-cuda"
+    benches = [root / "bench-cuda" for root in (outputs(), ROOT / "outputs")]
+    folder = folder or next((one for one in benches if (one / "bench.csv").exists()), benches[0])
     if not (folder / "bench.csv").exists():
         return found
     card = read_json(folder / "machine.json")["device"]
@@ -109,10 +113,11 @@ def sentences(table: pd.DataFrame) -> list[str]:
     kinds = table.drop(index="total")
     guessed = kinds["source"].str.startswith("assumed")
     where = "All rates are assumed" if guessed.all() else "All rates are measured" if not guessed.any() else None
+    aim = "" if guessed.any() else "Reached. " if total <= AIM_HOURS else "Missed. "
     where = where or f"Assumed: the rates of {', '.join(kinds.index[guessed])}; the others are measured"
     return [
         f"The whole paper, each training once: {operations:.1e} operations, at the authors' printed times "
         f"{table.loc['total', 'authors']:,.0f} hours of an RTX 8000. Here, on one GPU: {total:,.0f} hours. {where}.",
-        f"The aim is {AIM_HOURS} hours on one H100. It asks for {needed:.1e} operations per second, "
+        f"The aim is {AIM_HOURS} hours on one H100. {aim}It asks for {needed:.1e} operations per second, "
         f"{needed / H100_LIMIT:.0%} of its float32 limit of {H100_LIMIT:.2g}.",
     ]

@@ -122,7 +122,7 @@ def test_columns_of_several_sizes_are_measured_by_the_update_of_one_run(name, un
 def test_a_card_gets_the_columns_that_it_holds(monkeypatch):
     needed = Footprint(weights=1, moments=2, targets=1, update=6)
     monkeypatch.setattr(columns, "chosen", lambda: META)
-    for size, expected in ((10_000, columns.RUNS), (2000, (140, 20, 1)), (300, (20, 1)), (5, (1,))):
+    for size, expected in ((10_000, columns.RUNS), (2500, (140, 20, 1)), (400, (20, 1)), (5, (1,))):
         monkeypatch.setattr(columns, "memory", lambda device, size=size: size)
         assert columns._that_fit(needed) == expected
 

@@ -43,6 +43,18 @@ def test_measured_rates_take_the_place_of_assumed_ones(bench):
     assert "Assumed: the rates of gpt2_pretraining, critic_pretraining; the others are measured." in first
 
 
+@pytest.mark.parametrize(("rate", "word"), [(1e20, "Reached"), (1e3, "Missed")])
+def test_only_measured_rates_say_whether_the_aim_is_reached(rate, word):
+    measured = {kind: gpu_hours.Rate(rate, "measured on A Card") for kind in gpu_hours.COLUMNS}
+    _, aim = gpu_hours.sentences(gpu_hours.hours(JOBS, STAGES, measured))
+    assert aim.startswith(f"The aim is 350 hours on one H100. {word}.")
+
+
+def test_rates_of_the_published_card_stand_in_for_a_bench_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
+    assert {rate.source for rate in gpu_hours.rates().values()} == {"measured on NVIDIA H100 80GB HBM3"}
+
+
 def test_the_authors_hours_are_the_printed_times_of_an_update():
     table = gpu_hours.hours([*STAGES[cost_stages.CQL].jobs], STAGES, gpu_hours.rates())
     assert table.loc["total", "authors"] == pytest.approx(4 * STAGES[cost_stages.CQL].minutes / 60)

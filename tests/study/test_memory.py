@@ -20,7 +20,7 @@ def test_runs_are_parted_evenly():
     assert [len(part) for part in memory.parts(jobs, 9)] == [5, 5]
     assert [len(part) for part in memory.parts(jobs, 4)] == [4, 4, 2]
     assert [job for part in memory.parts(jobs, 4) for job in part] == jobs
-    assert memory.fit(100, 1000) == 8 and memory.fit(100, 10) == 1
+    assert memory.fit(100, 1000) == 7 and memory.fit(100, 10) == 1
 
 
 def test_a_processor_has_one_part():
