@@ -26,7 +26,8 @@ from synthlib.offline.sources import data_sets_there, unnamed_files
 from synthlib.paths import NOTEBOOKS, ROOT, data_cache, outputs, store_root
 from synthlib.runs.repair import verify
 from synthlib.runs.store import Store
-from synthlib.study.params import load_artefact, load_preset
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import load_preset
 from synthlib.tasks import ENVIRONMENTS, in_data_order
 
 _LEAST_FREE_GB = 1

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from synthlib.paths import absolute
 from synthlib.study.pages import page_names
-from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact
+from synthlib.study.params import ParameterError, artefact_names, load_artefact
+from synthlib.study.presets import can_train
 
 if TYPE_CHECKING:
     from synthlib.report.sources import AuthorsRuns, OwnRuns

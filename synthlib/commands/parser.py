@@ -11,7 +11,7 @@ from synthlib.commands.options import absolute_or_empty
 from synthlib.study.contents import sections
 from synthlib.study.figures import names_of_all
 from synthlib.study.pages import page_names
-from synthlib.study.params import presets
+from synthlib.study.presets import presets
 
 OF_A_TABLE = ("plan", "run", "status", "reproduce", "show", "publish", "export-runs", "watch", "push")
 _DATA_HELP = "replica, d4rl or path:DIR (default: replica)"

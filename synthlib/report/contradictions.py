@@ -18,7 +18,8 @@ from synthlib.paper import paper_contradictions
 from synthlib.report.tables import html_rows
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM
-from synthlib.study.params import Artefact, load_preset, number_of_seeds
+from synthlib.study.params import Artefact
+from synthlib.study.presets import load_preset, number_of_seeds
 
 TABLE = "table"  # in place of an algorithm: the option stands among the lines of a table, not in an arm
 _DATASET = "hopper-medium"  # an option changes the jobs of every data set alike

@@ -22,7 +22,8 @@ from synthlib.report.figures import Drawing
 from synthlib.report.palette import COLOURS
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import algorithm, training
-from synthlib.study.params import load_artefact, load_preset
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import load_preset
 from synthlib.tasks import DATASETS
 
 MEDIUM_EXPERT = [name for name in DATASETS if name.endswith("medium-expert")]

@@ -26,7 +26,7 @@ from synthlib.offline.sources import (
     reference_returns,
 )
 from synthlib.paths import data_cache, outputs
-from synthlib.study.params import load_sections
+from synthlib.study.presets import load_sections
 from synthlib.tasks import DATASETS, ENVIRONMENTS, environment_of, normalised_score, parse_name
 
 TIERS = ("medium", "medium-replay", "medium-expert")

@@ -8,8 +8,8 @@ from synthlib.paths import store_root
 from synthlib.runs.store import Store
 from synthlib.study.cost import seconds_of
 from synthlib.study.figures import find_artefact
-from synthlib.study.params import can_train, presets
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import can_train, presets
 
 _NOT_SHOWN = "paper"  # thousands of core-hours; make plan-... says how many
 

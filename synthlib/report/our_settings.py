@@ -20,8 +20,9 @@ from synthlib.generators.mdp import MDPConfig
 from synthlib.paper import paper_arms
 from synthlib.report import probes
 from synthlib.runs.job import Job
-from synthlib.study.params import ParameterError, left_out, load_artefact, load_preset
+from synthlib.study.params import ParameterError, load_artefact
 from synthlib.study.plan import Plan, make_plan
+from synthlib.study.presets import left_out, load_preset
 from synthlib.tasks import ENVIRONMENTS, MAX_EPISODE_STEPS, REFERENCE_RETURNS, environment_of, normalised_score
 
 Lines = dict[str, str]

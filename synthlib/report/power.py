@@ -15,7 +15,8 @@ from scipy import stats
 from synthlib.paper import logged_scores
 from synthlib.report.comparisons import against_baseline
 from synthlib.report.verdicts import AVERAGE, LEVEL
-from synthlib.study.params import can_train, left_out, load_artefact, load_preset, number_of_seeds, presets
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import can_train, left_out, load_preset, number_of_seeds, presets
 
 
 def power(

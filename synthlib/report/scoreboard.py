@@ -32,8 +32,9 @@ from synthlib.report.verdicts import (
     MEANINGS,
 )
 from synthlib.runs.store import Store
-from synthlib.study.params import can_train, load_artefact, presets
+from synthlib.study.params import load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import can_train, presets
 
 _FILE = "scoreboard.json"
 

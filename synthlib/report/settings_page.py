@@ -29,7 +29,8 @@ from synthlib.report.our_settings import ARTEFACTS, DEFAULT_ARMS, our_settings
 from synthlib.report.tables import html_rows
 from synthlib.study.algorithms import algorithm
 from synthlib.study.pages import load_page
-from synthlib.study.params import can_train, load_artefact
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import can_train
 
 NUMBERS = (9, 10, 15, 16, 17)
 PAPER = "paper"

@@ -43,15 +43,9 @@ from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe
 from synthlib.study.engine import ALL, RunOptions
 from synthlib.study.figures import find_artefact, name_in_figure
-from synthlib.study.params import (
-    Artefact,
-    ParameterError,
-    can_train,
-    load_preset,
-    presets,
-    pretraining_updates,
-)
+from synthlib.study.params import Artefact, ParameterError, pretraining_updates
 from synthlib.study.plan import EVERYTHING, Plan, Selection, make_plan
+from synthlib.study.presets import can_train, load_preset, presets
 from synthlib.study.sizes import run_sizes, unequal_totals
 from synthlib.study.summary import PlanSummary, run_plan
 from synthlib.tasks import environment_of

@@ -17,8 +17,8 @@ from synthlib.study.contents import Section, our_own, sections, title_and_notebo
 from synthlib.study.cost import seconds_of
 from synthlib.study.figures import find_artefact
 from synthlib.study.pages import load_page, page_names
-from synthlib.study.params import can_train, load_preset, load_sections, presets
 from synthlib.study.plan import Plan, make_plan
+from synthlib.study.presets import can_train, load_preset, load_sections, presets
 
 _NOTHING = "-"
 

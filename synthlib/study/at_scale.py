@@ -18,8 +18,8 @@ from synthlib.paths import ROOT
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import training
 from synthlib.study.catalogue import printed_artefacts
-from synthlib.study.params import load_preset
 from synthlib.study.plan import distinct_jobs, make_plan
+from synthlib.study.presets import load_preset
 
 CORES, GPUS = (16, 256, 4096), (1, 8, 64)
 BENCH = ROOT / "outputs" / "bench" / "bench.csv"

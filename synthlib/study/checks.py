@@ -3,7 +3,7 @@
 Each message names the file, the section, the key and the value, and says what is wanted instead.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -174,3 +174,12 @@ def _shown(value: Any) -> str:
             spelled = None
         return f"the text {value!r}" + (f"; as a number it is written {spelled}" if spelled else "")
     return "nothing" if value is None else repr(value)
+
+
+def check_seeds(entry: Any, known: Sequence[int], where: str) -> None:
+    """Raise ParameterError unless ``entry`` is a number of seeds, or a list of some of the ``known`` seeds."""
+    if isinstance(entry, list):
+        if not list_of(integer(0)).fits(entry) or set(entry) - set(known):
+            raise ParameterError(f"{where}: seeds must be different ones of {', '.join(map(str, known))}, not {entry}")
+    elif not integer(1, len(known)).fits(entry):
+        raise ParameterError(f"{where}: seeds must be 1 to {len(known)}, not {entry!r}")

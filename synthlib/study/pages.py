@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from synthlib.paths import PARAMS, outputs
-from synthlib.study.params import ParameterError, Settings, in_order
+from synthlib.study.params import ParameterError, in_order
+from synthlib.study.presets import Settings
 from synthlib.yaml_text import parsed
 
 _FOLDER = PARAMS / "pages"

@@ -16,7 +16,8 @@ from synthlib.runs.job import Algorithm, Job
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, FINAL_EVALUATIONS
 from synthlib.study.figures import find_artefact
-from synthlib.study.params import Artefact, ParameterError, Settings, left_out, load_preset, seeds_of
+from synthlib.study.params import Artefact, ParameterError
+from synthlib.study.presets import Settings, left_out, load_preset, seeds_of
 from synthlib.tasks import D4RL_DATASETS, is_own_data
 
 

@@ -7,8 +7,9 @@ pre-trained for fewer updates, and arms that have equally many updates in all in
 import re
 from collections.abc import Mapping
 
-from synthlib.study.params import Artefact, can_train, load_preset, pretraining_updates
+from synthlib.study.params import Artefact, pretraining_updates
 from synthlib.study.plan import Plan
+from synthlib.study.presets import can_train, load_preset
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+)([kKM])\b")
 _UNITS = {"k": 1_000, "K": 1_000, "M": 1_000_000}

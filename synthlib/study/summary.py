@@ -17,8 +17,9 @@ from synthlib.study.algorithms import describe, training
 from synthlib.study.catalogue import artefacts_of
 from synthlib.study.cost import seconds_of
 from synthlib.study.engine import ALL, RunOptions, run_jobs
-from synthlib.study.params import is_own_table, left_out, load_preset
+from synthlib.study.params import is_own_table
 from synthlib.study.plan import Plan, Selection, distinct_jobs, make_plan
+from synthlib.study.presets import left_out, load_preset
 
 
 class PlanSummary:

@@ -10,8 +10,8 @@ from synthlib.runs.job import Job
 from synthlib.study.algorithms import ALGORITHMS, algorithm, training
 from synthlib.study.catalogue import artefacts_of, printed_artefacts
 from synthlib.study.cost import seconds_of
-from synthlib.study.params import can_train, presets
 from synthlib.study.plan import Plan, distinct_jobs, make_plan
+from synthlib.study.presets import can_train, presets
 
 
 def totals_of_presets(workers: int) -> pd.DataFrame:

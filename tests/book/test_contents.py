@@ -4,7 +4,8 @@ import pytest
 
 from synthlib.book.contents import pages, parts
 from synthlib.notebooks import check_parameters
-from synthlib.study.params import ParameterError, presets
+from synthlib.study.params import ParameterError
+from synthlib.study.presets import presets
 
 GOOD = """
 - part: One

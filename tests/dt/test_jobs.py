@@ -15,7 +15,8 @@ from synthlib.paths import store_root
 from synthlib.report.sources import open_runs
 from synthlib.runs import loop
 from synthlib.runs.store import Store
-from synthlib.study.params import can_train, load_artefact, load_preset, presets
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import can_train, load_preset, presets
 from tests.common import DT_SETTINGS, SMALL_ARM, small_dt_job, train, trained_dt
 
 BASELINE, MATCHED, CHAIN = {"pretraining": "none"}, {"pretraining_updates": 0}, {"chain": {"states": 100}}

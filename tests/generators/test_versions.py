@@ -15,7 +15,7 @@ from synthlib.cql import pretraining
 from synthlib.dt import pretraining_jobs
 from synthlib.generators import brackets, dial_chain, markov_chain, mdp, smooth_dynamics, text
 from synthlib.paths import ROOT
-from synthlib.study.params import load_preset
+from synthlib.study.presets import load_preset
 from tests.common import TESTS
 
 RECORD = TESTS / "generators" / "versions.yaml"

@@ -6,7 +6,8 @@ import pytest
 
 from synthlib.report import data_page
 from synthlib.report.data_page import Effort, cards_of, find, summary
-from synthlib.study.params import ParameterError, presets
+from synthlib.study.params import ParameterError
+from synthlib.study.presets import presets
 from synthlib.tasks import DATASETS
 
 matplotlib.use("Agg")

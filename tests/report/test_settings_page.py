@@ -35,7 +35,8 @@ from synthlib.report.settings_page import (
 )
 from synthlib.study.algorithms import algorithm
 from synthlib.study.checks import ARM, OPTIONAL, check
-from synthlib.study.params import can_train, load_artefact, presets
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import can_train, presets
 from tests.common import SHARED
 
 PAPER = SHARED / "paper" / "2310.00771.txt"

@@ -7,7 +7,7 @@ from synthlib.report import start_page
 from synthlib.report.data_page import page_folder
 from synthlib.report.start_page import Progress, StartPage, what_a_preset_shows
 from synthlib.study.contents import our_own, sections
-from synthlib.study.params import presets
+from synthlib.study.presets import presets
 
 
 @pytest.fixture

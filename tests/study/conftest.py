@@ -3,14 +3,15 @@ import shutil
 import pytest
 import yaml
 
-from synthlib.study import params
+from synthlib.study import params, presets
 
 
 @pytest.fixture
 def own_params(tmp_path, monkeypatch):
     """A copy of params/ that a test may spoil or add to."""
     shutil.copytree(params.PARAMS, tmp_path / "params")
-    monkeypatch.setattr(params, "PARAMS", tmp_path / "params")
+    for reader in (params, presets):
+        monkeypatch.setattr(reader, "PARAMS", tmp_path / "params")
     return tmp_path / "params"
 
 

@@ -10,8 +10,9 @@ from synthlib.cql.pretraining import CriticPretraining, CriticPretrainingConfig
 from synthlib.dt.pretraining import GPT2Pretraining, GPT2PretrainingConfig
 from synthlib.generators.mdp import MDPConfig, generate
 from synthlib.paper import paper_arms, score_table_numbers
-from synthlib.study.params import ParameterError, artefact_names, load_artefact, load_preset
+from synthlib.study.params import ParameterError, artefact_names, load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import load_preset
 
 PRINTED = {arm for number in score_table_numbers() for arm in paper_arms(number)}
 SMALL_MDP = generate(MDPConfig(states=3, trajectories=1, length=3))

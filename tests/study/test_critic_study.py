@@ -9,7 +9,8 @@ from synthlib.generators.mdp import MDPConfig
 from synthlib.paths import store_root
 from synthlib.runs.store import Store
 from synthlib.study import critic_study
-from synthlib.study.params import load_artefact, load_preset
+from synthlib.study.params import load_artefact
+from synthlib.study.presets import load_preset
 
 SMALL = {
     "mdp": MDPConfig(states=6, trajectories=10),

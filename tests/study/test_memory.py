@@ -5,7 +5,7 @@ import pytest
 from synthlib.cql.jobs import finetuning_job as cql_job
 from synthlib.study import memory
 from synthlib.study.algorithms import training
-from synthlib.study.params import load_preset
+from synthlib.study.presets import load_preset
 
 PAPER = load_preset("paper", "cql")
 

@@ -5,7 +5,8 @@ from synthlib.__main__ import main
 from synthlib.paths import NOTEBOOKS
 from synthlib.study import pages
 from synthlib.study.pages import load_page, page_names, pages_of
-from synthlib.study.params import ParameterError, artefact_names, presets
+from synthlib.study.params import ParameterError, artefact_names
+from synthlib.study.presets import presets
 
 DESCRIPTION = (
     "title: t\nnotebook: n.ipynb\nshows: finding\nsizes: {smoke: {time: now, size: 1}, quick: {time: now, size: 2}}\n"

@@ -17,8 +17,9 @@ from synthlib.dt.pretraining import GPT2PretrainingConfig
 from synthlib.generators.markov_chain import ChainConfig
 from synthlib.generators.mdp import MDPConfig
 from synthlib.paths import ROOT
-from synthlib.study.params import ParameterError, artefact_names, can_train, load_artefact, load_preset, presets
+from synthlib.study.params import ParameterError, artefact_names, load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import can_train, load_preset, presets
 
 
 def preset(section, **values):

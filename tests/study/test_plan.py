@@ -7,16 +7,9 @@ from synthlib.paper import paper_arms, paper_costs
 from synthlib.runs.job import Job
 from synthlib.study.checks import arms_shown
 from synthlib.study.figures import find_artefact
-from synthlib.study.params import (
-    ParameterError,
-    artefact_names,
-    can_train,
-    load_artefact,
-    load_preset,
-    presets,
-    pretraining_updates,
-)
+from synthlib.study.params import ParameterError, artefact_names, load_artefact, pretraining_updates
 from synthlib.study.plan import distinct_jobs, make_plan
+from synthlib.study.presets import can_train, load_preset, presets
 from synthlib.study.totals import paper_totals
 
 TABLES = [name for name in artefact_names() if load_artefact(name).paper_table is not None]

@@ -6,8 +6,9 @@ from synthlib.paths import RECORDS
 from synthlib.runs.job import Job
 from synthlib.runs.repair import verify
 from synthlib.runs.store import Store
-from synthlib.study.params import artefact_names, can_train, load_artefact, presets
+from synthlib.study.params import artefact_names, load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import can_train, presets
 
 RECORDED = sorted(path for path in RECORDS.glob("*/*") if path.is_dir())
 

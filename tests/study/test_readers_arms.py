@@ -11,8 +11,9 @@ from synthlib.__main__ import main
 from synthlib.report.authors_check import authors_artefacts, check, summary
 from synthlib.report.authors_logs import log_labels, read_logs
 from synthlib.report.sources import runs_of_authors
-from synthlib.study.params import can_train, load_artefact, presets
+from synthlib.study.params import load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import can_train, presets
 from tests.common import AUTHORS_LOGS, ROOT, small_logs
 
 EXERCISES = {

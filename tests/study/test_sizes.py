@@ -10,8 +10,9 @@ from synthlib.paths import store_root
 from synthlib.report.evidence import finished
 from synthlib.report.sources import open_runs
 from synthlib.runs.store import Store
-from synthlib.study.params import ParameterError, load_artefact, presets
+from synthlib.study.params import ParameterError, load_artefact
 from synthlib.study.plan import make_plan
+from synthlib.study.presets import presets
 from synthlib.study.sizes import run_sizes, unequal_totals, with_size
 
 AT_EQUAL_TOTALS = ["figure8", "table26", "table28"]
