@@ -98,8 +98,8 @@ def pull(options: argparse.Namespace) -> int:
 
 
 def _report(plan: "Plan") -> "Report | None":
+    from synthlib.report.finished_runs import runs_of_plan
     from synthlib.report.report import Report
-    from synthlib.report.sources import runs_of_plan
 
     try:
         return Report(runs_of_plan(plan))

@@ -7,23 +7,18 @@ Both have ``prepare``, ``plan``, ``train``, ``report``, ``folder`` and ``limits`
 written once.
 """
 
-import json
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 
-from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.machine import devices
-from synthlib.machine.description import describe_environment
 from synthlib.machine.processors import usable_processors
 from synthlib.offline.download import prepare
-from synthlib.offline.finetuning import reference_of
-from synthlib.offline.sources import DIGITS, DataSource, folder_suffix, parse_source
+from synthlib.offline.sources import parse_source
 from synthlib.paths import data_cache, outputs, store_root
 from synthlib.report import pretraining_curves
 from synthlib.report.authors_logs import (
@@ -35,27 +30,20 @@ from synthlib.report.authors_logs import (
     run_folder,
 )
 from synthlib.report.figures import Drawing
-from synthlib.report.q_values import logged_q_values
+from synthlib.report.finished_runs import environment, larger_runs, own_folder, runs_of_plan
 from synthlib.report.report import Report
 from synthlib.report.runs import Runs
 from synthlib.report.similarity import SimilarityReport, authors_similarities
 from synthlib.runs.store import Store
-from synthlib.study.algorithms import algorithm, describe
 from synthlib.study.engine import ALL, RunOptions
-from synthlib.study.figures import find_artefact, name_in_figure
+from synthlib.study.figures import find_artefact
 from synthlib.study.params import Artefact, ParameterError, pretraining_updates
 from synthlib.study.plan import EVERYTHING, Plan, Selection, make_plan
-from synthlib.study.presets import can_train, load_preset, presets
-from synthlib.study.sizes import run_sizes, unequal_totals
+from synthlib.study.presets import presets
 from synthlib.study.summary import PlanSummary, run_plan
 from synthlib.tasks import environment_of
 
 SOURCES = ("own", "authors")  # whose runs: values of the option ``source``
-_DATA_LABELS = {
-    "replica": "replica data (D4RL's recipe, made by this project; scores are not comparable with the paper's)",
-    "d4rl": "official D4RL v2 data",
-    "path": "the user's own files in D4RL's layout, in {folder} (SHA-256 {checksums})",
-}
 _AUTHORS_PHYSICS = "gym 0.21.0 v3 environments, mujoco-py 2.1.2.14"  # faithfulness 3.14
 _ONE_PRETRAINING = (
     "Each pre-trained arm starts from one file of pre-trained weights: intervals are over fine-tuning seeds and say "
@@ -102,7 +90,7 @@ class OwnRuns:
 
     def folder(self, name: str) -> Path:
         """``outputs/<preset>/<artefact>``, with the data in the name unless it is the replica."""
-        return _own_folder(self._plan(name))
+        return own_folder(self._plan(name))
 
     def limits(self) -> str:
         """Sentences on what these runs can and cannot show."""
@@ -205,83 +193,6 @@ def open_runs(
     raise ParameterError(f"unknown source of runs {source!r}; known: {', '.join(SOURCES)}")
 
 
-def runs_of_plan(plan: Plan) -> Runs:
-    """The finished runs of a plan, out of the store. RuntimeError when no run is done."""
-    store = Store(store_root())
-    frames, records, missing = [], [], []
-    for cell in plan.cells:
-        if not store.is_done(cell.job):
-            missing.append(f"{name_in_figure(plan.artefact, cell.arm)}, {describe(cell.job)}")
-            continue
-        rows = store.evaluations(cell.job).rename(columns={"return_mean": "return"})
-        losses = store.losses(cell.job)
-        if (column := algorithm(plan.artefact.algorithm).plotted_loss) in losses:
-            rows = rows.merge(losses[["updates", column]].rename(columns={column: "loss"}), on="updates", how="left")
-        which: dict[str, Any] = {"arm": cell.arm, "dataset": cell.dataset, "seed": cell.seed}
-        frames.append(rows.assign(**which))
-        records.append(
-            which
-            | {
-                "environment": environment_of(cell.dataset),
-                "run": cell.job.key,
-                "physics": json.dumps(cell.job.config["physics"], sort_keys=True),
-                "pretraining_updates": sum(job.updates for job in cell.job.requires),
-            }
-        )
-    if not frames:
-        name = plan.artefact.name
-        raise RuntimeError(f"{name}, preset {plan.preset}: no run is done; make run-{name} PRESET={plan.preset}")
-    data, checksums = _source_of(plan), _checksums(plan)
-    return Runs(
-        artefact=plan.artefact,
-        evaluations=pd.concat(frames, ignore_index=True),
-        records=pd.DataFrame(records),
-        data=data.kind,
-        label=f"Preset {plan.preset}; {_data_label(data, checksums)}{_reference_label(plan)}{_text_label(plan)}",
-        folder=_own_folder(plan),
-        missing=tuple(missing),
-        provenance={
-            "preset": plan.preset,
-            "settings": plan.settings,
-            "data": data.label,
-            "data_checksums": checksums,
-            "report_made_with": _environment(),
-        },
-        reduced=_is_reduced(plan),
-        sizes=run_sizes(plan),
-        unequal=unequal_totals(plan),
-        paper_updates=_paper_updates(plan),
-        q_values=logged_q_values(plan, store) if plan.artefact.q_values else None,
-    )
-
-
-def larger_runs(plan: Plan) -> Iterator[Runs]:
-    """Finished runs of the plan's artefact under presets with more updates, on the same kind of data."""
-    name, kind = plan.artefact.name, plan.artefact.algorithm
-    for preset in presets():
-        if can_train(preset, kind) and load_preset(preset, kind)["updates"] > plan.settings["updates"]:
-            try:
-                larger = make_plan(name, preset, plan.source)
-            except FileNotFoundError:  # a folder of the user's own need not have the data of every preset
-                continue
-            if any(Store(store_root()).is_done(cell.job) for cell in larger.cells):
-                yield runs_of_plan(larger)
-
-
-def _paper_updates(plan: Plan) -> int | None:
-    """How many updates of fine-tuning the paper makes; None for an algorithm that the paper does not have."""
-    kind = plan.artefact.algorithm
-    return load_preset("paper", kind)["updates"] if can_train("paper", kind) else None
-
-
-def _is_reduced(plan: Plan) -> bool:
-    """Whether the plan's runs are smaller than the paper's; False for an algorithm that the paper does not have."""
-    if not can_train("paper", plan.artefact.algorithm):
-        return False
-    full = load_preset("paper", plan.artefact.algorithm)
-    return any(plan.settings[name] < full[name] for name in ("updates", "pretraining_scale") if name in full)
-
-
 def runs_of_authors(artefact: Artefact, logs: pd.DataFrame) -> Runs:
     """The authors' runs behind ``artefact``, without the arms that are ours alone.
 
@@ -307,7 +218,7 @@ def runs_of_authors(artefact: Artefact, logs: pd.DataFrame) -> Runs:
         label="The authors' own runs, from their public logs (github Victor-wang-902/rl_pretrain, table_generator)",
         folder=outputs() / "authors" / artefact.name,
         missing=tuple(f"{arm}, which the authors did not run" for arm in absent),
-        provenance={"report_made_with": _environment()},
+        provenance={"report_made_with": environment()},
         by_authors=True,
     )
 
@@ -319,45 +230,3 @@ def _without(artefact: Artefact, arms: list[str]) -> Artefact:
         arms={arm: settings for arm, settings in artefact.arms.items() if arm not in arms},
         controls={arm: own for arm, own in artefact.controls.items() if not {arm, own} & set(arms)},
     )
-
-
-def _text_label(plan: Plan) -> str:
-    """What the plan's text arm read, as half a sentence; empty without such an arm."""
-    required = (job for cell in plan.cells for job in cell.job.requires)
-    texts = {describe_pretraining(job.config) for job in required if "text" in job.config.get("data", {})}
-    return "".join(f"; DT+Wiki pre-trained on {text}" for text in sorted(texts))
-
-
-def _reference_label(plan: Plan) -> str:
-    """Which returns the user's own files beside the data score by, as half a sentence; empty without such a file."""
-    given = {cell.dataset: one for cell in plan.cells if (one := reference_of(cell.job.config)) is not None}
-    words = "; ".join(f"{name}: {low:g} scores 0 and {high:g} scores 100" for name, (low, high) in given.items())
-    return f"; by the reference returns beside the data {words}" if words else ""
-
-
-def _data_label(data: DataSource, checksums: dict[str, str]) -> str:
-    """Which data the runs were trained on, as half a sentence."""
-    digits = ", ".join(f"{name} {checksum[:DIGITS]}" for name, checksum in checksums.items())
-    return _DATA_LABELS[data.kind].format(folder=data.folder, checksums=digits)
-
-
-def _own_folder(plan: Plan) -> Path:
-    suffix = folder_suffix(_source_of(plan), list(_checksums(plan).values()))
-    return outputs() / plan.preset / f"{plan.artefact.name}{suffix}{plan.selection.suffix}"
-
-
-def _checksums(plan: Plan) -> dict[str, str]:
-    """{data set: SHA-256 of its content}."""
-    return {cell.dataset: cell.job.config["dataset"]["checksum"] for cell in plan.cells}
-
-
-def _source_of(plan: Plan) -> DataSource:
-    if plan.source is None:
-        raise ValueError(f"the plan of {plan.artefact.name} names no data: it has no runs to report")
-    return parse_source(plan.source)
-
-
-def _environment() -> dict[str, Any]:
-    versions = {name: value for name, value in describe_environment().items() if name != "host"}
-    versions["made"] = versions.pop("started")
-    return versions

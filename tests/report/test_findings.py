@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from synthlib.report.findings import decided, findings
+from synthlib.report.finished_runs import larger_runs
 from synthlib.report.report import Report
-from synthlib.report.sources import OwnRuns, larger_runs
+from synthlib.report.sources import OwnRuns
 from synthlib.study.plan import make_plan
 
 

@@ -10,10 +10,10 @@ from synthlib.offline.identity import planned_data
 from synthlib.paper import paper_claims
 from synthlib.report.claims import judge
 from synthlib.report.evidence import AUTHORS, CELL, OWN, PRINT, Evidence
+from synthlib.report.finished_runs import runs_of_plan
 from synthlib.report.q_values import by_run, finding, logged_q_values, q_figure, q_table
 from synthlib.report.report import Report
 from synthlib.report.runs import Runs
-from synthlib.report.sources import runs_of_plan
 from synthlib.report.verdicts import FAILS, HOLDS, NO_RUNS, UNDECIDED
 from synthlib.runs.store import Store
 from synthlib.study.engine import run_jobs

@@ -6,9 +6,9 @@ import pytest
 
 from synthlib.dt.similarity import similarities_of_plan
 from synthlib.paper import logged_similarities, paper_claims
+from synthlib.report.finished_runs import runs_of_plan
 from synthlib.report.runs import Runs
 from synthlib.report.similarity import AGAINST_CONTROLS, SimilarityReport, authors_similarities
-from synthlib.report.sources import runs_of_plan
 from synthlib.runs.store import Store
 from synthlib.study.params import load_artefact
 from synthlib.study.plan import make_plan

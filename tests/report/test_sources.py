@@ -6,8 +6,10 @@ from synthlib.offline.download import DownloadError
 from synthlib.offline.identity import data_identity
 from synthlib.offline.sources import REPLICA_FOLDER, checksum
 from synthlib.report.data_page import page_folder
+from synthlib.report.finished_runs import runs_of_plan
 from synthlib.report.sources import open_runs
 from synthlib.runs.store import Store
+from synthlib.study.plan import make_plan
 from tests.common import toy_file
 
 TABLE, PRESET = "cql_start_scouts", "scouting"  # a few runs of it are published
@@ -69,3 +71,17 @@ def test_only_the_data_of_trainings_that_are_missing_are_fetched(tmp_path, outpu
         runs.prepare(TABLE)
     monkeypatch.setattr(Store, "is_done", lambda store, job: True)
     runs.prepare(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("table", "of_a_card"),
+    [
+        ("cql_stronger", "; 9 of 9 runs on NVIDIA H100 80GB HBM3, TF32"),
+        ("cql_pretraining_seeds", "; 8 of 18 runs on NVIDIA H100 80GB HBM3"),
+        ("cql_start", ""),
+    ],
+)
+def test_a_table_says_which_of_its_published_runs_are_of_a_card(table, of_a_card, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
+    label = runs_of_plan(make_plan(table, "evening", "replica")).label
+    assert label.endswith("comparable with the paper's)" + of_a_card)
