@@ -13,6 +13,7 @@ from synthlib.report.authors_logs import find_logs, read_logs
 from synthlib.report.cost_sentences import Shares
 from synthlib.report.cost_stages import Stage, beside_table_12, beside_table_14, machine
 from synthlib.report.sources import AuthorsRuns, OwnRuns
+from synthlib.study.gpu_rates import rates
 from synthlib.study.totals import paper_jobs
 
 
@@ -75,7 +76,7 @@ def table_14(of: Mapping[str, Stage]) -> str:
 
 def whole_paper(of: Mapping[str, Stage]) -> str:
     """What the whole paper takes on one GPU, and where the rates come from, as text."""
-    table = gpu_hours.hours(paper_jobs(), of, gpu_hours.rates())
+    table = gpu_hours.hours(paper_jobs(), of, rates())
     return "\n\n".join([gpu_hours.as_text(table), *map(_wrapped, gpu_hours.sentences(table))])
 
 

@@ -1,62 +1,19 @@
 """What the whole paper takes on one GPU: from measured rates where there are any, from the arithmetic where not.
 
-The operations of a training (:attr:`synthlib.runs.job.Training.operations`) are counted. A rate, in operations per
-second, is measured by ``make bench DEVICE=cuda`` for a column of runs. Without such a measurement the rate is assumed:
-a share of the float32 limit of one H100. Evaluations take place beside training, on the host's processors.
+The operations of a training are counted, and :mod:`synthlib.study.gpu_rates` says how many a second a card does.
+Evaluations take place beside training, on the host's processors.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from synthlib.machine.files import read_json
-from synthlib.paths import ROOT, outputs
 from synthlib.report.cost_stages import CHAIN_20K, CQL, CRITICS, WIKIPEDIA, Stage
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import training
+from synthlib.study.gpu_rates import H100_LIMIT, Rate
 
-H100_LIMIT = 67e12
-"""Float32 operations per second of an H100 SXM, as its maker says: matrix products without tensor cores."""
-ASSUMED_SHARE = 0.3
-"""Of this limit, for products as small as these networks' where nothing was measured. An assumption."""
 AIM_HOURS = 350
-COLUMNS = {
-    "cql": "columns",
-    "dt": "columns-dt",
-    "gpt2_pretraining": "columns-gpt2",
-    "critic_pretraining": "columns-critics",
-}
-"""The line of ``make bench DEVICE=cuda`` that has the rate of each kind of training."""
-
-
-class Rate(NamedTuple):
-    """Operations per second, and where they come from."""
-
-    operations: float
-    source: str
-
-
-def rates(folder: Path | None = None) -> dict[str, Rate]:
-    """{kind of training: rate}, from the bench of a card in ``folder``, else assumed.
-
-    The default is the user's own outputs/bench-cuda, and without one the repository's.
-    """
-    assumed = Rate(ASSUMED_SHARE * H100_LIMIT, f"assumed, {ASSUMED_SHARE:.0%} of an H100's float32 limit")
-    found = dict.fromkeys(COLUMNS, assumed)
-    benches = [root / "bench-cuda" for root in (outputs(), ROOT / "outputs")]
-    folder = folder or next((one for one in benches if (one / "bench.csv").exists()), benches[0])
-    if not (folder / "bench.csv").exists():
-        return found
-    card = read_json(folder / "machine.json")["device"]
-    rows = pd.read_csv(folder / "bench.csv").drop_duplicates("line").set_index("line")  # the first contestant is ours
-    for kind, line in COLUMNS.items():
-        if line in rows.index:
-            # The share of the rate of torch's own product, times this rate.
-            measured = rows.loc[line, "of_floor"] * rows.loc[line, "gflops_mkl"] * 1e9
-            found[kind] = Rate(float(measured), f"measured on {card}")
-    return found
 
 
 def hours(jobs: Sequence[Job], stages: Mapping[str, Stage], of: Mapping[str, Rate]) -> pd.DataFrame:

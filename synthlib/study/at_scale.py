@@ -2,9 +2,9 @@
 
     python -m synthlib.study.at_scale     prints the tables of notebooks/notes/cluster.md
 
-Counts come from the plans, times from the published bench (one core of one machine, without evaluations, which add
-about one part in a hundred). Sizes and looks are multiplied from what was seen of single trainings. Nobody has run the
-grid at any of these sizes.
+Counts come from the plans, times from the published benches (one core of one machine, one GPU; without evaluations,
+which add about one part in a hundred on a core, and on a GPU are made beside it). Sizes and looks are multiplied from
+what was seen of single trainings. Nobody has run the grid at any of these sizes.
 """
 
 import math
@@ -18,6 +18,7 @@ from synthlib.paths import ROOT
 from synthlib.runs.job import Job
 from synthlib.study.algorithms import training
 from synthlib.study.catalogue import printed_artefacts
+from synthlib.study.gpu_rates import rates
 from synthlib.study.plan import distinct_jobs, make_plan
 from synthlib.study.presets import load_preset
 
@@ -27,8 +28,6 @@ MEGABYTES: Mapping[str, float] = {"cql": 3.2, "critic_pretraining": 1.9, "dt": 8
 """Of a checkpoint, as seen in a store."""
 WEIGHTS: Mapping[str, float] = {"critic_pretraining": 0.6, "gpt2_pretraining": 2.9}
 """Megabytes of a file of kept weights."""
-GPU_RATE = 3e13
-"""Operations per second of one H100 on these networks: wanted and not measured."""
 LOOKS_PER_SAVE = 50  # opens, stats, renames and syncs of one checkpoint with rows, counted with strace
 SYNCS_PER_SAVE = 9
 LOOKS_PER_BEAT = 2  # of the lock
@@ -44,6 +43,8 @@ class Grid:
     counts: Counter[str]
     """{kind: trainings}."""
     operations: float
+    gpu_hours: float
+    """Of the card of the published bench, if it never waits."""
     core_hours: float
     longest_hours: float
     """Of a run and the pre-training before it, on one core: no number of machines is done sooner."""
@@ -60,10 +61,12 @@ def grid(preset: str = "paper") -> Grid:
     bench = pd.read_csv(BENCH).query("contestant == 'ours'").set_index("line")["seconds"]
     tokens = math.prod(load_preset(preset, "dt")[f"pretraining_{name}"] for name in ("batch_size", "sequence_length"))
     hours = {job.key: job.updates * _seconds(job, bench, tokens) / 3600 for job in jobs}
-    total = sum(hours.values())
+    total, operations = sum(hours.values()), {job.key: training(job).operations(job) for job in jobs}
+    of = rates(ROOT / "outputs" / "bench-cuda")
     return Grid(
         Counter(job.kind for job in jobs),
-        sum(training(job).operations(job) for job in jobs),
+        sum(operations.values()),
+        sum(operations[job.key] / of[job.kind].operations for job in jobs) / 3600,
         total,
         max(hours[job.key] + sum(hours[one.key] for one in job.requires) for job in jobs),
         sum(FILES + len(job.keep) for job in jobs),
@@ -91,8 +94,8 @@ def on_cores(whole: Grid, cores: int) -> dict[str, str]:
 
 
 def on_gpus(whole: Grid, gpus: int) -> dict[str, str]:
-    """What the grid is on so many GPUs, if each makes :data:`GPU_RATE` and never waits."""
-    return {"GPUs": f"{gpus:,}", "hours": f"{whole.operations / GPU_RATE / 3600 / gpus:,.0f}"}
+    """What the grid is on so many GPUs, if none ever waits."""
+    return {"GPUs": f"{gpus:,}", "hours": f"{whole.gpu_hours / gpus:,.0f}"}
 
 
 def page_tables() -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from synthlib.machine.files import write_json
 from synthlib.report import cost_stages, gpu_hours
+from synthlib.study.gpu_rates import COLUMNS, Rate, rates
 
 STAGES = cost_stages.stages()
 JOBS = [job for stage in STAGES.values() for job in stage.jobs]
@@ -24,7 +25,7 @@ def bench(tmp_path):
 
 
 def test_without_a_measurement_every_rate_is_assumed_and_said_so(tmp_path):
-    of = gpu_hours.rates(tmp_path)
+    of = rates(tmp_path)
     assert {rate.source for rate in of.values()} == {"assumed, 30% of an H100's float32 limit"}
     table = gpu_hours.hours(JOBS, STAGES, of)
     total = table.drop(index="total")
@@ -35,7 +36,7 @@ def test_without_a_measurement_every_rate_is_assumed_and_said_so(tmp_path):
 
 
 def test_measured_rates_take_the_place_of_assumed_ones(bench):
-    of = gpu_hours.rates(bench)
+    of = rates(bench)
     assert of["cql"] == (5e12, "measured on A Card") and of["dt"].operations == 25e12
     table = gpu_hours.hours(JOBS, STAGES, of)
     assert table.loc["cql", "hours"] == pytest.approx(table.loc["cql", "operations"] / 5e12 / 3600)
@@ -45,19 +46,19 @@ def test_measured_rates_take_the_place_of_assumed_ones(bench):
 
 @pytest.mark.parametrize(("rate", "word"), [(1e20, "Reached"), (1e3, "Missed")])
 def test_only_measured_rates_say_whether_the_aim_is_reached(rate, word):
-    measured = {kind: gpu_hours.Rate(rate, "measured on A Card") for kind in gpu_hours.COLUMNS}
+    measured = {kind: Rate(rate, "measured on A Card") for kind in COLUMNS}
     _, aim = gpu_hours.sentences(gpu_hours.hours(JOBS, STAGES, measured))
     assert aim.startswith(f"The aim is 350 hours on one H100. {word}.")
 
 
 def test_rates_of_the_published_card_stand_in_for_a_bench_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
-    assert {rate.source for rate in gpu_hours.rates().values()} == {"measured on NVIDIA H100 80GB HBM3"}
+    assert {rate.source for rate in rates().values()} == {"measured on NVIDIA H100 80GB HBM3"}
 
 
 def test_the_authors_hours_are_the_printed_times_of_an_update():
-    table = gpu_hours.hours([*STAGES[cost_stages.CQL].jobs], STAGES, gpu_hours.rates())
+    table = gpu_hours.hours([*STAGES[cost_stages.CQL].jobs], STAGES, rates())
     assert table.loc["total", "authors"] == pytest.approx(4 * STAGES[cost_stages.CQL].minutes / 60)
     assert table.loc["total", "trainings"] == 4
-    wiki = gpu_hours.hours(STAGES[cost_stages.WIKIPEDIA].jobs, STAGES, gpu_hours.rates())
+    wiki = gpu_hours.hours(STAGES[cost_stages.WIKIPEDIA].jobs, STAGES, rates())
     assert wiki.loc["total", "authors"] == pytest.approx(2 * STAGES[cost_stages.WIKIPEDIA].minutes / 60)

@@ -77,7 +77,6 @@ def test_only_the_data_of_trainings_that_are_missing_are_fetched(tmp_path, outpu
     ("table", "of_a_card"),
     [
         ("cql_stronger", "; 9 of 9 runs on NVIDIA H100 80GB HBM3, TF32"),
-        ("cql_pretraining_seeds", "; 8 of 18 runs on NVIDIA H100 80GB HBM3"),
         ("cql_start", ""),
     ],
 )
