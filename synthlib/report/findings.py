@@ -7,6 +7,7 @@ preset and size, so that nobody mistakes one for the other.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from synthlib.report.verdicts import HIGHER, LOWER, MINIMUM_SEEDS, NOT_ENOUGH_RU
 if TYPE_CHECKING:
     from synthlib.report.report import Report
 
+NOTHING = "no comparison"
 _NAMED = 3  # data sets; more are counted
 
 
@@ -33,7 +35,7 @@ def decided(comparisons: pd.DataFrame, unit: str = "points") -> str:
         if verdict not in (UNDECIDED, NOT_ENOUGH_RUNS):
             arms = [f"{row.arm} {_numbers(row)}" for row in rows.itertuples()]
             parts.append(f"{_in_words(verdict, baseline, unit)}: {', '.join(arms)}")
-    return "; ".join(parts) or "no comparison"
+    return "; ".join(parts) or NOTHING
 
 
 def _in_words(verdict: str, baseline: str, unit: str) -> str:
@@ -49,13 +51,30 @@ def findings(report: Report) -> list[str]:
     if not report.has_comparisons or report.runs.by_authors:
         return []
     unit = margin_of(report.artefact.metric).unit
-    sentences = [f"Decided here ({size_in_words(report)}{_start(report)}): {decided(report.comparisons, unit)}."]
+    found = decided(report.comparisons, unit)
+    sentences = [f"Decided here ({size_in_words(report)}{_start(report)}): {found}."]
+    if found == NOTHING and (by_loss := _by_loss(report)) is not None:
+        of_loss = decided(by_loss.comparisons, margin_of("loss").unit)
+        sentences.append(f"By the training loss at the end, in per cent of {report.artefact.baseline}'s: {of_loss}.")
     for larger in report.larger:
         sentences.append(
             f"Larger runs that are there, preset {larger.runs.provenance['preset']} ({size_in_words(larger)}): "
             f"{_scores(larger)}. Decided there: {decided(larger.comparisons, unit)}."
         )
     return sentences
+
+
+def _by_loss(report: Report) -> Report | None:
+    """The same runs judged by training loss, which decides sooner. None where losses have no ratio, or no base."""
+    evaluations, artefact = report.runs.evaluations, report.artefact
+    if artefact.metric not in ("final", "best") or artefact.baseline is None or "loss" not in evaluations:
+        return None
+    ends = evaluations.groupby(["dataset", "arm", "seed"])["updates"].max()
+    if (ends.groupby("dataset").nunique() > 1).any() or not (evaluations["loss"] > 0).all():
+        return None
+    if artefact.baseline not in set(evaluations["arm"]):
+        return None
+    return type(report)(replace(report.runs, artefact=replace(artefact, metric="loss"), larger=()))
 
 
 def in_one_sentence(report: Report) -> str:

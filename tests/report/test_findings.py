@@ -49,6 +49,14 @@ def test_a_report_says_how_much_of_the_training_it_speaks_of(own_store):
     assert "this is how the arms start, not how they end" in text
 
 
+def test_where_scores_decide_nothing_the_training_loss_is_asked(own_store):
+    of_scores, of_losses, *_ = findings(OwnRuns("evening", "replica", 1).report("table1"))
+    assert of_scores.startswith("Decided here") and of_scores.endswith(": no comparison.")
+    assert of_losses.startswith("By the training loss at the end, in per cent of DT's: lower than DT: DT, matched (-")
+    of_cql = findings(OwnRuns("evening", "replica", 1).report("cql_start"))
+    assert not any("training loss" in sentence for sentence in of_cql), "scores decide, and CQL's loss changes its sign"
+
+
 @pytest.mark.slow
 def test_published_larger_runs_stand_below_with_their_preset_and_size(own_store):
     runs = OwnRuns("overnight", "replica", 1).report("table1").runs
