@@ -39,7 +39,8 @@ def test_the_help_text_loads_nothing_that_takes_long(command):
 def test_reading_and_checking_params_loads_neither_torch_nor_mujoco():
     code = (
         "import sys; from synthlib.study.params import *; from synthlib.study.presets import load_preset;"
-        "load_preset('quick', 'cql'); [load_artefact(name) for name in artefact_names()]; print(*{name.split('.')[0] for name in sys.modules})"
+        "load_preset('quick', 'cql'); [load_artefact(name) for name in artefact_names()];"
+        "print(*{name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = set(done.stdout.split())
