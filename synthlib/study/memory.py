@@ -11,8 +11,8 @@ from synthlib.study.algorithms import training
 USABLE = 0.7
 """The share of a GPU's memory for the runs of a column, as counted from the shapes.
 
-On an H100 one more run took up to 1.35 times as much (outputs/bench-cuda): weights and moments are copied while an
-update is recorded. Data sets and libraries take the rest.
+On an H100 one more run took up to 1.35 times as much (outputs/bench-cuda); a part of it are weights and moments, which
+are copied while an update is recorded. Data sets and libraries take the rest.
 """
 
 

@@ -2,8 +2,7 @@
 
 ``params/<artefact>.yaml`` describes a table or figure (an artefact); the sizes are in ``params/presets.yaml``
 (:mod:`synthlib.study.presets`). Further tables may lie in a folder of the user's own, which the environment variable
-``SYNTHLIB_PARAMS`` names. Reading them needs
-neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
+``SYNTHLIB_PARAMS`` names. Reading them needs neither PyTorch nor pandas nor MuJoCo. Every arm may have these keys:
 
     length: x                 fine-tuned for x times the preset's updates
     data_ratio: x             fine-tuned on this share of the data
