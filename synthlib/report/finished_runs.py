@@ -10,12 +10,12 @@ import pandas as pd
 
 from synthlib.dt.pretraining_jobs import describe_pretraining
 from synthlib.machine.description import describe_environment
-from synthlib.machine.files import read_json
 from synthlib.offline.finetuning import reference_of
 from synthlib.offline.sources import DIGITS, DataSource, folder_suffix, parse_source
 from synthlib.paths import outputs, store_root
 from synthlib.report.q_values import logged_q_values
 from synthlib.report.runs import Runs
+from synthlib.runs.session import known_environment
 from synthlib.runs.store import Store
 from synthlib.study.algorithms import algorithm, describe
 from synthlib.study.figures import name_in_figure
@@ -124,10 +124,10 @@ def _reference_label(plan: Plan) -> str:
 
 
 def _device_label(plan: Plan) -> str:
-    """How many of the runs were made on which GPU, as half a sentence; empty where all are of processors."""
+    """How many of the runs were made on which GPU, as half a sentence; empty where no run is known to be of one."""
     store = Store(store_root())
     done = {cell.job.key: store.finished(cell.job) for cell in plan.cells if store.is_done(cell.job)}
-    devices = Counter(read_json(folder / "environment.json").get("device", "cpu") for folder in done.values())
+    devices = Counter(known_environment(folder).get("device", "cpu") for folder in done.values())
     devices.pop("cpu", None)
     return "".join(f"; {count} of {len(done)} runs on {name}" for name, count in sorted(devices.items()))
 

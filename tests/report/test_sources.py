@@ -1,10 +1,15 @@
 """Whose data a report says that its runs were trained on, and where its files go."""
 
+import shutil
+from functools import partial
+
 import pytest
 
 from synthlib.offline.download import DownloadError
 from synthlib.offline.identity import data_identity
 from synthlib.offline.sources import REPLICA_FOLDER, checksum
+from synthlib.paths import RECORDS
+from synthlib.report import finished_runs
 from synthlib.report.data_page import page_folder
 from synthlib.report.finished_runs import runs_of_plan
 from synthlib.report.sources import open_runs
@@ -84,3 +89,15 @@ def test_a_table_says_which_of_its_published_runs_are_of_a_card(table, of_a_card
     monkeypatch.setenv("SYNTHLIB_OUTPUTS", str(tmp_path))
     label = runs_of_plan(make_plan(table, "evening", "replica")).label
     assert label.endswith("comparable with the paper's)" + of_a_card)
+
+
+@pytest.mark.parametrize("content", [None, "{"], ids=["missing", "damaged"])
+def test_a_run_whose_device_is_not_known_stays_in_its_table(content, tmp_path, outputs, monkeypatch):
+    records = tmp_path / "records"
+    plan = make_plan("cql_stronger", "evening", "replica")
+    for job in plan.jobs():
+        shutil.copytree(RECORDS / job.kind / job.key, records / job.kind / job.key)
+    spoilt = records / plan.cells[0].job.kind / plan.cells[0].job.key / "environment.json"
+    spoilt.unlink() if content is None else spoilt.write_text(content)
+    monkeypatch.setattr(finished_runs, "Store", partial(Store, records=records))
+    assert runs_of_plan(plan).label.endswith("; 8 of 9 runs on NVIDIA H100 80GB HBM3, TF32")
